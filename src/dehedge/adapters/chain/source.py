@@ -1,0 +1,181 @@
+"""The daemon's view of the chain: a complete snapshot from the first RPC endpoint that is well.
+
+Owns failover and the refusal of heads that lag: older than allowed, or behind a block that was already read. An endpoint
+that fails is passed over for a growing while and is first again afterwards. Time is bounded for a request, an endpoint and
+the whole, so a node that hangs costs seconds, not the daemon. Implements ``dehedge.ports.ChainSource``; also gives
+``dehedge check`` its facts. Every error names the host alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from dehedge.adapters.chain.codec import build_checksum_address
+from dehedge.adapters.chain.endpoint import Endpoint
+from dehedge.adapters.chain.failover import Lane, order_lanes
+from dehedge.adapters.chain.failures import BlockGone, NodeHung
+from dehedge.adapters.chain.node import Contracts, Head
+from dehedge.adapters.chain.report import EndpointReport, fetch_report
+from dehedge.adapters.chain.snapshot import SnapshotReader
+from dehedge.core.model import ChainSnapshot
+from dehedge.errors import ChainUnavailable, ConfigError
+from dehedge.ports import Clock
+
+SNAPSHOT_BUDGET_S = 20.0
+ENDPOINT_BUDGET_S = 10.0
+"""What one endpoint may take where there are others; a single one may take the whole budget."""
+
+HEADS_MAX = 3
+"""A reorganization, or a node behind a balancer that lags by a block, is cured by a fresh head."""
+
+HEADS_BUDGET_S = 3.0
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
+T = TypeVar("T")
+Job = Callable[[Endpoint, Head], Awaitable[T]]
+
+_log = structlog.get_logger()
+
+
+class ChainReader:
+    """Reads through the endpoints in ``urls``, in their order."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        registry: str,
+        usdc: str,
+        chain_id: int,
+        head_age_max_s: float,
+        vault_includes_shield: bool,
+        clock: Clock,
+    ) -> None:
+        if not urls:
+            raise ConfigError("NETWORKS: at least one RPC URL is needed")
+        self._lanes = [Lane(Endpoint(url, chain_id=chain_id, clock=clock)) for url in urls]
+        self._snapshots = SnapshotReader(
+            _read_address("DATAREGISTRY", registry),
+            _read_address("USDC", usdc),
+            vault_includes_shield=vault_includes_shield,
+        )
+        self._head_age_max_s = head_age_max_s
+        self._clock = clock
+        self._last_block = 0
+        self._lock = asyncio.Lock()
+        self.active_host: str | None = None
+        """The endpoint that gave the last snapshot."""
+
+    @property
+    def contracts(self) -> Contracts | None:
+        """Where the registry said the contracts are, the last time that it was asked."""
+        return self._snapshots.contracts
+
+    async def fetch_snapshot(self) -> ChainSnapshot:
+        """Never older than the last one. Raises ``ChainUnavailable``, with ``retry_after_s`` if every node told us to wait."""
+        async with self._lock:
+            snapshot = await self._fetch_from_first(self._snapshots.fetch)
+            self._last_block = snapshot.block_number
+            return snapshot
+
+    async def fetch_contracts(self) -> Contracts:
+        """What the registry says now, even where the contracts themselves do not answer."""
+        return await self._fetch_from_first(self._snapshots.fetch_contracts)
+
+    async def fetch_endpoint_reports(self) -> list[EndpointReport]:
+        """Facts or an error for each endpoint, in their order; never raises for an endpoint."""
+        return list(await asyncio.gather(*(self._fetch_report(lane.endpoint) for lane in self._lanes)))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(lane.endpoint.close() for lane in self._lanes))
+
+    async def _fetch_report(self, endpoint: Endpoint) -> EndpointReport:
+        return await fetch_report(endpoint, self._clock, self._check_head)
+
+    async def _fetch_from_first(self, job: Job[T]) -> T:
+        loop = asyncio.get_running_loop()
+        deadline, problems = loop.time() + SNAPSHOT_BUDGET_S, []
+        for lane in order_lanes(self._lanes, self._clock.time()):
+            try:
+                result = await self._fetch_within(lane.endpoint, job, deadline)
+            except ChainUnavailable as failure:
+                self._apply_failure(lane, failure)
+                problems.append(f"{lane.endpoint.host} {failure}")
+            else:
+                self._apply_success(lane)
+                return result
+            if loop.time() >= deadline:
+                break
+        raise self._build_error(problems)
+
+    async def _fetch_within(self, endpoint: Endpoint, job: Job[T], deadline: float) -> T:
+        budget_s = ENDPOINT_BUDGET_S if len(self._lanes) > 1 else SNAPSHOT_BUDGET_S
+        until = min(deadline, asyncio.get_running_loop().time() + budget_s)
+        try:
+            async with asyncio.timeout_at(until):
+                await endpoint.open()
+                return await self._fetch_at_head(endpoint, job)
+        except TimeoutError:
+            raise NodeHung(f"took longer than {budget_s:g} s") from None
+
+    async def _fetch_at_head(self, endpoint: Endpoint, job: Job[T]) -> T:
+        async def fetch() -> T:
+            head = await endpoint.fetch_head()
+            self._check_head(head)
+            return await job(endpoint, head)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(BlockGone),
+            stop=stop_after_attempt(HEADS_MAX) | stop_after_delay(HEADS_BUDGET_S),
+            wait=wait_random_exponential(multiplier=0.1, max=1.0),
+            reraise=True,
+        )
+        return await retrying(fetch)
+
+    def _check_head(self, head: Head) -> None:
+        """Raises for a head that lags: too old for its time, or older than what was already read."""
+        age_s = self._clock.time() - head.time
+        if age_s > self._head_age_max_s:
+            raise ChainUnavailable(f"lags: its head {head.number} is {age_s:.0f} s old")
+        if head.number < self._last_block:
+            raise BlockGone(f"lags: its head {head.number} is behind block {self._last_block}, which was already read")
+
+    def _apply_failure(self, lane: Lane[Endpoint], failure: ChainUnavailable) -> None:
+        if not lane.is_failing and len(self._lanes) > 1:
+            _log.warning("endpoint_failed", endpoint=lane.endpoint.host, error=str(failure))
+        lane.apply_failure(failure, self._clock.time())
+        lane.endpoint.reset()
+
+    def _apply_success(self, lane: Lane[Endpoint]) -> None:
+        if lane.is_failing and len(self._lanes) > 1:
+            _log.info("endpoint_recovered", endpoint=lane.endpoint.host)
+        lane.apply_success()
+        self.active_host = lane.endpoint.host
+
+    def _build_error(self, problems: Sequence[str]) -> ChainUnavailable:
+        now = self._clock.time()
+        waits_s = [lane.compute_wait_s(now) for lane in self._lanes]
+        if problems:
+            return ChainUnavailable("; ".join(problems), retry_after_s=min(waits_s) or None)
+        hosts = ", ".join(lane.endpoint.host for lane in self._lanes)
+        return ChainUnavailable(f"{hosts} told us to wait {min(waits_s):.0f} s more", retry_after_s=min(waits_s))
+
+
+def _read_address(variable: str, text: str) -> str:
+    """The checksummed form of an address in any case."""
+    if not _ADDRESS.fullmatch(text):
+        raise ConfigError(f"{variable}: {text!r} is not an address of 0x and 40 hex digits")
+    return build_checksum_address(bytes.fromhex(text[2:]))

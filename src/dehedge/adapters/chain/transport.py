@@ -1,0 +1,186 @@
+"""One RPC URL's HTTP: posts JSON, gives JSON, and says in one line why it could not.
+
+Holds the URL, which may carry a key in its path, query or user part, and lets nothing of it out but scheme, host and port:
+neither in a message nor in a ``repr``, and a node that quotes the key is redacted. One kept-alive session, an explicit
+time limit, a bounded reply, no redirects, no retries. Knows nothing of JSON-RPC but the error object. Called by
+``endpoint``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import aiohttp
+
+from dehedge.adapters.chain.failures import (
+    RETRY_AFTER_MAX_S,
+    CallTooLarge,
+    NodeFailed,
+    NodeHung,
+    NodeThrottled,
+    build_failure,
+    build_line,
+)
+from dehedge.errors import ChainUnavailable, ConfigError
+from dehedge.ports import Clock
+
+REQUEST_TIMEOUT_S = 5.0
+"""What one hanging request costs. The slowest page measured took 0.4 s."""
+
+REPLY_BYTES_MAX = 64 * 2**20
+CONNECTIONS_MAX = 8
+SECRET_LENGTH_MIN = 6
+"""Shorter parts of a URL are words such as ``v2``, not keys."""
+
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "dehedge"}
+_THROTTLING = frozenset({429, 503})
+_TOO_LARGE = frozenset({413, 504, 524})
+
+
+class Transport:
+    """Posts to one URL."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        parts = _split_url(url)
+        self.host = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self._url = url
+        self._secrets = _collect_secrets(parts)
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"Transport({self.host})"
+
+    async def post(self, body: bytes) -> Any:
+        """The reply's JSON. Raises a ``ChainUnavailable`` of ``failures`` for everything else."""
+        try:
+            async with self._open_session().post(self._url, data=body, allow_redirects=False) as response:
+                status, headers, payload = response.status, response.headers, await _read_bounded(response)
+        except TimeoutError:
+            raise NodeHung(f"did not answer within {REQUEST_TIMEOUT_S:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeFailed(_describe(error)) from None
+        if status != 200:
+            raise self._build_refusal(status, headers, payload)
+        return _parse(payload)
+
+    def build_failure(self, error: object) -> ChainUnavailable:
+        """What a JSON-RPC error object means, without the key that it may quote."""
+        if not isinstance(error, Mapping):
+            return NodeFailed("answered with an error that is not a JSON-RPC error")
+        return build_failure({**error, "message": self._redact(str(error.get("message")))})
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Made on first use, because a session belongs to the loop that runs it."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+                headers=_HEADERS,
+            )
+        return self._session
+
+    def _build_refusal(self, status: int, headers: Mapping[str, str], payload: bytes) -> ChainUnavailable:
+        """What a status means; some nodes put a JSON-RPC error that says more behind one."""
+        retry_after_s = self._read_retry_after(headers.get("Retry-After"))
+        if status == 429 or (status in _THROTTLING and retry_after_s is not None):
+            return NodeThrottled(f"limits our requests (HTTP {status})", retry_after_s=retry_after_s)
+        if status in _TOO_LARGE:
+            return CallTooLarge(f"refused a call for its size or time (HTTP {status})")
+        reply = _parse_leniently(payload)
+        if isinstance(reply, Mapping) and isinstance(reply.get("error"), Mapping):
+            return self.build_failure(reply["error"])
+        return _build_status_failure(status)
+
+    def _read_retry_after(self, value: str | None) -> float | None:
+        """Seconds from now, from a number or a date."""
+        if value is None:
+            return None
+        if value.strip().isdecimal():
+            return min(float(value), RETRY_AFTER_MAX_S)
+        try:
+            wait_s = parsedate_to_datetime(value).timestamp() - self._clock.time()
+        except (ValueError, OverflowError):
+            return None
+        return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
+
+    def _redact(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _split_url(url: str) -> SplitResult:
+    problem = "NETWORKS: an entry is not an http:// or https:// URL"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(problem) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(problem)
+    return parts
+
+
+def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:
+    """Whatever of the URL may be a key, longest first so that no part of one survives."""
+    words = [parts.username or "", parts.password or "", *parts.path.split("/"), parts.query]
+    words += [value for _, value in parse_qsl(parts.query)]
+    found = {word for raw in words for word in (raw, unquote(raw)) if len(word) >= SECRET_LENGTH_MIN}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks, length = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        length += len(chunk)
+        if length > REPLY_BYTES_MAX:
+            raise CallTooLarge(f"answered with more than {REPLY_BYTES_MAX} bytes")
+    return b"".join(chunks)
+
+
+def _parse(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        raise NodeFailed("answered with something that is not JSON") from None
+
+
+def _parse_leniently(payload: bytes) -> Any:
+    try:
+        return _parse(payload)
+    except NodeFailed:
+        return None
+
+
+def _build_status_failure(status: int) -> ChainUnavailable:
+    if status in {401, 403}:
+        return ChainUnavailable(f"refuses us (HTTP {status}): check the key in its URL in NETWORKS")
+    if status >= 500 or status == 408:
+        return NodeFailed(f"failed with HTTP {status}")
+    return ChainUnavailable(f"answered HTTP {status}: check its URL in NETWORKS")
+
+
+def _describe(error: Exception) -> str:
+    """In our own words: the library's hold the URL."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "has a name that cannot be resolved"
+        case aiohttp.ClientSSLError():
+            return "has no certificate that we accept"
+        case aiohttp.ClientConnectorError():
+            return f"cannot be reached: {build_line(error.os_error.strerror or type(error.os_error).__name__)}"
+        case aiohttp.ClientConnectionError() | OSError():
+            return "dropped the connection"
+        case _:
+            return f"does not speak HTTP as it should ({type(error).__name__})"

@@ -1,0 +1,178 @@
+"""The journal: an append-only SQLite table that survives a power cut.
+
+Rules of this file. One writer: a lock on ``<file>.lock`` is held for the life of the process, so a second daemon on the
+same journal ends before it can trade. One transaction per ``append``, write-ahead log, ``synchronous=FULL``: when
+``append`` returns, the facts are on the disk. If it raises, whether they are is unknown, and the process must end and
+replay. Nothing is ever changed or removed.
+
+Theory of operation. An event is stored as its class name and the JSON of its fields: decimals as strings, nothing lost.
+Each row carries a checksum of what it says and of the row before, so a torn, edited or missing row is found when reading;
+SQLite itself rolls back a transaction that was cut. Writes run in one thread of their own: a slow disk delays orders,
+which wait for it anyway, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from dehedge.core import events
+from dehedge.core.events import Event
+from dehedge.errors import JournalError, JournalLocked
+from dehedge.ports import JournalEntry
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, checksum INTEGER NOT NULL
+) STRICT;
+"""
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (
+        events.OrderIntended,
+        events.OrderReported,
+        events.OrderAbandoned,
+        events.HedgesCooled,
+        events.HedgesReheated,
+        events.HedgesForced,
+        events.HedgeWrittenDown,
+        events.ForeignPositionSeen,
+        events.TradingModeSet,
+    )
+}
+
+
+class SqliteJournal:
+    """Implements ``ports.Journal``. Opening raises ``JournalLocked`` or ``JournalError`` with the remedy."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _take_lock(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._prepare()
+            self.deployment = self._get_deployment()
+            self.last_sequence, self._checksum = self._read_last()
+        except sqlite3.Error as error:
+            self._thread.shutdown()
+            os.close(self._lock)
+            raise JournalError(_explain(path, error)) from error
+
+    async def append(self, at: float, events: Sequence[Event]) -> None:
+        """Write all events in one durable transaction, in the journal's own thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, at, events)
+
+    def read(self) -> Sequence[JournalEntry]:
+        """Every fact in order. Raises ``JournalError`` where a row is missing, altered or not understood."""
+        entries = []
+        checksum = 0
+        try:
+            rows = self._db.execute("SELECT sequence, at, kind, body, checksum FROM events ORDER BY sequence").fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(_explain(self.path, error)) from error
+        for expected, (sequence, at, kind, body, stored) in enumerate(rows, start=1):
+            checksum = _chain(checksum, sequence, at, kind, body)
+            if sequence != expected or checksum != stored:
+                raise JournalError(
+                    f"journal {self.path}: entry {expected} is missing or altered; restore the file from a backup"
+                )
+            entries.append(JournalEntry(sequence, at, self._decode(sequence, kind, body)))
+        return entries
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._db.close()
+        os.close(self._lock)
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        found = self._get_meta("schema", str(SCHEMA_VERSION))
+        if found != str(SCHEMA_VERSION):
+            raise JournalError(
+                f"journal {self.path} has schema {found}, this version knows {SCHEMA_VERSION}: run the version that wrote it"
+            )
+
+    def _get_deployment(self) -> str:
+        return self._get_meta("deployment", secrets.token_hex(3))
+
+    def _get_meta(self, name: str, default: str) -> str:
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, default))
+        return str(self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
+
+    def _read_last(self) -> tuple[int, int]:
+        row = self._db.execute("SELECT sequence, checksum FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def _append(self, at: float, events: Sequence[Event]) -> None:
+        rows = []
+        sequence, checksum = self.last_sequence, self._checksum
+        for event in events:
+            sequence += 1
+            kind = type(event).__name__
+            body = _ADAPTERS[kind].dump_json(event).decode()
+            checksum = _chain(checksum, sequence, at, kind, body)
+            rows.append((sequence, at, kind, body, checksum))
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalError(_explain(self.path, error)) from error
+        self.last_sequence, self._checksum = sequence, checksum
+
+    def _decode(self, sequence: int, kind: str, body: str) -> Event:
+        try:
+            event: Event = _ADAPTERS[kind].validate_json(body)
+        except (KeyError, ValidationError) as error:
+            raise JournalError(
+                f"journal {self.path}: entry {sequence} ({kind}) is not understood; run the version that wrote it"
+            ) from error
+        return event
+
+
+def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int:
+    return zlib.crc32(f"{sequence}|{at!r}|{kind}|{body}".encode(), checksum)
+
+
+def _take_lock(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(f"journal {path} cannot be opened: {error.strerror}; check STATE_URL and the folder") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise JournalLocked(f"journal {path} is held by another daemon; stop it or use another STATE_URL") from error
+    return handle
+
+
+def _explain(path: Path, error: sqlite3.Error) -> str:
+    text = str(error)
+    remedies = {
+        "not a database": "the file is not a journal or is corrupt: restore it from a backup or use another STATE_URL",
+        "malformed": "the file is corrupt: restore it from a backup",
+        "readonly": "the file or its folder is read-only: grant write permission",
+        "full": "the disk is full: make room",
+        "disk I/O": "the disk is full or failing: make room or replace it",
+        "unable to open": "check that the folder exists and is writable",
+        "locked": "another program holds the file: close it",
+    }
+    remedy = next((remedy for sign, remedy in remedies.items() if sign in text), "check the disk and STATE_URL")
+    return f"journal {path}: {text}; {remedy}"

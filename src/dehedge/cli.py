@@ -1,0 +1,154 @@
+"""The commands. Errors become one clear line each and an exit code that a supervisor understands.
+
+0 done, 1 crashed (restart it), 75 another daemon holds the journal, 78 configuration error (do not restart).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from dehedge import __version__
+from dehedge.config import find_unknown_variables, read_markets, read_settings
+from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalLocked
+
+EXIT_CRASHED = 1
+EXIT_LOCKED = 75
+EXIT_CONFIG = 78
+
+app = typer.Typer(
+    name="dehedge",
+    help="Hedges the DePerp insurance vault on a futures exchange.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
+    if wanted:
+        typer.echo(f"dehedge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def callback(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hedges the DePerp insurance vault on a futures exchange."""
+
+
+@app.command()
+def run() -> None:
+    """Run the daemon until SIGTERM or SIGINT."""
+    _exit_with(_run)
+
+
+@app.command()
+def check(json_output: Json = False) -> None:
+    """Try every part of the configuration against the real services, read-only."""
+    from dehedge.check import run_checks
+
+    _exit_with(lambda: _run_async(run_checks(use_json=json_output)))
+
+
+@app.command()
+def demo(
+    pace: Annotated[float, typer.Option(min=0.05, help="1 is the told pace; smaller is faster.")] = 1.0,
+) -> None:
+    """Play a story on this machine, offline: a local chain, price service and exchange, and the real daemon."""
+    from dehedge.sim.demo import run_demo
+
+    _exit_with(lambda: _run_async(run_demo(pace=pace)))
+
+
+@app.command()
+def status(json_output: Json = False, url: Url = "") -> None:
+    """Ask the running daemon how it is."""
+    from dehedge.client import print_status
+
+    _exit_with(lambda: print_status(url, use_json=json_output))
+
+
+@app.command()
+def hedges(json_output: Json = False, url: Url = "") -> None:
+    """List the hedges that the running daemon holds."""
+    from dehedge.client import print_hedges
+
+    _exit_with(lambda: print_hedges(url, use_json=json_output))
+
+
+def _run() -> int:
+    settings = read_settings()
+    symbols = read_markets(settings.connector)
+
+    from dehedge.logs import configure_logging
+
+    use_json = (settings.log_format or ("json" if settings.is_production else "console")) == "json"
+    configure_logging(level=settings.log_level, use_json=use_json, secrets=settings.get_secret_texts())
+    _warn_of_unknown_variables()
+
+    # The daemon's libraries take over a second to import; a configuration error is told before that.
+    from dehedge.daemon import Daemon
+
+    async def run_daemon() -> None:
+        await Daemon(settings, symbols).run()
+
+    asyncio.run(run_daemon())
+    return 0
+
+
+def _warn_of_unknown_variables() -> None:
+    import structlog
+
+    for name in find_unknown_variables():
+        structlog.get_logger().warning("variable_unknown", variable=name, remedy="correct or remove it")
+
+
+def _run_async(work: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(work)
+
+
+def _exit_with(work: Any) -> None:
+    """Run a command and end with its exit code; every expected error is told in one line."""
+    try:
+        code = work()
+    except DehedgeError as error:
+        code = _tell(error)
+    except BaseExceptionGroup as group:
+        expected = _find_expected(group)
+        if expected is None:
+            raise
+        code = _tell(expected)
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)
+
+
+def _find_expected(group: BaseExceptionGroup[BaseException]) -> DehedgeError | None:
+    """The error to tell, when the group holds nothing but expected ones."""
+    expected, rest = group.split(DehedgeError)
+    while isinstance(expected, BaseExceptionGroup):
+        expected = expected.exceptions[0]  # type: ignore[assignment]
+    return expected if rest is None and isinstance(expected, DehedgeError) else None
+
+
+def _tell(error: DehedgeError) -> int:
+    problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+    for problem in problems:
+        print(f"dehedge: {problem}", file=sys.stderr)
+    if isinstance(error, JournalLocked):
+        return EXIT_LOCKED
+    return EXIT_CONFIG if isinstance(error, ConfigError | AuthenticationFailed) else EXIT_CRASHED
+
+
+def main() -> None:
+    app()

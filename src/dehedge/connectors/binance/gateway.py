@@ -1,0 +1,291 @@
+"""The one door to the exchange's REST interface, through python-binance's ``AsyncClient``.
+
+Owns the client and its session, the exchange's clock and limits, and the translation of everything that can go wrong
+into ``dehedge.errors``. Sends nothing while the exchange told us to wait, repeats reads only, and sees a write through
+to its end even when its caller is canceled. Never lets a key, a signature or a URL into an error or a log: the original
+exceptions carry them, so they end here. Called by the connector and its parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+import warnings
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+
+import aiohttp
+import structlog
+
+from dehedge.connectors.binance import endpoints
+from dehedge.connectors.binance.clock import ExchangeClock
+from dehedge.connectors.binance.endpoints import Endpoint
+from dehedge.connectors.binance.failures import (
+    BUSY_S,
+    Failure,
+    Verdict,
+    build_read_error,
+    build_write_error,
+    get_pause_s,
+    judge,
+)
+from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.rows import Json, build_row
+from dehedge.errors import ConfigError, ConnectorError
+from dehedge.ports import Clock
+
+with warnings.catch_warnings():
+    # python-binance imports the legacy websockets client, which we do not use and which warns of itself.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from binance import AsyncClient
+    from binance.exceptions import BinanceAPIException
+
+log = structlog.get_logger()
+
+TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
+KEEP_ALIVE_S = 15.0
+REPEAT_DELAYS_S = (0.2, 0.5)
+"""Before a read is repeated; randomized by half. There are as many repetitions as delays."""
+
+REPEAT_BUDGET_S = 5.0
+"""A read that has taken this long is not repeated."""
+
+CLOSE_GRACE_S = 6.0
+"""How long closing waits for writes under way: longer than a write can take."""
+
+HEADER_TOKEN = re.compile(r"[!-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The key pair of the account; empty for public data. Neither half appears in a repr."""
+
+    api_key: str = field(default="", repr=False)
+    api_secret: str = field(default="", repr=False)
+
+    def check(self) -> None:
+        """Raises ``ConfigError`` for what cannot be a key pair."""
+        named = {"BINANCE_API_KEY": self.api_key, "BINANCE_API_SECRET": self.api_secret}
+        missing = [f"{name} is missing: create an API key with futures permission" for name in named if not named[name]]
+        broken = [
+            f"{name} contains blanks or characters that no key has: copy it again"
+            for name, value in named.items()
+            if not HEADER_TOKEN.fullmatch(value)
+        ]
+        if missing or broken:
+            raise ConfigError(*missing, *broken)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What the session saw of a request: whether it went out, and what status and wait came back."""
+
+    sent_at: float = 0.0
+    is_sent: bool = False
+    status: int = 0
+    retry_after_s: float | None = None
+
+
+KEYLESS = Credentials()
+
+_attempt: ContextVar[Attempt] = ContextVar("attempt")
+
+
+class Gateway:
+    """Sends requests and gives decoded JSON back, or raises one of ``dehedge.errors``."""
+
+    def __init__(self, rest_url: str, credentials: Credentials, clock: Clock) -> None:
+        self.clock = ExchangeClock(clock)
+        self.limits = Limits(self.clock)
+        self._rest_url = rest_url.rstrip("/")
+        self._credentials = credentials
+        self._client: AsyncClient | None = None
+        self._writes: set[asyncio.Task[Json]] = set()
+
+    async def fetch(self, endpoint: Endpoint, **params: str) -> Json:
+        """Read, and read again what failed in passing. Raises what ``ports.Connector`` says of reads."""
+        loop = asyncio.get_running_loop()
+        started_at, resynced = loop.time(), False
+        for delay_s in (*REPEAT_DELAYS_S, None):
+            reply = await self._request(endpoint, params)
+            if not isinstance(reply, Failure):
+                return reply
+            verdict = judge(reply)
+            error = build_read_error(reply, verdict, retry_after_s=await self._heed(reply, verdict))
+            is_late = delay_s is None or loop.time() - started_at > REPEAT_BUDGET_S
+            is_passing = verdict in (Verdict.UNKNOWN, Verdict.NOT_EXECUTED)
+            if is_late or not (is_passing or (verdict is Verdict.CLOCK and not resynced)):
+                raise error from None
+            resynced = resynced or verdict is Verdict.CLOCK
+            await asyncio.sleep(0.0 if verdict is Verdict.CLOCK else (delay_s or 0.0) * random.uniform(0.5, 1.5))  # noqa: S311
+        raise AssertionError("the last delay is None, which ends the loop")
+
+    async def send(self, endpoint: Endpoint, **params: str) -> Json:
+        """Write once. Raises what ``ports.Connector`` says of writes.
+
+        A canceled caller is let go at once; the write runs on to its end, which is then logged.
+        """
+        task = asyncio.create_task(self._send(endpoint, params))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(_log_unobserved, params.get("newClientOrderId", "")))
+            raise
+
+    async def synchronize(self) -> None:
+        """Measure the exchange's clock. Raises ``VenueUnavailable`` or ``RateLimited``."""
+        await self.clock.synchronize(self._fetch_time)
+
+    async def close(self) -> None:
+        """Wait for the writes under way, then end the session."""
+        if self._writes:
+            await asyncio.wait(set(self._writes), timeout=CLOSE_GRACE_S)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close_connection()
+
+    async def _send(self, endpoint: Endpoint, params: dict[str, str]) -> Json:
+        reply = await self._request(endpoint, params)
+        if not isinstance(reply, Failure):
+            return reply
+        verdict = judge(reply)
+        raise build_write_error(reply, verdict, retry_after_s=await self._heed(reply, verdict)) from None
+
+    async def _request(self, endpoint: Endpoint, params: dict[str, str]) -> Json | Failure:
+        """One attempt. Raises ``RateLimited`` without sending while the exchange wants us to wait."""
+        self.limits.admit(weight=endpoint.weight, orders=endpoint.orders)
+        attempt = Attempt(sent_at=self.clock.time())
+        token = _attempt.set(attempt)
+        try:
+            reply = await self._call(endpoint, params)
+        except BinanceAPIException as error:
+            return self._build_failure(attempt, error.code, error.message)
+        except Exception as error:  # noqa: BLE001
+            # The library lets through whatever it stumbles over in a reply (AttributeError, KeyError and others), and
+            # the session its own family. Each means the same: no answer. Their words may hold a signed URL.
+            return self._build_failure(attempt, 0, _name_error(error))
+        finally:
+            _attempt.reset(token)
+        return self._check_reply(endpoint, attempt, reply)
+
+    async def _call(self, endpoint: Endpoint, params: dict[str, str]) -> Json:
+        """The library dates a request when it is called, so its offset is set just before."""
+        client = self._get_client()
+        client.timestamp_offset = round((self.clock.get_timestamp() - time.time()) * 1000)
+        window = {"recvWindow": str(endpoint.window_ms)} if endpoint.window_ms else {}
+        return await getattr(client, endpoint.method)(**params, **window)
+
+    def _check_reply(self, endpoint: Endpoint, attempt: Attempt, reply: Json) -> Json | Failure:
+        """An error may come with a 200, and an empty answer says nothing of a write."""
+        if isinstance(reply, dict) and "code" in reply and "msg" in reply and reply["code"] != 200:
+            return self._build_failure(attempt, reply["code"], reply["msg"])
+        if endpoint.is_write and not (isinstance(reply, dict) and reply):
+            return self._build_failure(attempt, 0, "the reply was empty or no object")
+        return reply
+
+    def _build_failure(self, attempt: Attempt, code: object, message: object) -> Failure:
+        return Failure(
+            status=attempt.status,
+            code=code if isinstance(code, int) else 0,
+            message=self._clean(message if isinstance(message, str) else "the reply had no message"),
+            retry_after_s=attempt.retry_after_s,
+            is_sent=attempt.is_sent,
+        )
+
+    def _clean(self, message: str) -> str:
+        """One short line without our secrets, whatever the exchange or something in between has echoed."""
+        line = re.sub(r"(?i)(signature|listenKey)\W+\w+", r"\1=***", " ".join(message.split()))
+        for secret in (self._credentials.api_key, self._credentials.api_secret):
+            line = line.replace(secret, "***") if secret else line
+        return line[:200]
+
+    async def _heed(self, failure: Failure, verdict: Verdict) -> float:
+        """Pause or synchronize as a failure demands; returns how long to wait, in seconds."""
+        match verdict:
+            case Verdict.PAUSED:
+                kind = ORDERS if failure.code == -1015 else WEIGHT
+                rest_s = self.limits.get_window_rest_s(kind)
+                seconds = get_pause_s(failure, now_s=self.clock.time(), window_rest_s=rest_s)
+                self.limits.pause(seconds, str(failure))
+                return seconds
+            case Verdict.ORDERS_PAUSED:
+                return self.limits.pause_orders(str(failure))
+            case Verdict.CLOCK:
+                await self._try_synchronize()
+        return BUSY_S
+
+    async def _try_synchronize(self) -> None:
+        try:
+            await self.synchronize()
+        except ConnectorError as error:
+            log.warning("clock_synchronization_failed", reason=str(error))
+
+    async def _fetch_time(self) -> float:
+        reply = await self._request(endpoints.TIME, {})
+        if isinstance(reply, Failure):
+            verdict = judge(reply)
+            raise build_read_error(reply, verdict, retry_after_s=await self._heed(reply, verdict)) from None
+        return build_row("time", reply).get_seconds("serverTime")
+
+    def _get_client(self) -> AsyncClient:
+        """The client, made on first use because its session belongs to the running loop."""
+        if self._client is None:
+            self._client = self._build_client()
+        return self._client
+
+    def _build_client(self) -> AsyncClient:
+        """Constructed directly: ``AsyncClient.create`` would call the spot exchange and take its clock.
+
+        Redirects are not followed: a POST could be sent twice, and the key would go to another host.
+        """
+        client = AsyncClient(
+            self._credentials.api_key,
+            self._credentials.api_secret,
+            requests_params={"timeout": TIMEOUT, "allow_redirects": False},
+            session_params={
+                "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
+                "trace_configs": [self._build_trace()],
+            },
+        )
+        client.FUTURES_URL = f"{self._rest_url}/fapi"
+        client.FUTURES_DATA_URL = f"{self._rest_url}/futures/data"
+        client.REQUEST_RECVWINDOW = 0  # 0 lets the window of each call through; anything else would replace it
+        return client
+
+    def _build_trace(self) -> aiohttp.TraceConfig:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(self._on_headers_sent)
+        trace.on_request_end.append(self._on_response)
+        return trace
+
+    async def _on_headers_sent(self, *_: object) -> None:
+        _attempt.get().is_sent = True
+
+    async def _on_response(
+        self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
+    ) -> None:
+        attempt, headers = _attempt.get(), params.response.headers
+        attempt.status = params.response.status
+        wait = headers.get("Retry-After", "")
+        attempt.retry_after_s = float(wait) if wait.isascii() and wait.isdigit() else None
+        self.limits.apply_headers(headers, attempt.sent_at)
+
+
+def _name_error(error: Exception) -> str:
+    """The kind of error alone: its words may hold the address that was called, signature and all."""
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+
+
+def _log_unobserved(client_order_id: str, task: asyncio.Task[Json]) -> None:
+    """Tell how a write ended whose caller had been canceled; the journal's order is resolved by its id."""
+    if task.cancelled():
+        log.warning("write_abandoned", client_order_id=client_order_id)
+        return
+    error = task.exception()
+    log.warning("write_finished_unobserved", client_order_id=client_order_id, error=str(error) if error else None)

@@ -1,0 +1,64 @@
+"""From decisions to orders: the trades of one pass in one symbol, direction and action leave as one order.
+
+The exchange takes a few hundred orders in ten seconds, and a crash makes a thousand positions risky at one price. Each
+hedge keeps its own quantity on the step, so that closing it alone later is exact. Above the exchange's maximum quantity
+an order is split between hedges; a single hedge above it is built over several passes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from dehedge.core.hedging import TradeDecision
+from dehedge.core.model import Side, TradingRules
+from dehedge.core.orders import Action, Share
+
+SHARES_MAX = 2_000
+"""Hedges that share one order at most; bounds one journal record."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDraft:
+    """An order to be journaled and sent: what it does, for which hedges. ``hedge_side`` is that of the hedges."""
+
+    symbol: str
+    hedge_side: Side
+    action: Action
+    shares: tuple[Share, ...]
+
+    @property
+    def quantity(self) -> Decimal:
+        return sum((share.quantity for share in self.shares), Decimal(0))
+
+    @property
+    def order_side(self) -> Side:
+        return self.hedge_side if self.action is Action.INCREASE else self.hedge_side.opposite
+
+
+def build_drafts(decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules]) -> list[OrderDraft]:
+    """Group the trades, reductions first; the largest share of a group comes first and is filled first."""
+    groups: dict[tuple[str, Side, Action], list[Share]] = defaultdict(list)
+    for decision in decisions:
+        groups[(decision.symbol, decision.side, decision.action)].append(decision.share)
+    drafts = []
+    for (symbol, side, action), shares in sorted(groups.items()):
+        known = rules.get(symbol)
+        limit = known.quantity_max if known is not None else None
+        shares.sort(key=lambda share: (-share.quantity, share.key))
+        drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit)]
+    return sorted(drafts, key=lambda draft: draft.action is Action.INCREASE)
+
+
+def _split(shares: list[Share], limit: Decimal | None) -> Iterable[tuple[Share, ...]]:
+    part: list[Share] = []
+    total = Decimal(0)
+    for share in shares:
+        if part and (len(part) >= SHARES_MAX or (limit is not None and total + share.quantity > limit)):
+            yield tuple(part)
+            part, total = [], Decimal(0)
+        part.append(share)
+        total += share.quantity
+    yield tuple(part)

@@ -1,0 +1,134 @@
+"""The nouns of the daemon: markets, positions, snapshots, prices and trading rules.
+
+Frozen data without logic beyond naming. Amounts of an asset are integers in its base units (USDC: 6 decimals), prices
+and funding tracers integers scaled by 1e18 as on chain, exchange quantities ``Decimal``, times seconds since the epoch.
+Everything here is observed; nothing here is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+PRICE_SCALE = 10**18
+"""Chain prices and funding tracers are integers scaled by this."""
+
+
+class Side(StrEnum):
+    """The side of an order, and of the hedge that it builds."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+class Leg(StrEnum):
+    """The exchange's position side: BOTH nets per symbol (one-way mode), LONG and SHORT are kept apart (hedge mode)."""
+
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
+class HedgeKey(NamedTuple):
+    """Names a position on chain and the hedge held for it. ``position_id`` is ``user|asset``."""
+
+    market: str
+    position_id: str
+
+    def __str__(self) -> str:
+        return f"{self.market}|{self.position_id}"
+
+
+class Position(NamedTuple):
+    """A trader's open position, as stored on chain. Unique per (user, asset, market); its side may flip between blocks."""
+
+    user: str
+    asset: str
+    market: str
+    is_long: bool
+    size: int
+    collateral: int
+    funding_tracer: int
+    entry_price: int
+    opened_at: int
+
+    @property
+    def key(self) -> HedgeKey:
+        return HedgeKey(self.market, f"{self.user}|{self.asset}")
+
+    @property
+    def hedge_side(self) -> Side:
+        """A trader's long is hedged by BUY, a short by SELL: the hedge earns what the vault loses."""
+        return Side.BUY if self.is_long else Side.SELL
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A DePerp market. ``pyth_feed`` is 64 hex digits without 0x; ``feed_max_age_s`` of 0 sets no limit."""
+
+    name: str
+    pyth_feed: str
+    feed_max_age_s: int
+    is_live: bool = True
+    is_reduce_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSnapshot:
+    """Everything the daemon reads from the chain, at one block: complete, or never built.
+
+    ``vault`` and ``shield`` are in USDC base units, ``funding`` maps (asset, market) to its current tracer. Addresses are
+    EIP-55 checksummed.
+    """
+
+    block_number: int
+    block_hash: str
+    block_time: int
+    vault: int
+    shield: int
+    positions: Mapping[HedgeKey, Position]
+    funding: Mapping[tuple[str, str], int]
+    markets: Mapping[str, Market]
+
+
+class PriceTick(NamedTuple):
+    """One price of one market; price and confidence scaled by 1e18, publish time in seconds."""
+
+    market: str
+    price: int
+    confidence: int
+    publish_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradingRules:
+    """What the exchange accepts for a market order in one symbol. ``notional_min`` is in the quote asset."""
+
+    symbol: str
+    quantity_step: Decimal
+    quantity_min: Decimal
+    quantity_max: Decimal
+    notional_min: Decimal
+    price_tick: Decimal
+    is_trading: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that one pass may know, frozen. ``marks`` are the exchange's mark prices by symbol."""
+
+    snapshot: ChainSnapshot
+    prices: Mapping[str, PriceTick]
+    marks: Mapping[str, Decimal]
+    taken_at: float

@@ -1,0 +1,46 @@
+"""From a position to an order quantity that the exchange accepts.
+
+Exact throughout: quantities are floored to the step, so a hedge is never larger than the position asks for. The two
+ways of sizing are the operator's choice (``HEDGE_SIZING``).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from dehedge.core.model import PRICE_SCALE, Position, TradingRules
+
+
+class Sizing(StrEnum):
+    """DELTA: the trader's own quantity, size / entry price, so the hedge earns what the vault loses.
+    NOTIONAL: size / mark price, the trader's dollars."""
+
+    DELTA = "delta"
+    NOTIONAL = "notional"
+
+
+def floor_to_step(quantity: Fraction, step: Decimal) -> Decimal:
+    """The largest multiple of the step that is not above the quantity."""
+    return (quantity // Fraction(step)) * step
+
+
+def get_target_quantity(
+    position: Position, mark: Decimal, sizing: Sizing, *, asset_unit: int, step: Decimal
+) -> Decimal:
+    """The hedge that the position asks for, in the base coin, on the step. ``asset_unit`` is 1e6 for USDC."""
+    price = Fraction(position.entry_price, PRICE_SCALE) if sizing is Sizing.DELTA else Fraction(mark)
+    if price <= 0:
+        return Decimal(0)
+    return floor_to_step(Fraction(position.size, asset_unit) / price, step)
+
+
+def check_large_enough(quantity: Decimal, mark: Decimal, rules: TradingRules) -> bool:
+    """True when the exchange takes an order that adds this quantity."""
+    return quantity >= rules.quantity_min and quantity * mark >= rules.notional_min
+
+
+def get_collateral_usd(position: Position, leverage: int, asset_unit: int) -> Fraction:
+    """What the hedge of this position binds as margin: size / leverage."""
+    return Fraction(position.size, asset_unit * leverage)

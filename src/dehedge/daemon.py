@@ -1,0 +1,259 @@
+"""Composition root and lifecycle: build the parts from the settings, start them in order, run, and stop in order.
+
+The only place that knows every part. Start: journal and replay, HTTP, inputs, exchange, recovery, passes. Stop: not
+ready, finish the pass in hand and the orders being sent, close; hedges stay open, for a restart must not unwind
+protection. Any task that fails ends the process loudly; the supervisor restarts it, and recovery takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import structlog
+from web3 import Web3
+
+from dehedge import __version__, metrics
+from dehedge.adapters import systemd
+from dehedge.adapters.chain import ChainReader
+from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.pyth import PythSource
+from dehedge.adapters.web import WebServer
+from dehedge.auditor import Auditor
+from dehedge.config import Settings
+from dehedge.connectors import CONNECTORS, ConnectorOptions
+from dehedge.core.hedging import HedgingPolicy, get_price
+from dehedge.core.model import ChainSnapshot
+from dehedge.core.orders import ID_PREFIX
+from dehedge.executor import Executor
+from dehedge.feed import PriceFeed, SnapshotFeed
+from dehedge.ledger import Ledger
+from dehedge.ports import Clock, Connector, VenueOrder
+from dehedge.reconciler import Reconciler
+from dehedge.recovery import recover, replay
+from dehedge.status import StatusView
+from dehedge.venue import Venue
+
+log = structlog.get_logger()
+
+SHUTDOWN_S = 5.0
+"""How long orders being sent may take to come to their end after SIGTERM."""
+SUPERVISE_INTERVAL_S = 1.0
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def time(self) -> float:
+        return time.time()
+
+
+class AccountEvents:
+    """Implements ``ports.AccountSink``: hands the account's events to whoever looks after them."""
+
+    def __init__(self, executor: Executor, auditor: Auditor) -> None:
+        self._executor = executor
+        self._auditor = auditor
+
+    def on_order(self, order: VenueOrder) -> None:
+        if order.report.client_order_id.startswith(ID_PREFIX):
+            self._executor.note_order(order)
+        elif order.report.filled_quantity:
+            self._auditor.request()
+
+    def on_marks(self) -> None:
+        """Marks are read when something is sized; a new one decides nothing."""
+
+    def on_account_changed(self) -> None:
+        self._auditor.request()
+
+
+class Daemon:
+    """Every part of one running daemon."""
+
+    def __init__(self, settings: Settings, symbols: Mapping[str, str], clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._awake = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._policy = build_policy(settings, symbols)
+        self._prices = PriceFeed(self._awake.set)
+        self._snapshots = SnapshotFeed("chain", self._on_snapshot)
+        self._connector = self._build_connector(symbols)
+        self._chain = build_chain_reader(settings, self._clock)
+        self._price_source = build_price_source(settings, self._clock)
+        self._journal = SqliteJournal(settings.state_path)
+        self._build_engine()
+
+    def _build_connector(self, symbols: Mapping[str, str]) -> Connector:
+        by_symbol = {symbol: market for market, symbol in symbols.items()}
+
+        def get_pyth_price(symbol: str) -> Decimal | None:
+            tick = self._prices.latest.get(by_symbol.get(symbol, ""))
+            return get_price(tick.price) if tick is not None else None
+
+        return build_connector(self._settings, self._clock, get_pyth_price)
+
+    def _build_engine(self) -> None:
+        clock, awake = self._clock, self._awake
+        self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock)
+        self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
+        self._auditor = auditor = Auditor(ledger, self._connector, clock)
+        self._executor = executor = Executor(
+            ledger=ledger, connector=self._connector, auditor=auditor, clock=clock, awake=awake
+        )
+        self._reconciler = Reconciler(
+            policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
+            auditor=auditor, executor=executor, clock=clock, awake=awake,
+        )  # fmt: skip
+        self._status = StatusView(
+            policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
+            auditor=auditor, executor=executor, reconciler=self._reconciler, clock=clock,
+            connector_name=self._settings.connector,
+        )  # fmt: skip
+        token = self._settings.http_token
+        self._web = WebServer(
+            self._status, registry=metrics.REGISTRY, token=token.get_secret_value() if token is not None else None
+        )
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        log.info("daemon_started", version=__version__, connector=self._settings.connector)
+        try:
+            await self._web.start(self._settings.http_host, self._settings.http_port)
+            async with asyncio.TaskGroup() as tasks:
+                work = tasks.create_task(self._work())
+                tasks.create_task(self._supervise())
+                await self._stopped.wait()
+                await self._shut_down(work)
+                raise _Stopped
+        except* _Stopped:
+            log.info("daemon_stopped")
+        finally:
+            await self._close()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                self._snapshots.run(self._chain, interval_s=self._settings.poll_interval_seconds), name="chain"
+            )
+            tasks.create_task(self._price_source.run(self._prices), name="prices")
+            tasks.create_task(self._executor.run(), name="executor")
+            await self._venue.connect()
+            events = AccountEvents(self._executor, self._auditor)
+            tasks.create_task(self._connector.run(events), name="connector")
+            await recover(self._executor, self._auditor)
+            self._status.is_recovered = True
+            tasks.create_task(self._auditor.run(), name="auditor")
+            tasks.create_task(self._venue.run(), name="venue")
+            await self._reconciler.run()
+
+    async def _supervise(self) -> None:
+        """Tell the supervisor and the log how we are."""
+        was_ready = None
+        while True:
+            obstacles = self._status.find_obstacles()
+            if self._status.check_alive():
+                systemd.notify("WATCHDOG=1")
+            if was_ready is not (not obstacles):
+                was_ready = not obstacles
+                _log_readiness(obstacles)
+                systemd.notify("READY=1" if was_ready else f"STATUS={'; '.join(obstacles)}")
+            await asyncio.sleep(SUPERVISE_INTERVAL_S)
+
+    async def _shut_down(self, work: asyncio.Task[None]) -> None:
+        systemd.notify("STOPPING=1")
+        log.info("daemon_stopping")
+        self._reconciler.stop()
+        await self._executor.finish(SHUTDOWN_S)
+        await self._ledger.drain()
+        work.cancel()
+
+    async def _close(self) -> None:
+        await self._web.close()
+        await self._connector.close()
+        await self._price_source.close()
+        await self._chain.close()
+        await self._ledger.drain()
+        self._journal.close()
+
+    def _on_snapshot(self) -> None:
+        snapshot: ChainSnapshot | None = self._snapshots.latest
+        if snapshot is not None:
+            self._price_source.watch(snapshot.markets)
+        self._awake.set()
+
+
+class _Stopped(Exception):
+    """Leaves the task group on purpose."""
+
+
+def _log_readiness(obstacles: Sequence[str]) -> None:
+    if obstacles:
+        log.warning("readiness_lost", reasons=list(obstacles))
+    else:
+        log.info("readiness_gained")
+
+
+def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolicy:
+    """The part of the settings that decides."""
+    return HedgingPolicy(
+        factors=settings.risk_factors,
+        sizing=settings.hedge_sizing,
+        asset=Web3.to_checksum_address(settings.usdc),
+        symbols=symbols,
+        leverage=settings.leverage,
+        min_collateral_usd=settings.min_collateral,
+        expiry_s=settings.hedge_expiry_seconds,
+        max_price_age_s=settings.max_price_age_seconds,
+        max_snapshot_age_s=settings.max_snapshot_age_seconds,
+    )
+
+
+def build_connector(
+    settings: Settings, clock: Clock, get_price: Callable[[str], Decimal | None] = lambda _: None
+) -> Connector:
+    """The connector named by the settings. ``get_price`` is the price by symbol that paper falls back on."""
+    key, secret = settings.binance_api_key, settings.binance_api_secret
+    options = ConnectorOptions(
+        api_key=key.get_secret_value() if key is not None else "",
+        api_secret=secret.get_secret_value() if secret is not None else "",
+        rest_url=settings.binance_rest,
+        ws_url=settings.binance_ws,
+        leverage=settings.leverage,
+        margin_type=settings.margin_type,
+        state_path=settings.state_path,
+        get_price=get_price,
+        clock=clock,
+    )
+    return CONNECTORS[settings.connector](options)
+
+
+def build_chain_reader(settings: Settings, clock: Clock) -> ChainReader:
+    return ChainReader(
+        settings.rpc_urls,
+        registry=settings.dataregistry,
+        usdc=settings.usdc,
+        chain_id=settings.chain_id,
+        head_age_max_s=settings.max_snapshot_age_seconds,
+        vault_includes_shield=settings.vault_available_includes_shield,
+        clock=clock,
+    )
+
+
+def build_price_source(settings: Settings, clock: Clock) -> PythSource:
+    key = settings.pyth_api_key
+    return PythSource(
+        settings.pyth_price_service,
+        api_key=key.get_secret_value() if key is not None else None,
+        poll_interval_s=settings.price_interval_seconds,
+        max_age_s=settings.max_price_age_seconds,
+        max_confidence_bps=settings.max_confidence_bps,
+        clock=clock,
+    )

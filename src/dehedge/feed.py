@@ -1,0 +1,87 @@
+"""The newest value of each input, and whether the input is well.
+
+A feed keeps its last value when its source fails: the value ages, and the planner holds what is too old. A source that
+breaks is logged once when it breaks and once when it recovers. Putting a value wakes the reconciler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+
+from dehedge import metrics
+from dehedge.core.model import ChainSnapshot, PriceTick
+from dehedge.errors import ChainUnavailable
+from dehedge.ports import ChainSource
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Feed(Generic[T]):
+    """One input: its newest value, or why there is none."""
+
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self.name = name
+        self.latest: T | None = None
+        self.error: str | None = None
+        self._wake = wake
+
+    def put(self, value: T) -> None:
+        if self.error is not None:
+            log.info("feed_recovered", feed=self.name)
+        self.latest, self.error = value, None
+        metrics.FEED_UP.labels(self.name).set(1)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Note a failure; the last value stays and ages."""
+        message = str(error)
+        if self.error is None:
+            log.warning("feed_failed", feed=self.name, error=message)
+        self.error = message
+        metrics.FEED_UP.labels(self.name).set(0)
+        self._wake()
+
+
+class SnapshotFeed(Feed[ChainSnapshot]):
+    """Polls the chain."""
+
+    async def run(self, source: ChainSource, *, interval_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            try:
+                snapshot = await source.fetch_snapshot()
+            except ChainUnavailable as error:
+                self.fail(error)
+            else:
+                metrics.SNAPSHOT_BLOCK.set(snapshot.block_number)
+                metrics.SNAPSHOT_TIME.set(snapshot.block_time)
+                self.put(snapshot)
+            await asyncio.sleep(max(started + interval_s - loop.time(), 0.05))
+
+
+class PriceFeed:
+    """The newest price of every market; a ``ports.PriceSink``. ``latest`` is replaced, never changed."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.feed: Feed[dict[str, PriceTick]] = Feed("prices", wake)
+
+    @property
+    def latest(self) -> dict[str, PriceTick]:
+        return self.feed.latest or {}
+
+    def put(self, ticks: Sequence[PriceTick]) -> None:
+        if not ticks:
+            return
+        for tick in ticks:
+            metrics.PRICE_TIME.labels(tick.market).set(tick.publish_time)
+        self.feed.put({**self.latest, **{tick.market: tick for tick in ticks}})
+
+    def fail(self, error: Exception) -> None:
+        self.feed.fail(error)

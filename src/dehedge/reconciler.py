@@ -1,0 +1,173 @@
+"""One pass: observe, plan, execute. Runs when something changed and at least once a second, one pass at a time.
+
+Level-triggered: a pass looks at the newest complete inputs and at the book, asks the planner what should be, and hands
+the difference to the executor. It waits for the journal, never for the exchange. Nothing is lost when a wake-up is
+missed, and nothing is sent when nothing changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from dehedge import metrics
+from dehedge.auditor import Auditor
+from dehedge.core.book import TradingMode
+from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
+from dehedge.core.hedging import (
+    CloseHedge,
+    Decision,
+    HedgingPolicy,
+    Hold,
+    OpenHedge,
+    Reason,
+    RefreshHedge,
+    ResizeHedge,
+    VenueState,
+    plan,
+)
+from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.executor import Executor
+from dehedge.feed import Feed, PriceFeed
+from dehedge.ledger import Ledger
+from dehedge.ports import Clock
+from dehedge.venue import Venue
+
+log = structlog.get_logger()
+
+PASS_INTERVAL_S = 1.0
+"""A pass at least this often: ages and expiries change without any input."""
+
+
+class Reconciler:
+    """Turns inputs into orders, pass by pass."""
+
+    def __init__(
+        self,
+        *,
+        policy: HedgingPolicy,
+        snapshots: Feed[ChainSnapshot],
+        prices: PriceFeed,
+        venue: Venue,
+        ledger: Ledger,
+        auditor: Auditor,
+        executor: Executor,
+        clock: Clock,
+        awake: asyncio.Event,
+    ) -> None:
+        self.decisions: Mapping[HedgeKey, Decision] = {}
+        self.last_pass_at: float | None = None
+        self.is_stopping = False
+        self._policy = policy
+        self._snapshots = snapshots
+        self._prices = prices
+        self._venue = venue
+        self._ledger = ledger
+        self._auditor = auditor
+        self._executor = executor
+        self._clock = clock
+        self._awake = awake
+
+    def wake(self) -> None:
+        """Something changed: run a pass soon."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Pass after pass, until asked to stop; the pass in hand is finished."""
+        while not self.is_stopping:
+            self._awake.clear()
+            with metrics.PASS_SECONDS.time():
+                await self.run_pass()
+            try:
+                async with asyncio.timeout(PASS_INTERVAL_S):
+                    await self._awake.wait()
+            except TimeoutError:
+                pass
+
+    def stop(self) -> None:
+        self.is_stopping = True
+        self._awake.set()
+
+    async def run_pass(self) -> None:
+        """Observe, plan, execute, once."""
+        observation = self.observe()
+        if observation is not None:
+            decisions = plan(observation, self._ledger.book, self._policy, self._get_venue_state())
+            self.decisions = {decision.key: decision for decision in decisions}
+            await self._note_risk(decisions, observation.taken_at)
+            await self._execute(decisions)
+            await self._end_flattening()
+            self._measure(decisions)
+        self.last_pass_at = self._clock.time()
+        metrics.LAST_PASS_TIME.set(self.last_pass_at)
+
+    def observe(self) -> Observation | None:
+        """Freeze what is known now; None until every input has been there once."""
+        snapshot = self._snapshots.latest
+        if snapshot is None or not self._prices.latest or self._venue.error is not None:
+            return None
+        return Observation(snapshot, self._prices.latest, self._venue.get_marks(), self._clock.time())
+
+    def _get_venue_state(self) -> VenueState:
+        blocked = {**self._venue.unsettled, **self._auditor.blocked}
+        return VenueState(self._venue.rules, blocked, self._executor.backoff.until, self._executor.busy)
+
+    async def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
+        """Refresh the hedges whose risk lasts; journal only where it went or came back."""
+        book = self._ledger.book
+        hedges = book.get_all_hedged_positions()
+        lasting = [d.key for d in decisions if _check_lasting(d) and d.key in hedges]
+        book.refresh(lasting, now)
+        back = tuple(key for key in lasting if hedges[key].is_cooling)
+        gone = tuple(
+            (d.key, hedges[d.key].placed_at)
+            for d in decisions
+            if d.reason is Reason.COOLING_DOWN and not hedges[d.key].is_cooling
+        )
+        events: list[Event] = [HedgesReheated(back, now)] if back else []
+        if gone:
+            events.append(HedgesCooled(gone))
+        if events:
+            await self._ledger.record(*events)
+
+    async def _execute(self, decisions: Iterable[Decision]) -> None:
+        decisions = list(decisions)
+        unmarked = {d.key.market for d in decisions if d.reason is Reason.NO_MARK_PRICE}
+        if unmarked:
+            await self._venue.refresh_marks(sorted({self._policy.symbols[market] for market in unmarked}))
+            self.wake()
+        trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
+        if trades and not self.is_stopping:
+            await self._executor.execute(trades, self._venue.rules)
+
+    async def _end_flattening(self) -> None:
+        """Once everything is closed, flattening is done; the kill switch stays where it is."""
+        book = self._ledger.book
+        if book.is_flattening and not book.get_all_hedged_positions():
+            log.info("flattened")
+            await self._ledger.record(TradingModeSet(book.mode, is_flattening=False))
+
+    async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False) -> None:
+        """Turn the kill switch; survives restarts."""
+        await self._ledger.record(TradingModeSet(mode, is_flattening))
+        log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening)
+        self.wake()
+
+    def _measure(self, decisions: Sequence[Decision]) -> None:
+        reasons = Counter(decision.reason for decision in decisions)
+        for reason in Reason:
+            metrics.DECISIONS.labels(reason.value).set(reasons[reason])
+        risky = Counter(d.key.market for d in decisions if d.assessment is not None and d.assessment.at_risk)
+        for market in self._policy.symbols:
+            metrics.AT_RISK.labels(market).set(risky[market])
+        metrics.IN_FLIGHT.set(len(self._ledger.book.in_flight))
+
+
+def _check_lasting(decision: Decision) -> bool:
+    """True for a decision about a held hedge whose position is at risk now."""
+    if isinstance(decision, RefreshHedge | ResizeHedge):
+        return True
+    return isinstance(decision, Hold) and decision.assessment is not None and decision.assessment.at_risk

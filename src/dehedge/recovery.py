@@ -1,0 +1,50 @@
+"""Start-up: the journal becomes the book, and every order in flight gets its end before the first decision.
+
+The same fold as live; then each order whose end the journal does not know is asked for by its id, and the book is held
+against the account. Hedges whose risk was not known to have gone are taken as at risk until now, so that a restart never
+shortens a hedge's life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from dehedge.auditor import Auditor
+from dehedge.core.book import HedgeBook
+from dehedge.core.events import fold
+from dehedge.errors import ConnectorError, JournalError
+from dehedge.executor import Executor
+from dehedge.ports import Clock, Journal
+
+log = structlog.get_logger()
+
+AUDIT_RETRY_S = 2.0
+
+
+def replay(journal: Journal, clock: Clock) -> HedgeBook:
+    """The book as the journal tells it. Raises ``JournalError`` for a fact that cannot follow those before it."""
+    book = HedgeBook()
+    for entry in journal.read():
+        try:
+            fold(book, entry.event)
+        except (AssertionError, KeyError) as error:
+            raise JournalError(f"journal entry {entry.sequence} contradicts those before it: {error}") from error
+    hedges = book.get_all_hedged_positions()
+    book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], clock.time())
+    log.info("journal_replayed", hedges=len(hedges), in_flight=len(book.in_flight), mode=book.mode.value)
+    return book
+
+
+async def recover(executor: Executor, auditor: Auditor) -> None:
+    """Resolve what is in flight, then audit; waits for the exchange as long as that takes."""
+    await asyncio.gather(*executor.resume())
+    while True:
+        try:
+            await auditor.audit_all()
+        except ConnectorError as error:
+            log.warning("audit_failed", error=str(error))
+            await asyncio.sleep(AUDIT_RETRY_S)
+        else:
+            return

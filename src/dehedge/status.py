@@ -1,0 +1,206 @@
+"""What the daemon shows of itself: readiness, status, hedges and positions, as plain JSON data.
+
+Reads the reconciler, the book and the feeds; changes only the kill switch. Money and quantities are strings.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from dehedge import __version__, metrics
+from dehedge.auditor import Auditor
+from dehedge.core.book import HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core.hedging import Decision, HedgingPolicy, check_price_fresh, get_price
+from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position
+from dehedge.executor import Executor
+from dehedge.feed import Feed, PriceFeed
+from dehedge.ledger import Ledger
+from dehedge.ports import Clock
+from dehedge.reconciler import Reconciler
+from dehedge.venue import Venue
+
+STALL_S = 15.0
+"""Without a pass for this long the loop no longer makes progress."""
+
+
+class StatusView:
+    """Implements ``ports.Operator``."""
+
+    def __init__(
+        self,
+        *,
+        policy: HedgingPolicy,
+        snapshots: Feed[ChainSnapshot],
+        prices: PriceFeed,
+        venue: Venue,
+        ledger: Ledger,
+        auditor: Auditor,
+        executor: Executor,
+        reconciler: Reconciler,
+        clock: Clock,
+        connector_name: str,
+    ) -> None:
+        self.is_recovered = False
+        self.started_at = clock.time()
+        self._policy = policy
+        self._snapshots = snapshots
+        self._prices = prices
+        self._venue = venue
+        self._ledger = ledger
+        self._auditor = auditor
+        self._executor = executor
+        self._reconciler = reconciler
+        self._clock = clock
+        self._connector_name = connector_name
+
+    def check_alive(self) -> bool:
+        """True while passes happen; before the first one, while the start is still waiting for its inputs."""
+        last = self._reconciler.last_pass_at
+        return not self.is_recovered or last is None or self._clock.time() - last < STALL_S
+
+    def find_obstacles(self) -> Sequence[str]:
+        found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
+        if self._reconciler.is_stopping:
+            found.append("shutting down")
+        if self._ledger.book.mode is not TradingMode.ACTIVE:
+            found.append(f"trading mode is {self._ledger.book.mode.value}: resume to hedge again")
+        metrics.READY.set(0 if found else 1)
+        return found
+
+    def _find_venue_obstacles(self) -> list[str]:
+        found = []
+        if self._venue.error is not None:
+            found.append(f"exchange: {self._venue.error}")
+        elif not self.is_recovered:
+            found.append("recovery: orders in flight are being resolved")
+        if self._executor.auth_error is not None:
+            found.append(f"exchange: {self._executor.auth_error}")
+        blocked = {**self._venue.unsettled, **self._auditor.blocked}
+        return [*found, *(f"{symbol}: {reason}" for symbol, reason in sorted(blocked.items()))]
+
+    def _find_input_obstacles(self) -> list[str]:
+        snapshot = self._snapshots.latest
+        if snapshot is None:
+            return [f"chain: {self._snapshots.error or 'no snapshot yet'}"]
+        found = []
+        age_s = self._clock.time() - snapshot.block_time
+        if age_s > self._policy.max_snapshot_age_s:
+            found.append(f"chain: the last snapshot is {age_s:.0f} s old: {self._snapshots.error or 'no newer block'}")
+        observation = Observation(snapshot, self._prices.latest, {}, self._clock.time())
+        stale = [
+            market
+            for market in sorted(self._policy.symbols)
+            if market in snapshot.markets and not check_price_fresh(observation, self._policy, market)
+        ]
+        if stale:
+            found.append(f"prices: none fresh for {', '.join(stale)}: {self._prices.feed.error or 'no update'}")
+        return found
+
+    def get_status(self) -> Mapping[str, object]:
+        snapshot, book = self._snapshots.latest, self._ledger.book
+        obstacles = self.find_obstacles()
+        return {
+            "version": __version__,
+            "connector": self._connector_name,
+            "ready": not obstacles,
+            "reasons": list(obstacles),
+            "mode": book.mode.value,
+            "is_flattening": book.is_flattening,
+            "started_at": self.started_at,
+            "last_pass_at": self._reconciler.last_pass_at,
+            "deployment": self._ledger.journal.deployment,
+            "snapshot": self._describe_snapshot(snapshot) if snapshot is not None else None,
+            "prices": {market: self._describe_price(market) for market in sorted(self._prices.latest)},
+            "feeds": {"chain": self._snapshots.error or "ok", "prices": self._prices.feed.error or "ok"},
+            "hedges": len(book.get_all_hedged_positions()),
+            "orders_in_flight": [
+                {"client_order_id": key, "symbol": order.request.symbol, "intended_at": order.intended_at}
+                for key, order in book.in_flight.items()
+            ],
+            "foreign_positions": {
+                f"{symbol}/{leg.value}": str(quantity) for (symbol, leg), quantity in book.foreign.items() if quantity
+            },
+            "decisions": Counter(d.reason.value for d in self._reconciler.decisions.values()),
+        }
+
+    def _describe_snapshot(self, snapshot: ChainSnapshot) -> Mapping[str, object]:
+        return {
+            "block_number": snapshot.block_number,
+            "block_time": snapshot.block_time,
+            "positions": len(snapshot.positions),
+            "vault": self._format_amount(snapshot.vault),
+            "shield": self._format_amount(snapshot.shield),
+        }
+
+    def _describe_price(self, market: str) -> Mapping[str, object]:
+        tick = self._prices.latest[market]
+        return {"price": f"{get_price(tick.price):f}", "publish_time": tick.publish_time}
+
+    def _format_amount(self, base_units: int | Fraction) -> str:
+        """Whole micro-units of the asset, rounded toward zero for display."""
+        return f"{Decimal(int(base_units)) / self._policy.asset_unit:f}"
+
+    def get_hedges(self) -> Sequence[Mapping[str, object]]:
+        hedges = sorted(self._ledger.book.get_all_hedged_positions().values(), key=lambda hedge: hedge.key)
+        return [self._describe_hedge(hedge) for hedge in hedges]
+
+    def _describe_hedge(self, hedge: HedgedPosition) -> Mapping[str, object]:
+        decision = self._reconciler.decisions.get(hedge.key)
+        return {
+            "market": hedge.key.market,
+            "position_id": hedge.key.position_id,
+            "symbol": hedge.symbol,
+            "side": hedge.side.value,
+            "quantity": f"{hedge.quantity:f}",
+            "target": f"{hedge.target:f}",
+            "status": hedge.status.value,
+            "opened_at": hedge.opened_at,
+            "placed_at": hedge.placed_at,
+            "is_cooling": hedge.is_cooling,
+            "closes_at": hedge.placed_at + self._policy.expiry_s if hedge.is_cooling else None,
+            "reason": hedge.reason,
+            "decision": decision.reason.value if decision is not None else None,
+            "is_open": hedge.status is HedgeStatus.OPEN,
+        }
+
+    def get_positions(self) -> Sequence[Mapping[str, object]]:
+        snapshot = self._snapshots.latest
+        if snapshot is None:
+            return []
+        decisions = self._reconciler.decisions
+        return [self._describe_position(key, p, decisions.get(key)) for key, p in sorted(snapshot.positions.items())]
+
+    def _describe_position(
+        self, key: HedgeKey, position: Position, decision: Decision | None
+    ) -> Mapping[str, object]:
+        assessment = decision.assessment if decision is not None else None
+        is_ours = position.asset == self._policy.asset
+        return {
+            "market": key.market,
+            "position_id": key.position_id,
+            "asset": position.asset,
+            "is_long": position.is_long,
+            "size": self._format_amount(position.size) if is_ours else str(position.size),
+            "entry_price": f"{get_price(position.entry_price):f}",
+            "pnl": self._format_amount(assessment.pnl) if assessment is not None else None,
+            "remaining_vault": self._format_amount(assessment.remaining_vault) if assessment is not None else None,
+            "is_vault_drawdown": assessment.is_vault_drawdown if assessment is not None else None,
+            "is_shield_pnl_risk": assessment.is_shield_pnl_risk if assessment is not None else None,
+            "is_hedge": assessment.is_hedge if assessment is not None else None,
+            "at_risk": assessment.at_risk if assessment is not None else None,
+            "hedged": self._ledger.book.has_hedged_position(key),
+            "decision": type(decision).__name__ if decision is not None else None,
+            "reason": decision.reason.value if decision is not None else None,
+        }
+
+    async def pause(self) -> None:
+        await self._reconciler.set_mode(TradingMode.NO_OPENS)
+
+    async def resume(self) -> None:
+        await self._reconciler.set_mode(TradingMode.ACTIVE)
+
+    async def flatten(self) -> None:
+        await self._reconciler.set_mode(TradingMode.NO_OPENS, is_flattening=True)

@@ -1,0 +1,116 @@
+"""The exchange made ready: connected, its rules known, leverage and margin type settled for every symbol we trade.
+
+What cannot be settled blocks only its own symbol, says why, and is tried again every minute. Called by the daemon; read
+by the reconciler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import structlog
+
+from dehedge.core.model import TradingRules
+from dehedge.errors import ConnectorError, OrderRejected, OutcomeUnknown, RateLimited, VenueUnavailable
+from dehedge.ports import Clock, Connector
+
+log = structlog.get_logger()
+
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 10.0
+SETTLE_INTERVAL_S = 60.0
+RULES_INTERVAL_S = 3600.0
+MARK_AGE_MAX_S = 2.0
+"""Marks come each second; an older one is fetched anew before anything is sized by it."""
+
+
+class Venue:
+    """What the planner must know of the exchange."""
+
+    def __init__(self, connector: Connector, symbols: Mapping[str, str], clock: Clock) -> None:
+        self.rules: Mapping[str, TradingRules] = {}
+        self.unsettled: dict[str, str] = {}
+        self.error: str | None = "not connected yet"
+        self._connector = connector
+        self._symbols = sorted(set(symbols.values()))
+        self._clock = clock
+        self._is_fetching_marks = False
+
+    async def connect(self) -> None:
+        """Connect and settle, trying again until the exchange answers. Raises what no retry can mend."""
+        delay_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._connector.connect(self._symbols)
+                await self._fetch_rules()
+                await self._connector.fetch_mark_prices(self._tradable)
+                await self._settle(self._tradable)
+                break
+            except (VenueUnavailable, RateLimited, OutcomeUnknown) as error:
+                if self.error != str(error):
+                    log.warning("exchange_unavailable", error=str(error))
+                self.error = str(error)
+                wait_s = error.retry_after_s if isinstance(error, RateLimited) else delay_s
+                await asyncio.sleep(wait_s)
+                delay_s = min(delay_s * 2, RETRY_MAX_S)
+        self.error = None
+        log.info("exchange_connected", connector=self._connector.name, hedge_mode=self._connector.hedge_mode)
+
+    async def run(self) -> None:
+        """Keep rules fresh and settle what could not be settled before."""
+        loop = asyncio.get_running_loop()
+        rules_due = loop.time() + RULES_INTERVAL_S
+        while True:
+            await asyncio.sleep(SETTLE_INTERVAL_S)
+            try:
+                if loop.time() >= rules_due:
+                    await self._fetch_rules()
+                    rules_due = loop.time() + RULES_INTERVAL_S
+                await self._settle(sorted(self.unsettled))
+            except ConnectorError as error:
+                log.warning("exchange_setup_failed", error=str(error))
+
+    @property
+    def _tradable(self) -> Sequence[str]:
+        return [symbol for symbol in self._symbols if symbol in self.rules]
+
+    def get_marks(self) -> Mapping[str, Decimal]:
+        """The mark prices young enough to size by."""
+        now = self._clock.time()
+        marks = self._connector.get_mark_prices()
+        return {symbol: mark.price for symbol, mark in marks.items() if now - mark.time_s <= MARK_AGE_MAX_S}
+
+    async def refresh_marks(self, symbols: Sequence[str]) -> None:
+        """Fetch mark prices that the stream does not bring. A failure is the next pass's business."""
+        if self._is_fetching_marks:
+            return
+        self._is_fetching_marks = True
+        try:
+            await self._connector.fetch_mark_prices(symbols)
+        except ConnectorError as error:
+            log.debug("mark_price_failed", error=str(error))
+        finally:
+            self._is_fetching_marks = False
+
+    async def _fetch_rules(self) -> None:
+        self.rules = await self._connector.fetch_trading_rules()
+        for symbol in self._symbols:
+            rules = self.rules.get(symbol)
+            if rules is None:
+                log.warning("symbol_unknown", symbol=symbol, remedy="correct markets.toml")
+            elif not rules.is_trading:
+                log.warning("symbol_not_trading", symbol=symbol)
+
+    async def _settle(self, symbols: Sequence[str]) -> None:
+        for symbol in symbols:
+            try:
+                await self._connector.prepare_symbol(symbol)
+            except OrderRejected as error:
+                if symbol not in self.unsettled:
+                    log.error("symbol_blocked", symbol=symbol, error=str(error))
+                self.unsettled[symbol] = str(error)
+            else:
+                if self.unsettled.pop(symbol, None) is not None:
+                    log.info("symbol_settled", symbol=symbol)
