@@ -228,7 +228,7 @@ def build_connector(
         ws_url=settings.binance_ws,
         leverage=settings.leverage,
         margin_type=settings.margin_type,
-        state_path=settings.state_path,
+        state_path=f"{settings.state_path}.paper",
         get_price=get_price,
         clock=clock,
     )

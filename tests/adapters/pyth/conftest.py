@@ -102,7 +102,8 @@ async def _start_world(
     *, markets: Mapping[str, Market] | None = None, prepare: Callable[[SimHermes], None] | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     clock = LoopClock()
-    async with SimHermes(api_key=KEY, clock=lambda: START + asyncio.get_running_loop().time()) as hermes:
+    now = lambda: START + asyncio.get_running_loop().time()
+    async with SimHermes(api_key=KEY, keep_alive_s=0.5, clock=now) as hermes:
         hermes.set(BTC, Decimal(60_000))
         hermes.set(ETH, Decimal(3_000))
         if prepare is not None:

@@ -1,8 +1,9 @@
 """The contract ABI's building blocks: words, strings, arrays and offsets, written and read.
 
-A general library takes 0.1 ms and more per position and stops the event loop for seconds at scale, so the few types that we
-need are done by hand. Reading refuses what eth-abi refuses (offsets into the heads or past the end, padding that is not
-zero, text that is not UTF-8) and never reads outside the buffer. Pure; knows no contract; used by ``codec`` alone.
+A general library takes 0.1 ms and more per position and stops the event loop for seconds at scale, so the few types
+that we need are done by hand. Reading refuses what eth-abi refuses (offsets into the heads or past the end, padding
+that is not zero, text that is not UTF-8) and never reads outside the buffer. Pure; knows no contract; used by
+``codec``.
 """
 
 from __future__ import annotations

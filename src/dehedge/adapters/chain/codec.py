@@ -1,9 +1,9 @@
 """DePerp's read functions and Multicall3's, as bytes: what to send, and what an answer means.
 
-Selectors are constants beside their signatures. Every decoder is pure, refuses a truncated or otherwise malformed reply with
-``abi.Malformed``, and gives addresses as EIP-55 strings. A page of positions is read lazily, so that the caller decides how
-long the event loop waits. Called by ``snapshot``, ``paging`` and ``endpoint``; does no IO and keeps nothing but known
-checksums.
+Selectors are constants beside their signatures. Every decoder is pure, refuses a truncated or otherwise malformed
+reply with ``abi.Malformed``, and gives addresses as EIP-55 strings. A page of positions is read lazily, so that the
+caller decides how long the event loop waits. Called by ``reads``, ``paging`` and ``endpoint``; does no IO and keeps
+nothing but known checksums.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 
 from dehedge.adapters.chain import abi
 from dehedge.adapters.chain.abi import WORD

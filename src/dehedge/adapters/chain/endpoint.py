@@ -1,8 +1,9 @@
 """One RPC endpoint: AsyncWeb3 without what it adds by itself, and every failure as a ``ChainUnavailable``.
 
-The only module that imports web3. Checks the chain id before anything is believed and the id of every reply (web3 accepts
-a wrong one), and reads at a block by its hash (EIP-1898). Several calls go through Multicall3 where it is deployed and as a
-JSON-RPC batch where not. What may pass at once is repeated, a bounded number of times. Called by ``source``.
+The only module that imports web3. Checks the chain id before anything is believed and the id of every reply (web3
+accepts a wrong one), and reads at a block by its hash (EIP-1898). Several calls go through Multicall3 where it is
+deployed and as a JSON-RPC batch where not. What may pass at once is repeated, a bounded number of times. Called by
+``source``.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 class StrictProvider(AsyncHTTPProvider):
     """web3's HTTP provider over our transport.
 
-    web3's own session handling opens a connection per request, retries what must not be retried, logs the URL, and takes a
-    process-wide thread lock on each request that a canceled one can leave locked for good.
+    web3's own session handling opens a connection per request, retries what must not be retried, logs the URL, and
+    takes a process-wide thread lock on each request that a canceled one can leave locked for good.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -64,31 +65,25 @@ class StrictProvider(AsyncHTTPProvider):
         replies = await self._transport.post(self.encode_batch_request_dicts(requests))
         if isinstance(replies, dict) and "error" in replies:
             raise self._transport.build_failure(replies["error"])
-        by_id = (
-            {reply.get("id"): reply for reply in replies if isinstance(reply, dict)}
-            if isinstance(replies, list)
-            else {}
-        )
-        if by_id.keys() != {request["id"] for request in requests} or len(replies) != len(requests):
-            raise NodeFailed("answered a batch with replies to something else")
-        return [by_id[request["id"]] for request in requests]
+        return _sort_replies(requests, replies)
 
     def _check_reply(self, request: RPCRequest, reply: Any) -> RPCResponse:
         if not isinstance(reply, dict):
             raise NodeFailed("answered with JSON that is not a JSON-RPC reply")
+        error = reply.pop("error", None)
         # An error may come without an id, when the node could not read ours.
-        if reply.get("id") != request["id"] and not (reply.get("id") is None and "error" in reply):
+        if str(reply.get("id")) != str(request["id"]) and (error is None or reply.get("id") is not None):
             raise NodeFailed("answered with the reply to another request")
-        if reply.get("error") is not None:
-            raise self._transport.build_failure(reply["error"])
+        if error is not None:
+            raise self._transport.build_failure(error)
         return reply  # type: ignore[return-value]
 
 
 class Endpoint:
     """A node that was asked who it is; implements ``node.Node``."""
 
-    def __init__(self, url: str, *, chain_id: int, clock: Clock) -> None:
-        self._transport = Transport(url, clock)
+    def __init__(self, url: str, *, chain_id: int, clock: Clock, timeout_s: float) -> None:
+        self._transport = Transport(url, clock, timeout_s)
         self._web3 = AsyncWeb3(StrictProvider(self._transport), middleware=[])
         self._chain_id = chain_id
         self._is_open = False
@@ -178,6 +173,16 @@ class Endpoint:
             raise NodeFailed("answered with JSON that is not a JSON-RPC reply") from None
 
 
+def _sort_replies(requests: Sequence[RPCRequest], replies: Any) -> list[RPCResponse]:
+    """A batch may be answered in any order, but not with anything else."""
+    is_batch = isinstance(replies, list) and all(isinstance(reply, dict) for reply in replies)
+    by_id = {str(reply.get("id")): reply for reply in replies} if is_batch else {}
+    expected = [str(request["id"]) for request in requests]
+    if by_id.keys() != set(expected) or len(replies) != len(expected):
+        raise NodeFailed("answered a batch with replies to something else")
+    return [by_id[identity] for identity in expected]
+
+
 async def _retry(fetch: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """A read again where the failure may pass at once: few times, soon, and not in step with others."""
     retrying = AsyncRetrying(
@@ -190,7 +195,7 @@ async def _retry(fetch: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 
 def _build_call_params(call: Call, head: Head) -> list[Any]:
-    """Pinned to the block by its hash, so that after a reorganization the node refuses instead of answering for another."""
+    """Pinned to the block by its hash: after a reorganization the node refuses, it does not answer for another."""
     block = {"blockHash": head.hash, "requireCanonical": True}
     return [{"to": call.target, "data": "0x" + call.data.hex()}, block]
 

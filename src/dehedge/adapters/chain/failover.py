@@ -1,8 +1,8 @@
 """Which endpoint is asked next: the first that is well, the others behind it in their order.
 
-A failed endpoint is passed over for a while that grows with each failure in a row, and is asked first again when the while is
-over; one that told us when to come back is not asked before. Owns these dates and nothing else: no IO, no clock of its
-own. Called by ``source``.
+A failed endpoint is passed over for a while that grows with each failure in a row, and takes its place again when the
+while is over; one that told us when to come back is not asked before. Owns these dates and nothing else: no IO, no
+clock of its own. Called by ``source``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Why a read failed, as far as the reader acts on it: what to repeat, what to halve, what to leave alone.
 
-Every class is a ``ChainUnavailable``, so that nothing above the adapter has to know them. Messages are one line and hold
-no URL; ``source`` puts the endpoint's host in front. Also turns a node's JSON-RPC error into one of them: nodes agree
-neither on codes nor on words, hence the patterns. Called by ``endpoint``, ``paging`` and ``snapshot``.
+Every class is a ``ChainUnavailable``, so that nothing above the adapter has to know them. Messages are one line and
+hold no URL; ``source`` puts the endpoint's host in front. Also turns a node's JSON-RPC error into one of them: nodes
+agree neither on codes nor on words, hence the patterns. Used by every module of this package.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the snapshot reader needs of a node, and the words both use: head, call, contracts.
 
-The seam between reading contracts (``snapshot``) and talking to one RPC endpoint (``endpoint``), so that the former does
-not import web3. Frozen data and one Protocol; does nothing by itself.
+The seam between reading contracts (``snapshot``) and talking to one RPC endpoint (``endpoint``), so that the former
+does not import web3. Frozen data and one Protocol; does nothing by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,14 @@ from typing import NamedTuple, Protocol
 
 from dehedge.adapters.chain.codec import CallResult
 from dehedge.adapters.chain.paging import PageMemory
+
+
+class Limits(NamedTuple):
+    """How long a request, one endpoint and a whole snapshot may take; a single endpoint may take all of it."""
+
+    request_s: float = 5.0
+    endpoint_s: float = 10.0
+    snapshot_s: float = 20.0
 
 
 class Head(NamedTuple):

@@ -1,9 +1,10 @@
 """Reads every stored position of one block in pages, whatever way this deployment and this node allow.
 
-Three kinds of store exist: the offset is an index and the length is cut, the same with zeroed padding, and the ancestor that
-reverts at any offset but 0 and can only be read in one call. Which it is, is found out by asking for (1, 1) once a page
-reverts; a page refused for its gas, size or time is halved. Nothing is ever asked for beyond the count at an offset above 0.
-The result is every distinct key or an error, never a part. Knows nothing of nodes: the caller brings ``fetch_page``.
+Three kinds of store exist: the offset is an index and the length is cut, the same with zeroed padding, and the
+ancestor that reverts at any offset but 0 and can only be read in one call. Which it is, is found out by asking for
+(1, 1) once a page reverts; a page refused for its gas, size or time is halved. Nothing is ever asked for beyond the
+count at an offset above 0. The result is every distinct key or an error, never a part. Knows nothing of nodes: the
+caller brings ``fetch_page``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from dehedge.adapters.chain.codec import ZERO_ADDRESS, iterate_positions
 from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeHung
@@ -28,9 +30,16 @@ DECODED_AT_ONCE = 50
 """Entries between two turns of the event loop: 0.3 ms, or 2 ms where each needs a new checksum."""
 
 FetchPage = Callable[[int, int], Awaitable[bytes]]
-"""``getPositions(length, offset)``; raises ``CallReverted``, ``CallTooLarge`` or ``NodeHung`` where that is the reason."""
+"""``getPositions(length, offset)``; raises ``CallReverted``, ``CallTooLarge`` or ``NodeHung`` for these reasons."""
 
 Entries = dict[HedgeKey, Position]
+
+
+class Listing(NamedTuple):
+    """All that is stored: the open positions, and the (asset, market) pairs that they are in."""
+
+    positions: Entries
+    pairs: set[tuple[str, str]]
 
 
 class PageMemory:
@@ -54,25 +63,21 @@ class OffsetsRefused(Exception):
     """This store reverts at any offset but 0."""
 
 
-async def fetch_positions(fetch_page: FetchPage, count: int, memory: PageMemory) -> Entries:
-    """Every stored entry, those of size zero included. Raises ``ChainUnavailable`` unless there are exactly ``count``."""
+async def fetch_positions(fetch_page: FetchPage, count: int, memory: PageMemory) -> Listing:
+    """Raises ``ChainUnavailable`` unless exactly ``count`` distinct positions are stored, zero sizes included."""
     if count > POSITION_COUNT_MAX:
         raise ChainUnavailable(f"getPositionCount answered {count}, which cannot be: check DATAREGISTRY")
-    entries = await _fetch_entries(fetch_page, count, memory) if count else {}
-    if len(entries) != count:
-        raise ChainUnavailable(
-            f"getPositionCount says {count}, but getPositions gave {len(entries)} distinct positions"
-        )
-    return entries
+    pages = await _fetch_pages(fetch_page, count, memory) if count else []
+    return await _build_listing(pages, count)
 
 
-async def _fetch_entries(fetch_page: FetchPage, count: int, memory: PageMemory) -> Entries:
+async def _fetch_pages(fetch_page: FetchPage, count: int, memory: PageMemory) -> list[Entries]:
     if memory.offsets_work or count <= memory.size:
         try:
             return await _Pages(fetch_page, count, memory).fetch()
         except OffsetsRefused:
             memory.offsets_work = False
-    return await _fetch_in_one_call(fetch_page, count, memory)
+    return [await _fetch_in_one_call(fetch_page, count, memory)]
 
 
 async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemory) -> Entries:
@@ -94,11 +99,12 @@ class _Pages:
         self._fetch_page = fetch_page
         self._memory = memory
         self._pages: dict[int, Entries] = {}
+        self._decoding = asyncio.Lock()
         starts = range(0, count, memory.size)
         self._parts = deque((start, min(memory.size, count - start)) for start in starts)
         self._is_clean = len(starts) > 1
 
-    async def fetch(self) -> Entries:
+    async def fetch(self) -> list[Entries]:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(PAGES_AT_ONCE, len(self._parts))):
@@ -108,7 +114,7 @@ class _Pages:
             raise failures.exceptions[0] from None
         if self._is_clean:
             self._memory.grow()
-        return await _merge(self._pages[start] for start in sorted(self._pages))
+        return [self._pages[start] for start in sorted(self._pages)]
 
     async def _work(self) -> None:
         while self._parts:
@@ -129,7 +135,9 @@ class _Pages:
             # A proxy in front of the store hides that the gas ran out: it reverts without a reason.
             self._split(offset, length, refusal)
         else:
-            self._pages[offset] = await _decode_page(page)
+            # One page at a time, or the workers would together hold the loop for several pieces in a row.
+            async with self._decoding:
+                self._pages[offset] = await _decode_page(page)
 
     def _split(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
         self._is_clean = False
@@ -159,9 +167,20 @@ async def _decode_page(data: bytes) -> Entries:
     return entries
 
 
-async def _merge(pages: Iterable[Entries]) -> Entries:
+async def _build_listing(pages: Iterable[Entries], count: int) -> Listing:
     entries: Entries = {}
+    empty: list[HedgeKey] = []
+    pairs: set[tuple[str, str]] = set()
     for page in pages:
         entries.update(page)
+        empty += [key for key, position in page.items() if not position.size]
+        pairs.update((position.asset, position.market) for position in page.values() if position.size)
         await asyncio.sleep(0)
-    return entries
+    if len(entries) != count:
+        raise ChainUnavailable(
+            f"getPositionCount says {count}, but getPositions gave {len(entries)} distinct positions"
+        )
+    # An entry of size zero is stored, and so it counts, but there is nothing in it to protect.
+    for key in empty:
+        del entries[key]
+    return Listing(entries, pairs)

@@ -1,8 +1,8 @@
 """Each read of the deployment as a value: which contract, which call, how to understand the answer.
 
-Turns an answer into what it means or into one clear line that names the contract and the variable to look at: a contract
-that reverts, an address without code (which answers nothing), a reply of another shape. Does no IO; ``snapshot`` sends
-the calls.
+Turns an answer into what it means or into one clear line that names the contract and the variable to look at: a
+contract that reverts, an address without code (which answers nothing), a reply of another shape. Does no IO;
+``snapshot`` sends the calls.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Read(Generic[T]):
 class Basics(NamedTuple):
     """What is asked for first: everything that needs no other answer but the addresses."""
 
-    count: int
+    position_count: int
     markets: list[str]
     available: int
     shield: int
@@ -58,7 +58,7 @@ class Basics(NamedTuple):
 class BasicsReads(NamedTuple):
     """The reads behind ``Basics``, in its order."""
 
-    count: Read[int]
+    position_count: Read[int]
     markets: Read[list[str]]
     available: Read[int]
     shield: Read[int]
@@ -66,7 +66,7 @@ class BasicsReads(NamedTuple):
     def parse(self, results: Sequence[CallResult]) -> Basics:
         count, markets, available, shield = results
         return Basics(
-            self.count.parse(count),
+            self.position_count.parse(count),
             self.markets.parse(markets),
             self.available.parse(available),
             self.shield.parse(shield),

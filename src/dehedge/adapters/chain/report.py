@@ -1,7 +1,7 @@
 """What one endpoint says of itself, for ``dehedge check``.
 
-Collects facts one after the other and keeps those that it has when one cannot be had. Never raises for an endpoint that is
-ill: that is the report. Called by ``source``.
+Collects facts one after the other and keeps those that it has when one cannot be had. Never raises for an endpoint
+that is ill: that is the report. Called by ``source``.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Reads everything that the daemon knows of the chain at one block: all of it, or an error.
 
-Three steps at one block hash: the registry's addresses together with count, market list, vault and shield; the pages of
-positions; market details and the funding tracers in use. The addresses of the last reading are used and checked in the
-same request, so that a contract that was replaced is noticed at once. Never mixes blocks, never returns a part. Called by
-``source``, which picks the node and the block.
+Three steps at one block hash: the registry's addresses together with count, market list, vault and shield; the pages
+of positions; market details and the funding tracers in use. The addresses of the last reading are used and checked in
+the same request, so that a contract that was replaced is noticed at once. Never mixes blocks, never returns a part.
+Called by ``source``, which picks the node and the block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -17,7 +17,7 @@ from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import CallResult
 from dehedge.adapters.chain.failures import CallReverted
 from dehedge.adapters.chain.node import Contracts, Head, Node
-from dehedge.adapters.chain.paging import Entries, fetch_positions
+from dehedge.adapters.chain.paging import Listing, fetch_positions
 from dehedge.adapters.chain.reads import (
     Basics,
     Read,
@@ -28,7 +28,7 @@ from dehedge.adapters.chain.reads import (
     build_tracers_read,
     parse_contracts,
 )
-from dehedge.core.model import ChainSnapshot, Market, Position
+from dehedge.core.model import ChainSnapshot, Market
 from dehedge.errors import ChainUnavailable
 
 Funding = dict[tuple[str, str], int]
@@ -50,17 +50,15 @@ class SnapshotReader:
         reading = _Reading(node, head)
         contracts, basics = await self._fetch_basics(reading)
         vault = self._compute_vault(basics)
-        entries = await reading.fetch_entries(contracts, basics.count)
-        positions = {key: position for key, position in entries.items() if position.size}
-        pairs = _collect_pairs(positions.values())
-        markets, funding = await reading.fetch_details(contracts, basics.markets, pairs)
+        listing = await reading.fetch_listing(contracts, basics.position_count)
+        markets, funding = await reading.fetch_details(contracts, basics.markets, sorted(listing.pairs))
         return ChainSnapshot(
             block_number=head.number,
             block_hash=head.hash,
             block_time=head.time,
             vault=vault,
             shield=basics.shield,
-            positions=positions,
+            positions=listing.positions,
             funding=funding,
             markets=markets,
         )
@@ -96,8 +94,8 @@ class SnapshotReader:
             return basics.available
         if basics.available < basics.shield:
             raise ChainUnavailable(
-                f"the vault's available {basics.available} is less than its shield {basics.shield}, so it cannot contain"
-                " it: set VAULT_AVAILABLE_INCLUDES_SHIELD=false"
+                f"the vault's available {basics.available} is less than the shield {basics.shield}, so it cannot"
+                " contain it: set VAULT_AVAILABLE_INCLUDES_SHIELD=false"
             )
         return basics.available - basics.shield
 
@@ -112,7 +110,7 @@ class _Reading:
     async def fetch_results(self, reads: Sequence[Read[Any]]) -> list[CallResult]:
         return await self._node.call_many([read.call for read in reads], self._head)
 
-    async def fetch_entries(self, contracts: Contracts, count: int) -> Entries:
+    async def fetch_listing(self, contracts: Contracts, count: int) -> Listing:
         async def fetch_page(length: int, offset: int) -> bytes:
             read = build_page_read(contracts, length, offset)
             return read.parse(CallResult(True, await self._node.call(read.call, self._head)))
@@ -132,8 +130,3 @@ class _Reading:
             return markets.parse(market_result), {}
         market_result, tracer_result = await self.fetch_results([markets, tracers])
         return markets.parse(market_result), tracers.parse(tracer_result)
-
-
-def _collect_pairs(positions: Iterable[Position]) -> list[tuple[str, str]]:
-    """Every (asset, market) in use, in one order."""
-    return sorted({(position.asset, position.market) for position in positions})

@@ -1,9 +1,9 @@
 """The daemon's view of the chain: a complete snapshot from the first RPC endpoint that is well.
 
-Owns failover and the refusal of heads that lag: older than allowed, or behind a block that was already read. An endpoint
-that fails is passed over for a growing while and is first again afterwards. Time is bounded for a request, an endpoint and
-the whole, so a node that hangs costs seconds, not the daemon. Implements ``dehedge.ports.ChainSource``; also gives
-``dehedge check`` its facts. Every error names the host alone.
+Owns failover and the refusal of heads that lag: older than allowed, or behind a block that was already read. An
+endpoint that fails is passed over for a growing while and takes its place again afterwards. Time is bounded for a
+request, an endpoint and the whole, so a node that hangs costs seconds, not the daemon. Implements
+``dehedge.ports.ChainSource``; also gives ``dehedge check`` its facts. Every error names the host alone.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ from dehedge.adapters.chain.codec import build_checksum_address
 from dehedge.adapters.chain.endpoint import Endpoint
 from dehedge.adapters.chain.failover import Lane, order_lanes
 from dehedge.adapters.chain.failures import BlockGone, NodeHung
-from dehedge.adapters.chain.node import Contracts, Head
+from dehedge.adapters.chain.node import Contracts, Head, Limits
 from dehedge.adapters.chain.report import EndpointReport, fetch_report
 from dehedge.adapters.chain.snapshot import SnapshotReader
 from dehedge.core.model import ChainSnapshot
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
-SNAPSHOT_BUDGET_S = 20.0
-ENDPOINT_BUDGET_S = 10.0
-"""What one endpoint may take where there are others; a single one may take the whole budget."""
+DEFAULT_LIMITS = Limits()
 
 HEADS_MAX = 3
 """A reorganization, or a node behind a balancer that lags by a block, is cured by a fresh head."""
@@ -63,10 +61,11 @@ class ChainReader:
         head_age_max_s: float,
         vault_includes_shield: bool,
         clock: Clock,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         if not urls:
             raise ConfigError("NETWORKS: at least one RPC URL is needed")
-        self._lanes = [Lane(Endpoint(url, chain_id=chain_id, clock=clock)) for url in urls]
+        self._lanes = [Lane(Endpoint(url, chain_id=chain_id, clock=clock, timeout_s=limits.request_s)) for url in urls]
         self._snapshots = SnapshotReader(
             _read_address("DATAREGISTRY", registry),
             _read_address("USDC", usdc),
@@ -74,6 +73,7 @@ class ChainReader:
         )
         self._head_age_max_s = head_age_max_s
         self._clock = clock
+        self._limits = limits
         self._last_block = 0
         self._lock = asyncio.Lock()
         self.active_host: str | None = None
@@ -81,11 +81,11 @@ class ChainReader:
 
     @property
     def contracts(self) -> Contracts | None:
-        """Where the registry said the contracts are, the last time that it was asked."""
+        """The addresses that the last snapshot was read from."""
         return self._snapshots.contracts
 
     async def fetch_snapshot(self) -> ChainSnapshot:
-        """Never older than the last one. Raises ``ChainUnavailable``, with ``retry_after_s`` if every node told us to wait."""
+        """Never older than the last. The error has ``retry_after_s`` if all nodes told us to wait."""
         async with self._lock:
             snapshot = await self._fetch_from_first(self._snapshots.fetch)
             self._last_block = snapshot.block_number
@@ -107,7 +107,7 @@ class ChainReader:
 
     async def _fetch_from_first(self, job: Job[T]) -> T:
         loop = asyncio.get_running_loop()
-        deadline, problems = loop.time() + SNAPSHOT_BUDGET_S, []
+        deadline, problems = loop.time() + self._limits.snapshot_s, []
         for lane in order_lanes(self._lanes, self._clock.time()):
             try:
                 result = await self._fetch_within(lane.endpoint, job, deadline)
@@ -122,7 +122,7 @@ class ChainReader:
         raise self._build_error(problems)
 
     async def _fetch_within(self, endpoint: Endpoint, job: Job[T], deadline: float) -> T:
-        budget_s = ENDPOINT_BUDGET_S if len(self._lanes) > 1 else SNAPSHOT_BUDGET_S
+        budget_s = self._limits.endpoint_s if len(self._lanes) > 1 else self._limits.snapshot_s
         until = min(deadline, asyncio.get_running_loop().time() + budget_s)
         try:
             async with asyncio.timeout_at(until):

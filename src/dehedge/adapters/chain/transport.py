@@ -1,9 +1,9 @@
 """One RPC URL's HTTP: posts JSON, gives JSON, and says in one line why it could not.
 
-Holds the URL, which may carry a key in its path, query or user part, and lets nothing of it out but scheme, host and port:
-neither in a message nor in a ``repr``, and a node that quotes the key is redacted. One kept-alive session, an explicit
-time limit, a bounded reply, no redirects, no retries. Knows nothing of JSON-RPC but the error object. Called by
-``endpoint``.
+Holds the URL, which may carry a key in its path, query or user part, and lets nothing of it out but scheme, host and
+port: neither in a message nor in a ``repr``, and a node that quotes the key is redacted. One kept-alive session, an
+explicit time limit, a bounded reply, no redirects, no retries. Knows nothing of JSON-RPC but the error object. Called
+by ``endpoint``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ from dehedge.adapters.chain.failures import (
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
-REQUEST_TIMEOUT_S = 5.0
-"""What one hanging request costs. The slowest page measured took 0.4 s."""
-
 REPLY_BYTES_MAX = 64 * 2**20
 CONNECTIONS_MAX = 8
 SECRET_LENGTH_MIN = 6
@@ -44,12 +41,13 @@ _TOO_LARGE = frozenset({413, 504, 524})
 class Transport:
     """Posts to one URL."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, timeout_s: float) -> None:
         parts = _split_url(url)
         self.host = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         self._url = url
         self._secrets = _collect_secrets(parts)
         self._clock = clock
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -61,7 +59,7 @@ class Transport:
             async with self._open_session().post(self._url, data=body, allow_redirects=False) as response:
                 status, headers, payload = response.status, response.headers, await _read_bounded(response)
         except TimeoutError:
-            raise NodeHung(f"did not answer within {REQUEST_TIMEOUT_S:g} s") from None
+            raise NodeHung(f"did not answer within {self._timeout_s:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise NodeFailed(_describe(error)) from None
         if status != 200:
@@ -84,7 +82,7 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-                timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 headers=_HEADERS,
             )
         return self._session

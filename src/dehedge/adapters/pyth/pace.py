@@ -59,8 +59,9 @@ class Gate:
     async def enter(self) -> None:
         """Wait for the next request's turn. A hold that begins meanwhile counts."""
         async with self._turn:
-            while (wait_s := max(self._open_at, self._held_until) - _now()) > 0:
-                await asyncio.sleep(wait_s)  # noqa: ASYNC110 - a hold may have moved the end meanwhile
+            # Looked at again after every wait: a hold may have moved the end meanwhile.
+            while (wait_s := max(self._open_at, self._held_until) - _now()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait_s)
             self._entered_at = _now()
             self._open_at = self._entered_at + (self._failing_spacing_s if self._is_failing else self._spacing_s)
 

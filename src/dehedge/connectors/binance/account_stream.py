@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -20,7 +19,8 @@ from dehedge.connectors.binance.events import Notice, parse_account_event
 from dehedge.connectors.binance.failures import NO_SUCH_KEY, RequestRefused
 from dehedge.connectors.binance.gateway import Gateway
 from dehedge.connectors.binance.rows import MalformedPayload, Row
-from dehedge.connectors.binance.streams import Stream, StreamTiming
+from dehedge.connectors.binance.streams import Stream
+from dehedge.connectors.binance.timing import Timing
 from dehedge.core.orders import ID_PREFIX
 from dehedge.errors import ConnectorError
 from dehedge.ports import AccountSink, VenueOrder
@@ -28,24 +28,11 @@ from dehedge.ports import AccountSink, VenueOrder
 log = structlog.get_logger()
 
 
-ACCOUNT_STREAM = StreamTiming(silence_s=None)
-"""An account may have nothing to tell for hours; pings and a limited life find the dead connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccountTiming:
-    """Waits in seconds: between extensions of the key, and after one that failed. The key lives 3600."""
-
-    stream: StreamTiming = ACCOUNT_STREAM
-    extend_s: float = 1800.0
-    extend_again_s: float = 60.0
-
-
 class AccountStream:
     """Implements ``StreamOwner`` for the private socket, and tells a sink what it brings."""
 
-    def __init__(self, gateway: Gateway, ws_url: str, timing: AccountTiming) -> None:
-        self.stream = Stream("account", timing.stream, self)
+    def __init__(self, gateway: Gateway, ws_url: str, timing: Timing) -> None:
+        self.stream = Stream("account", timing.account_stream, self)
         self.on_settings: Callable[[], None] = _ignore
         self._gateway = gateway
         self._ws_url = ws_url.rstrip("/")

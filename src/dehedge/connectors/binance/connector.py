@@ -16,7 +16,7 @@ from typing import NoReturn
 import structlog
 
 from dehedge.connectors.binance import endpoints
-from dehedge.connectors.binance.account_stream import AccountStream, AccountTiming
+from dehedge.connectors.binance.account_stream import AccountStream
 from dehedge.connectors.binance.endpoints import Endpoint
 from dehedge.connectors.binance.failures import (
     NO_SUCH_ORDER,
@@ -43,6 +43,7 @@ from dehedge.connectors.binance.payloads import (
 )
 from dehedge.connectors.binance.rows import MalformedPayload
 from dehedge.connectors.binance.settings import SymbolSettings
+from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import Leg, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest
 from dehedge.errors import ConfigError, ConnectorError, OrderRejected, OutcomeUnknown
@@ -56,10 +57,8 @@ LAG_S = 3.0
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 """Narrower than the exchange's charset: python-binance signs other characters differently from how it sends them."""
 
-TOUCH_S = 10.0
-"""Between cheap calls; an idle connection would be closed, and the next order would have to build a new one."""
-
 TOUCHES_PER_SYNCHRONIZATION = 18
+"""Every few minutes, with a touch every ten seconds."""
 
 
 class BinanceConnector(BinanceMarketData):
@@ -77,14 +76,16 @@ class BinanceConnector(BinanceMarketData):
         leverage: int,
         margin_type: str,
         clock: Clock,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self._credentials = Credentials(api_key, api_secret)
-        super().__init__(rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials)
+        super().__init__(rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing)
+        self._timing = timing
         self.hedge_mode = False
         self.unknown_window_s = endpoints.WRITE_WINDOW_MS / 1000 + LAG_S
         self._settings = SymbolSettings(self._gateway, SymbolConfig(leverage, parse_margin_type(margin_type)))
         self._modes_doubted = asyncio.Event()
-        self._account_stream = AccountStream(self._gateway, ws_url, AccountTiming())
+        self._account_stream = AccountStream(self._gateway, ws_url, timing)
         self._account_stream.on_settings = self._modes_doubted.set
 
     async def connect(self, symbols: Sequence[str]) -> None:
@@ -116,7 +117,6 @@ class BinanceConnector(BinanceMarketData):
             return await self._write(endpoints.PLACE, request.client_order_id, build_order_params(request))
         except OrderRejected as error:
             if error.code == WRONG_MODE:
-                self._modes_doubted.set()
                 await self._try(self._update_modes())
             if error.code != ORDER_REFUSED:
                 raise
@@ -234,16 +234,18 @@ class BinanceConnector(BinanceMarketData):
         while True:
             await self._modes_doubted.wait()
             self._modes_doubted.clear()
+            known = self.hedge_mode
             if not await self._try(self._update_modes()):
-                await asyncio.sleep(TOUCH_S)
+                await asyncio.sleep(self._timing.touch_s)
                 self._modes_doubted.set()
-            sink.on_account_changed()
+            if self.hedge_mode != known:
+                sink.on_account_changed()
 
     async def _keep_in_touch(self) -> NoReturn:
-        """Keep a connection warm and the clock true."""
+        """Keep the clock true and a connection warm: an idle one would be closed, and the next order build anew."""
         while True:
             for _ in range(TOUCHES_PER_SYNCHRONIZATION):
-                await asyncio.sleep(TOUCH_S)
+                await asyncio.sleep(self._timing.touch_s)
                 await self._try(self._gateway.fetch(endpoints.PING))
             await self._try(self._gateway.synchronize())
 

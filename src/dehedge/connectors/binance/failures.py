@@ -106,6 +106,8 @@ REMEDIES: dict[int, str] = {
     -4048: "close the symbol's position before MARGIN_TYPE can change",
     -4061: "the account's position mode was changed",
     -4161: "LEVERAGE cannot be lowered while the symbol has an isolated position",
+    -4402: "the exchange does not serve this account's region",
+    -4403: "the exchange does not serve this account's region",
     -4168: "the account is in multi-assets mode: set MARGIN_TYPE=CROSSED, or leave that mode on the exchange",
 }
 
@@ -175,6 +177,8 @@ def _explain(failure: Failure) -> str:
 
 
 def _explain_forbidden(failure: Failure) -> str:
+    if failure.status == 451:
+        return f"the exchange does not serve this machine's location: {failure}"
     remedy = REMEDIES.get(failure.code, "check BINANCE_API_KEY and BINANCE_API_SECRET")
     return f"the exchange refused BINANCE_API_KEY / BINANCE_API_SECRET: {failure} ({remedy})"
 

@@ -9,7 +9,6 @@ exceptions carry them, so they end here. Called by the connector and its parts.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 import warnings
@@ -34,7 +33,9 @@ from dehedge.connectors.binance.failures import (
     judge,
 )
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
+from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.errors import ConfigError, ConnectorError
 from dehedge.ports import Clock
 
@@ -46,14 +47,7 @@ with warnings.catch_warnings():
 
 log = structlog.get_logger()
 
-TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
 KEEP_ALIVE_S = 15.0
-REPEAT_DELAYS_S = (0.2, 0.5)
-"""Before a read is repeated; randomized by half. There are as many repetitions as delays."""
-
-REPEAT_BUDGET_S = 5.0
-"""A read that has taken this long is not repeated."""
-
 CLOSE_GRACE_S = 6.0
 """How long closing waits for writes under way: longer than a write can take."""
 
@@ -98,31 +92,29 @@ _attempt: ContextVar[Attempt] = ContextVar("attempt")
 class Gateway:
     """Sends requests and gives decoded JSON back, or raises one of ``dehedge.errors``."""
 
-    def __init__(self, rest_url: str, credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, rest_url: str, credentials: Credentials, clock: Clock, timing: Timing = DEFAULT_TIMING) -> None:
         self.clock = ExchangeClock(clock)
         self.limits = Limits(self.clock)
         self._rest_url = rest_url.rstrip("/")
         self._credentials = credentials
+        self._timeout = aiohttp.ClientTimeout(total=timing.request_s, connect=timing.connect_s)
         self._client: AsyncClient | None = None
         self._writes: set[asyncio.Task[Json]] = set()
 
     async def fetch(self, endpoint: Endpoint, **params: str) -> Json:
         """Read, and read again what failed in passing. Raises what ``ports.Connector`` says of reads."""
         loop = asyncio.get_running_loop()
-        started_at, resynced = loop.time(), False
-        for delay_s in (*REPEAT_DELAYS_S, None):
+        repeats = Repeats(loop.time())
+        while True:
             reply = await self._request(endpoint, params)
             if not isinstance(reply, Failure):
                 return reply
             verdict = judge(reply)
             error = build_read_error(reply, verdict, retry_after_s=await self._heed(reply, verdict))
-            is_late = delay_s is None or loop.time() - started_at > REPEAT_BUDGET_S
-            is_passing = verdict in (Verdict.UNKNOWN, Verdict.NOT_EXECUTED)
-            if is_late or not (is_passing or (verdict is Verdict.CLOCK and not resynced)):
-                raise error from None
-            resynced = resynced or verdict is Verdict.CLOCK
-            await asyncio.sleep(0.0 if verdict is Verdict.CLOCK else (delay_s or 0.0) * random.uniform(0.5, 1.5))  # noqa: S311
-        raise AssertionError("the last delay is None, which ends the loop")
+            delay_s = repeats.next_delay_s(verdict, loop.time())
+            if delay_s is None:
+                raise error
+            await asyncio.sleep(delay_s)
 
     async def send(self, endpoint: Endpoint, **params: str) -> Json:
         """Write once. Raises what ``ports.Connector`` says of writes.
@@ -135,7 +127,7 @@ class Gateway:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(partial(_log_unobserved, params.get("newClientOrderId", "")))
+            task.add_done_callback(partial(_log_unobserved, get_client_order_id(params)))
             raise
 
     async def synchronize(self) -> None:
@@ -155,7 +147,7 @@ class Gateway:
         if not isinstance(reply, Failure):
             return reply
         verdict = judge(reply)
-        raise build_write_error(reply, verdict, retry_after_s=await self._heed(reply, verdict)) from None
+        raise build_write_error(reply, verdict, retry_after_s=await self._heed(reply, verdict))
 
     async def _request(self, endpoint: Endpoint, params: dict[str, str]) -> Json | Failure:
         """One attempt. Raises ``RateLimited`` without sending while the exchange wants us to wait."""
@@ -165,7 +157,7 @@ class Gateway:
         try:
             reply = await self._call(endpoint, params)
         except BinanceAPIException as error:
-            return self._build_failure(attempt, error.code, error.message)
+            return self._build_failure(attempt, error.code, get_words(error))
         except Exception as error:  # noqa: BLE001
             # The library lets through whatever it stumbles over in a reply (AttributeError, KeyError and others), and
             # the session its own family. Each means the same: no answer. Their words may hold a signed URL.
@@ -230,7 +222,9 @@ class Gateway:
         reply = await self._request(endpoints.TIME, {})
         if isinstance(reply, Failure):
             verdict = judge(reply)
-            raise build_read_error(reply, verdict, retry_after_s=await self._heed(reply, verdict)) from None
+            # To synchronize because asking for the time failed would wait for itself.
+            wait_s = 0.0 if verdict is Verdict.CLOCK else await self._heed(reply, verdict)
+            raise build_read_error(reply, verdict, retry_after_s=wait_s)
         return build_row("time", reply).get_seconds("serverTime")
 
     def _get_client(self) -> AsyncClient:
@@ -247,7 +241,7 @@ class Gateway:
         client = AsyncClient(
             self._credentials.api_key,
             self._credentials.api_secret,
-            requests_params={"timeout": TIMEOUT, "allow_redirects": False},
+            requests_params={"timeout": self._timeout, "allow_redirects": False},
             session_params={
                 "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
                 "trace_configs": [self._build_trace()],
@@ -277,9 +271,20 @@ class Gateway:
         self.limits.apply_headers(headers, attempt.sent_at)
 
 
+def get_words(error: BinanceAPIException) -> object:
+    """The exchange's words; for a body that is not JSON the library puts the response itself there, address and all."""
+    message: object = error.message
+    is_opaque = isinstance(message, str) and message.startswith("Invalid JSON error message")
+    return "the reply was not JSON" if is_opaque else message
+
+
 def _name_error(error: Exception) -> str:
     """The kind of error alone: its words may hold the address that was called, signature and all."""
     return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+
+
+def get_client_order_id(params: dict[str, str]) -> str:
+    return params.get("newClientOrderId") or params.get("origClientOrderId", "")
 
 
 def _log_unobserved(client_order_id: str, task: asyncio.Task[Json]) -> None:

@@ -115,7 +115,7 @@ class Limits:
             log.warning("requests_paused", seconds=round(seconds, 1), reason=reason)
 
     def pause_orders(self, reason: str) -> float:
-        """Send no orders until the shortest order window is over, or the longest when that did not help; tells how long."""
+        """Send no orders until the shortest order window ends, or the longest if that did not help; says how long."""
         now_s = self._turn()
         rests = sorted(window.get_rest_s(now_s) for window in self._windows if window.limit.kind == ORDERS)
         is_repeated = now_s - self._order_refusal_at < 60

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dehedge.connectors.binance.endpoints import DEPTH, EXCHANGE_INFO
 from dehedge.connectors.binance.gateway import KEYLESS, Credentials, Gateway
-from dehedge.connectors.binance.marks import MarkFeed, MarkTiming
+from dehedge.connectors.binance.marks import MarkFeed
 from dehedge.connectors.binance.payloads import parse_order_book, parse_rate_limits, parse_trading_rules
+from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import TradingRules
 from dehedge.ports import Clock, MarkPrice, OrderBook
 
@@ -22,9 +23,17 @@ DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 class BinanceMarketData:
     """Implements ``ports.MarketData`` over REST, with a websocket for the marks."""
 
-    def __init__(self, *, rest_url: str, ws_url: str, clock: Clock, credentials: Credentials = KEYLESS) -> None:
-        self._gateway = Gateway(rest_url, credentials, clock)
-        self._marks = MarkFeed(self._gateway, ws_url, MarkTiming())
+    def __init__(
+        self,
+        *,
+        rest_url: str,
+        ws_url: str,
+        clock: Clock,
+        credentials: Credentials = KEYLESS,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        self._gateway = Gateway(rest_url, credentials, clock, timing)
+        self._marks = MarkFeed(self._gateway, ws_url, timing)
         self.trading_rules: Mapping[str, TradingRules] = {}
 
     def watch(self, symbols: Iterable[str]) -> None:

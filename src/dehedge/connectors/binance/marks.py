@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NoReturn
 from urllib.parse import quote
@@ -20,31 +19,19 @@ from dehedge.connectors.binance.events import parse_mark_event
 from dehedge.connectors.binance.gateway import Gateway
 from dehedge.connectors.binance.payloads import parse_mark_prices
 from dehedge.connectors.binance.rows import Row
-from dehedge.connectors.binance.streams import Stream, StreamTiming
+from dehedge.connectors.binance.streams import Stream
+from dehedge.connectors.binance.timing import Timing
 from dehedge.errors import ConnectorError
 from dehedge.ports import MarkPrice
 
 log = structlog.get_logger()
 
 
-MARK_STREAM = StreamTiming(silence_s=5.0)
-"""Marks come each second: five of them missing mean a dead connection or a wrong route."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarkTiming:
-    """Waits in seconds: between polls, and until a symbol that the live stream leaves out is polled."""
-
-    stream: StreamTiming = MARK_STREAM
-    poll_s: float = 1.0
-    overdue_s: float = 3.0
-
-
 class MarkFeed:
     """Implements ``StreamOwner`` for the market socket, and holds what it brings."""
 
-    def __init__(self, gateway: Gateway, ws_url: str, timing: MarkTiming) -> None:
-        self.stream = Stream("marks", timing.stream, self)
+    def __init__(self, gateway: Gateway, ws_url: str, timing: Timing) -> None:
+        self.stream = Stream("marks", timing.mark_stream, self)
         self._gateway = gateway
         self._ws_url = ws_url.rstrip("/")
         self._timing = timing

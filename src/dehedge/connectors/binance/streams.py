@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 import structlog
@@ -19,26 +18,13 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from dehedge.connectors.binance.events import parse_message
 from dehedge.connectors.binance.rows import MalformedPayload, Row
+from dehedge.connectors.binance.timing import StreamTiming
 from dehedge.errors import ConnectorError
 
 log = structlog.get_logger()
 
 quiet = logging.getLogger("dehedge.websocket")
 quiet.setLevel(logging.WARNING)  # the library's debug log shows the address of the handshake
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTiming:
-    """A stream's waits in seconds. Its socket may be silent for ``silence_s`` (None: for ever) and lives ``life_s``."""
-
-    silence_s: float | None
-    life_s: float = 23 * 3600.0
-    open_s: float = 10.0
-    ping_s: float = 10.0
-    backoff_min_s: float = 0.5
-    backoff_max_s: float = 30.0
-    steady_s: float = 10.0
-    """A connection that held this long was good: the next failure starts the back-off anew."""
 
 
 class StreamOwner(Protocol):
@@ -53,11 +39,11 @@ class StreamOwner(Protocol):
         """Raises ``MalformedPayload`` for what it cannot read."""
 
 
-class Renewal(Exception):  # noqa: N818 - a request, not an error
+class Renewal(Exception):
     """Ends a connection on purpose, to begin the next."""
 
 
-class SocketSilent(Exception):  # noqa: N818 - named for what happened
+class SocketSilent(Exception):
     """The connection stands and carries nothing."""
 
 

@@ -30,7 +30,7 @@ class SymbolSettings:
 class Account:
     """One futures account, USDT-margined. Fee rates are fractions."""
 
-    opening_balance: Decimal = Decimal("100000")
+    opening_balance: Decimal = Decimal(100000)
     maker_rate: Decimal = Decimal("0.000200")
     taker_rate: Decimal = Decimal("0.000500")
     dual_side: bool = False

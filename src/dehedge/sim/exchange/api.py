@@ -20,7 +20,6 @@ from dehedge.sim.exchange.record import Record, RequestRecord
 from dehedge.sim.exchange.refusals import Refused
 from dehedge.sim.exchange.routes import ROUTES
 
-
 HANDSHAKE_WEIGHT = 5
 
 

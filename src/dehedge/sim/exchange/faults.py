@@ -19,6 +19,7 @@ from dehedge.sim.exchange.refusals import MESSAGES, STATUSES
 JSON_TYPE, HTML_TYPE = "application/json", "text/html"
 HTML_PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 UNKNOWN_ERROR = "Unknown error, please check your request or try again later."
+UNAVAILABLE = "Service Unavailable."
 
 
 class Executes(enum.Enum):
@@ -38,12 +39,15 @@ class Loss(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the client gets instead of the truth."""
+    """What the client gets instead of the truth.
+
+    A ``gateway`` answer is from the machine in front: its body is a message only, with time and path but no code.
+    """
 
     status: int
     body: str
     content_type: str = JSON_TYPE
-    code: int = 0
+    gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,8 @@ class Fault:
 def build_error(code: int, status: int | None = None, msg: str | None = None) -> Answer:
     """The exchange's error body for a code, with its own status unless told otherwise."""
     msg = MESSAGES[code] if msg is None else msg
-    return Answer(int(STATUSES.get(code, 400) if status is None else status), _dump(code, msg), code=code)
-
-
-def _dump(code: int, msg: str) -> str:
-    return json.dumps({"code": code, "msg": msg}, separators=(",", ":"))
+    body = json.dumps({"code": code, "msg": msg}, separators=(",", ":"))
+    return Answer(int(STATUSES.get(code, 400) if status is None else status), body)
 
 
 def refused(code: int, status: int | None = None, msg: str | None = None) -> Fault:
@@ -102,12 +103,12 @@ def delayed(*, before_s: float = 0.0, after_s: float = 0.0) -> Fault:
 
 def unknown_503(executes: Executes) -> Fault:
     """The 503 that says nothing of the outcome."""
-    return Fault("unknown_503", executes, Answer(503, _dump(-1000, UNKNOWN_ERROR), code=-1000))
+    return Fault("unknown_503", executes, Answer(503, UNKNOWN_ERROR, gateway=True))
 
 
 def unavailable_503() -> Fault:
     """The 503 of a service that is not there: not executed."""
-    return Fault("unavailable_503", Executes.NEVER, Answer(503, _dump(-1000, "Service Unavailable."), code=-1000))
+    return Fault("unavailable_503", Executes.NEVER, Answer(503, UNAVAILABLE, gateway=True))
 
 
 def overloaded_503() -> Fault:

@@ -135,7 +135,5 @@ class MarginWatch:
     def _call(self, positions: list[Position]) -> None:
         if positions and not self._called:
             ledger = self._ledger
-            ledger.events.append(
-                MarginCallEvent(ledger.account.cross_wallet, tuple(positions), ledger.clock_ms())
-            )
+            ledger.events.append(MarginCallEvent(ledger.account.cross_wallet, tuple(positions), ledger.clock_ms()))
         self._called = bool(positions)

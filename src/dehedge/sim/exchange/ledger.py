@@ -116,9 +116,7 @@ class Ledger:
         self.knock_out_reducing(order.symbol)
         return self.orders.by_id[order.order_id]
 
-    def fill(
-        self, order: Order, level: Level, *, is_maker: bool = False, execution: Execution = "TRADE"
-    ) -> Order:
+    def fill(self, order: Order, level: Level, *, is_maker: bool = False, execution: Execution = "TRADE") -> Order:
         """Trade a part of an open order and book it."""
         fill = self._build_fill(order, level, is_maker=is_maker)
         position = self.account.apply_fill(fill)
@@ -153,9 +151,7 @@ class Ledger:
     def _advance(self, order: Order, fill: Fill) -> Order:
         executed = order.executed + fill.quantity
         status: OrderStatus = "FILLED" if executed == order.quantity else "PARTIALLY_FILLED"
-        order = replace(
-            order, executed=executed, quote=order.quote + fill.quote, status=status, updated_ms=fill.at_ms
-        )
+        order = replace(order, executed=executed, quote=order.quote + fill.quote, status=status, updated_ms=fill.at_ms)
         self.orders.put(order)
         return order
 
@@ -164,9 +160,7 @@ class Ledger:
 
     def build_account_event(self, reason: str, *positions: Position, balance_change: Decimal = ZERO) -> AccountEvent:
         account = self.account
-        return AccountEvent(
-            reason, account.wallet, account.cross_wallet, balance_change, positions, self.clock_ms()
-        )
+        return AccountEvent(reason, account.wallet, account.cross_wallet, balance_change, positions, self.clock_ms())
 
     def expire(self, order: Order, reason: int) -> Order:
         return self._end(replace(order, status="EXPIRED", expiry_reason=reason), "EXPIRED")

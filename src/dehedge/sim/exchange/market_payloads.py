@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dehedge.sim.exchange.limits import LimitSettings
 from dehedge.sim.exchange.market import Level, Market, get_next_funding_ms
 from dehedge.sim.exchange.model import PublicTradeEvent
-from dehedge.sim.exchange.payloads import Json, show, show_fixed, show_money, show_price, show_quantity
+from dehedge.sim.exchange.payloads import Json, show_money, show_price, show_quantity
 from dehedge.sim.exchange.symbols import Bracket, SymbolRules
 
 ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"]
@@ -254,5 +254,3 @@ def build_depth_event(market: Market, limit: int, now_ms: int) -> Json:
 
 def build_fee_rates(symbol: str, maker: str, taker: str) -> Json:
     return {"symbol": symbol, "makerCommissionRate": maker, "takerCommissionRate": taker}
-
-

@@ -12,10 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from dehedge.sim.exchange.api import Api, ApiReply
+from dehedge.sim.exchange.api import Api, ApiReply, dump
 from dehedge.sim.exchange.auth import ApiRequest
 from dehedge.sim.exchange.calls import PLAIN, Treatment
-from dehedge.sim.exchange.faults import Answer, Executes, Fault, FaultPlan, Loss
+from dehedge.sim.exchange.faults import JSON_TYPE, Answer, Executes, Fault, FaultPlan, Loss
 from dehedge.sim.exchange.streams import Streams
 
 HOST = "127.0.0.1"
@@ -34,7 +34,7 @@ class Server:
         """Listen on the port of the last time, or on any."""
         app = web.Application(client_max_size=2**20)
         app.router.add_route("*", "/{tail:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0, handler_cancellation=True)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True)
         await site.start()
@@ -81,6 +81,7 @@ class Server:
         return reply
 
     async def _serve_faulty(self, request: web.Request, wire: ApiRequest, fault: Fault) -> web.StreamResponse:
+        """Nothing here is canceled when the client goes away: the exchange carries on without it."""
         treatment = Treatment(fault.fill_ratio, fault.hidden_s, self._api.get_now_ms(), fault.name)
         if fault.throttle_s:
             self._api.throttle(wire.address, fault.throttle_s)
@@ -110,21 +111,21 @@ class Server:
         if answer is None:
             assert reply is not None, "a call that is not executed now needs an answer"
             return build_response(reply)
-        headers = self._api.build_weight_header(wire.address) if answer.content_type == "application/json" else {}
-        return web.Response(
-            status=answer.status, text=answer.body, content_type=answer.content_type, headers=headers
-        )
+        headers = self._api.build_weight_header(wire.address) if answer.content_type == JSON_TYPE else {}
+        body = self._build_gateway_body(wire, answer.body) if answer.gateway else answer.body
+        return web.Response(status=answer.status, text=body, content_type=answer.content_type, headers=headers)
 
-    async def _lose(self, request: web.Request, loss: Loss) -> web.StreamResponse:
-        """Never answer: wait until the client gives up, or cut the connection at once."""
+    def _build_gateway_body(self, wire: ApiRequest, msg: str) -> str:
+        return dump({"timestamp": self._api.get_now_ms(), "path": wire.path, "msg": msg})
+
+    async def _lose(self, request: web.Request, loss: Loss) -> web.Response:
+        """Never answer: keep silent until the server closes, or cut the connection at once."""
         if loss is Loss.HANG:
             await asyncio.Event().wait()
         if request.transport is not None:
             request.transport.abort()
-        raise asyncio.CancelledError
+        return web.Response()
 
 
 def build_response(reply: ApiReply) -> web.Response:
-    return web.Response(
-        status=reply.status, text=reply.body, content_type="application/json", headers=reply.headers
-    )
+    return web.Response(status=reply.status, text=reply.body, content_type=JSON_TYPE, headers=reply.headers)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -41,7 +41,8 @@ class Listener:
     socket: web.WebSocketResponse
     path: Path
     wrapped: bool
-    streams: set[str] = field(default_factory=set)
+    streams: set[str]
+    transport: asyncio.WriteTransport | None
     listen_key: str | None = None
     allowed: frozenset[str] | None = None
     outbox: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -56,12 +57,11 @@ class Listener:
 
     def abort(self) -> None:
         """Cut the connection without a goodbye."""
-        transport = self.socket.get_extra_info("socket") and self.socket.get_extra_info("transport")
-        if transport is not None:
-            transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Disturbance:
     """Bends the next user events of a kind (None: any): ``drop``, ``duplicate``, or ``reorder`` with the one after."""
 
@@ -82,13 +82,20 @@ class Disturber:
 
     def apply(self, payload: Json) -> list[Json]:
         """What is sent in the place of one event, now."""
-        rule = next((r for r in self._rules if r.times > 0 and r.event in (None, payload["e"])), None)
-        if rule is None or (rule.kind == "reorder" and self._held):
+        index = next((i for i, rule in enumerate(self._rules) if rule.event in (None, payload["e"])), None)
+        if index is None or (self._rules[index].kind == "reorder" and self._held):
             return [payload, *self._take_held()]
-        rule.times -= 1
-        if rule.kind == "reorder":
+        kind = self._use(index)
+        if kind == "reorder":
             self._held.append(payload)
-        return [payload, payload, *self._take_held()] if rule.kind == "duplicate" else []
+        return [payload, payload, *self._take_held()] if kind == "duplicate" else []
+
+    def _use(self, index: int) -> str:
+        """Count a rule down, and forget it at zero."""
+        rule = self._rules.pop(index)
+        if rule.times > 1:
+            self._rules.insert(index, replace(rule, times=rule.times - 1))
+        return rule.kind
 
     def _take_held(self) -> list[Json]:
         held, self._held = self._held, []
@@ -138,9 +145,6 @@ class Streams:
             for listener in hearing:
                 listener.put(stream, payload)
 
-    def check_wanted(self, stream: str) -> bool:
-        return any(stream in listener.streams for listener in self.listeners)
-
     def publish_user(self, payload: Json, listen_key: str | None = None) -> None:
         """Send a user event to the listeners of the account's key."""
         self.user_events.append(payload)
@@ -171,7 +175,7 @@ class Streams:
         self._charge_handshake(request.remote or "")
         socket = web.WebSocketResponse(heartbeat=PING_EVERY_S, max_msg_size=2**20)
         await socket.prepare(request)
-        listener = _build_listener(socket, path, shape, request.query)
+        listener = _build_listener(socket, path, shape, request)
         await self._listen(listener)
         return socket
 
@@ -214,8 +218,8 @@ def _split_path(path: str) -> tuple[Path, str]:
     return "", path.removeprefix("/")
 
 
-def _build_listener(socket: web.WebSocketResponse, path: Path, shape: str, query: Any) -> Listener:
-    kind, _, rest = shape.partition("/")
+def _build_listener(socket: web.WebSocketResponse, path: Path, shape: str, request: web.Request) -> Listener:
+    query, (kind, _, rest) = request.query, shape.partition("/")
     named = [*rest.split("/"), *query.get("streams", "").split("/")]
     key = query.get("listenKey") or (rest if path == "private" else None)
     events = query.get("events")
@@ -224,6 +228,7 @@ def _build_listener(socket: web.WebSocketResponse, path: Path, shape: str, query
         path,
         wrapped=kind == "stream",
         streams={name for name in named if name},
+        transport=cast("asyncio.WriteTransport | None", request.transport),
         listen_key=key if path == "private" else None,
         allowed=frozenset(events.split("/")) if events else None,
     )

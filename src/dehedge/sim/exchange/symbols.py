@@ -89,12 +89,12 @@ BTCUSDT = SymbolRules(
     quantity_precision=3,
     tick=Decimal("0.10"),
     price_min=Decimal("556.80"),
-    price_max=Decimal("4529764"),
+    price_max=Decimal(4529764),
     step=Decimal("0.001"),
     quantity_min=Decimal("0.001"),
-    quantity_max=Decimal("1000"),
-    market_quantity_max=Decimal("120"),
-    notional_min=Decimal("50"),
+    quantity_max=Decimal(1000),
+    market_quantity_max=Decimal(120),
+    notional_min=Decimal(50),
     brackets=build_brackets(
         *_MAJOR_TIERS,
         (25, "70000000", "0.02"),
@@ -115,12 +115,12 @@ ETHUSDT = SymbolRules(
     quantity_precision=3,
     tick=Decimal("0.01"),
     price_min=Decimal("39.86"),
-    price_max=Decimal("306177"),
+    price_max=Decimal(306177),
     step=Decimal("0.001"),
     quantity_min=Decimal("0.001"),
-    quantity_max=Decimal("10000"),
-    market_quantity_max=Decimal("2000"),
-    notional_min=Decimal("20"),
+    quantity_max=Decimal(10000),
+    market_quantity_max=Decimal(2000),
+    notional_min=Decimal(20),
     brackets=build_brackets(
         *_MAJOR_TIERS,
         (25, "50000000", "0.02"),
@@ -141,12 +141,12 @@ SOLUSDT = SymbolRules(
     quantity_precision=2,
     tick=Decimal("0.0100"),
     price_min=Decimal("0.4200"),
-    price_max=Decimal("6857"),
+    price_max=Decimal(6857),
     step=Decimal("0.01"),
     quantity_min=Decimal("0.01"),
-    quantity_max=Decimal("1000000"),
-    market_quantity_max=Decimal("80000"),
-    notional_min=Decimal("5"),
+    quantity_max=Decimal(1000000),
+    market_quantity_max=Decimal(80000),
+    notional_min=Decimal(5),
     brackets=build_brackets(
         (100, "50000", "0.005"),
         (75, "400000", "0.0065"),
@@ -162,8 +162,8 @@ SOLUSDT = SymbolRules(
 )
 
 DEFAULT_MARKS: dict[SymbolRules, Decimal] = {
-    BTCUSDT: Decimal("60000"),
-    ETHUSDT: Decimal("3000"),
-    SOLUSDT: Decimal("150"),
+    BTCUSDT: Decimal(60000),
+    ETHUSDT: Decimal(3000),
+    SOLUSDT: Decimal(150),
 }
 """The default symbols with the mark price that each starts at."""
