@@ -1,37 +1,54 @@
 """The operator's settings: the environment, ``.env``, secret files and ``markets.toml``, checked as a whole.
 
 Everything is read once, at start. All mistakes are reported together, one line each with the variable, what was given
-and what is accepted; a secret is never repeated. Imported by ``daemon`` and ``cli`` only: adapters receive plain values.
+and what is accepted; a secret is never repeated. Imported by the commands and ``daemon`` only: adapters receive plain
+values.
 """
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dehedge.addresses import (
+    FILE_SCHEME,
+    check_is_exposed,
+    check_is_url,
+    find_url_secrets,
+    hide_userinfo,
+    parse_contract,
+    parse_file_url,
+    parse_url,
+    parse_urls,
+)
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
+from dehedge.environment import SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 
 MARKETS_FILE = Path("markets.toml")
-SECRETS = ("NETWORKS", "KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_TOKEN")
-"""Variables that may hold a secret (an RPC URL often holds a key): each may also be given as NAME_FILE."""
 BINANCE_URLS = {
     "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
     "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
 }
 _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "POLL_", "PRICE_", "MAX_PRICE",
-                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "MIN_COLLATERAL")  # fmt: skip
+                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "MIN_COLLATERAL", "CHAIN_",
+                 "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT")  # fmt: skip
+_TOKEN_LENGTH_MIN = 16
+"""A shorter token could be guessed; production refuses it."""
+_SHOWN_LENGTH_MAX = 80
+_SCHEMES = ("http", "https", "ws", "wss")
+
+T = TypeVar("T")
 
 
 class NodeEnvironment(StrEnum):
@@ -39,56 +56,53 @@ class NodeEnvironment(StrEnum):
     PRODUCTION = "production"
 
 
-def _check_address(value: str) -> str:
-    digits = value.removeprefix("0x")
-    if len(digits) != 40 or not value.startswith("0x") or any(c not in "0123456789abcdefABCDEF" for c in digits):
-        raise ValueError("not an address")
-    return value
-
-
-def _check_url(schemes: tuple[str, ...]) -> AfterValidator:
-    def check(value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError("not a URL")
-        return value.rstrip("/")
-
-    return AfterValidator(check)
+def _check_url(*schemes: str) -> AfterValidator:
+    return AfterValidator(lambda value: parse_url(value, schemes))
 
 
 def _check_networks(value: SecretStr) -> SecretStr:
-    urls = [url.strip() for url in value.get_secret_value().split(",") if url.strip()]
-    if not urls or any(urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname for url in urls):
-        raise ValueError("not a list of URLs")
-    return SecretStr(",".join(urls))
+    return SecretStr(",".join(parse_urls(value.get_secret_value(), ("http", "https"))))
 
 
 def _check_state_url(value: str) -> str:
-    if not value.startswith("sqlite:///") or not value.removeprefix("sqlite:///"):
-        raise ValueError("not a SQLite URL")
-    if not Path(value.removeprefix("sqlite:///")).parent.is_dir():
-        raise ValueError("the folder does not exist")
+    parse_file_url(value)
     return value
 
 
-Address = Annotated[str, AfterValidator(_check_address)]
-HttpUrl = Annotated[str, _check_url(("http", "https"))]
-WebsocketUrl = Annotated[str, _check_url(("ws", "wss"))]
-Factor = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Address = Annotated[str, AfterValidator(parse_contract)]
+HttpUrl = Annotated[str, _check_url("http", "https")]
+WebsocketUrl = Annotated[str, _check_url("ws", "wss")]
+Factor = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=18, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _ADDRESS = "a contract address: 0x and 40 hex digits"
-_FACTOR = "a number of 0 or more"
+_FACTOR = "a number from 0 to 1000000000 of at most 18 decimals"
 _SECONDS = "a number of seconds above 0"
 _HTTP_URL = "an http:// or https:// URL"
 
 
-class Settings(BaseSettings):
-    """Every variable; a field's description says what is accepted."""
+class HttpAddress(BaseSettings):
+    """Where the daemon listens: all that the commands which only ask it have to know."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    http_host: str = Field("127.0.0.1", min_length=1, description="an address or a host name to listen on")
+    http_port: int = Field(8780, ge=0, le=65_535, description="a port from 0 to 65535, 0 picks a free one")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (``environment`` reads files of secrets as well)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _EnvironmentSource(settings_cls)
+
+
+class Settings(HttpAddress):
+    """Every variable; a field's description says what is accepted."""
 
     networks: Annotated[SecretStr, AfterValidator(_check_networks)] = Field(
         description="one or more http(s) RPC URLs, separated by commas"
@@ -99,14 +113,14 @@ class Settings(BaseSettings):
     key: SecretStr | None = Field(None, description="anything; never used, the daemon only reads the chain")
     node_env: NodeEnvironment = Field(NodeEnvironment.DEVELOPMENT, description="development or production")
     bps_factor: int = Field(10_000, gt=0, description="a whole number above 0")
-    pyth_price_service: HttpUrl = Field("https://hermes.pyth.network", description=_HTTP_URL)
+    pyth_price_service: HttpUrl = Field("https://hermes.pyth.network", description=_HTTP_URL, repr=False)
     pyth_api_key: SecretStr | None = Field(None, description="the key of your Pyth plan")
     connector: Literal["binance", "paper"] = Field("binance", description="binance or paper")
     binance_api_key: SecretStr | None = Field(None, description="the API key of the futures account")
     binance_api_secret: SecretStr | None = Field(None, description="the secret of the API key")
     binance_environment: Literal["mainnet", "demo"] = Field("mainnet", description="mainnet or demo")
-    binance_futures_url: HttpUrl | None = Field(None, description=_HTTP_URL)
-    binance_futures_ws_url: WebsocketUrl | None = Field(None, description="a ws:// or wss:// URL")
+    binance_futures_url: HttpUrl | None = Field(None, description=_HTTP_URL, repr=False)
+    binance_futures_ws_url: WebsocketUrl | None = Field(None, description="a ws:// or wss:// URL", repr=False)
     vault_factor: Factor = Field(Decimal(1), description=_FACTOR)
     vault_profit_limit_factor: Factor = Field(Decimal(1), description=_FACTOR)
     profit_limit_interest: Factor = Field(Decimal("0.4"), description=_FACTOR)
@@ -117,7 +131,7 @@ class Settings(BaseSettings):
     hedge_sizing: Sizing = Field(Sizing.DELTA, description="delta or notional")
     leverage: int = Field(20, ge=1, le=125, description="a whole number from 1 to 125")
     margin_type: Literal["ISOLATED", "CROSSED"] = Field("ISOLATED", description="ISOLATED or CROSSED")
-    min_collateral: Factor = Field(Decimal(50), description="an amount in USD of 0 or more")
+    min_collateral: Factor = Field(Decimal(50), description="an amount in USD from 0 to 1000000000")
     poll_interval_seconds: Seconds = Field(3, description=_SECONDS)
     price_interval_seconds: Seconds = Field(1, description=_SECONDS)
     max_price_age_seconds: Seconds = Field(10, description=_SECONDS)
@@ -126,24 +140,11 @@ class Settings(BaseSettings):
     state_url: Annotated[str, AfterValidator(_check_state_url)] = Field(
         "sqlite:///dehedge.db", description="sqlite:///FILE in a folder that exists"
     )
-    http_host: str = Field("127.0.0.1", min_length=1, description="an address or a host name to listen on")
-    http_port: int = Field(8780, ge=0, le=65_535, description="a port from 0 to 65535, 0 picks a free one")
     http_token: SecretStr | None = Field(None, description="a token for everything that changes something")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
     log_format: Literal["console", "json"] | None = Field(None, description="console or json")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (a folder of secrets is not used)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
 
     @property
     def rpc_urls(self) -> list[str]:
@@ -163,7 +164,7 @@ class Settings(BaseSettings):
 
     @property
     def state_path(self) -> Path:
-        return Path(self.state_url.removeprefix("sqlite:///"))
+        return Path(self.state_url.removeprefix(FILE_SCHEME))
 
     @property
     def risk_factors(self) -> RiskFactors:
@@ -175,66 +176,97 @@ class Settings(BaseSettings):
         )
 
     def get_secret_texts(self) -> list[str]:
-        """Every secret in clear, for the log's redaction only."""
+        """Every secret in clear, for the redaction of what is printed only."""
         fields = (self.key, self.pyth_api_key, self.binance_api_key, self.binance_api_secret, self.http_token)
-        return [field.get_secret_value() for field in fields if field is not None]
+        urls = (*self.rpc_urls, self.pyth_price_service, self.binance_rest, self.binance_ws)
+        secrets = [field.get_secret_value() for field in fields if field is not None]
+        return [*secrets, *(secret for url in urls for secret in find_url_secrets(url))]
 
 
-class _SecretFiles(PydanticBaseSettingsSource):
-    """NAME_FILE=/run/secrets/x for every variable that may hold a secret."""
+class _EnvironmentSource(PydanticBaseSettingsSource):
+    """``read_environment`` for pydantic-settings, whose own sources know no NAME_FILE."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        if field_name.upper() not in SECRETS or not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text().strip(), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise ConfigError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from error
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return read_environment().values.get(field_name.upper()), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in values.items() if value}
+        values = read_environment().values
+        return {name: values[name.upper()] for name in self.settings_cls.model_fields if name.upper() in values}
 
 
 def read_settings() -> Settings:
     """The settings of this process. Raises ``ConfigError`` with every mistake."""
+    environment = read_environment()
+    problems = [*environment.problems, *_find_contradictions(environment)]
     try:
-        settings = Settings()
+        settings = Settings.model_validate({})
     except ValidationError as error:
-        raise ConfigError(*(_describe(item) for item in error.errors())) from None
-    except UnicodeDecodeError:
-        raise ConfigError(".env: is not UTF-8 text") from None
-    problems = _find_contradictions(settings)
+        problems += _describe_all(error, environment)
     if problems:
         raise ConfigError(*problems)
     return settings
 
 
+def read_http_address() -> HttpAddress:
+    """Where the daemon listens. Raises ``ConfigError``, for these two variables only."""
+    try:
+        return HttpAddress.model_validate({})
+    except ValidationError as error:
+        raise ConfigError(*_describe_all(error, read_environment())) from None
+
+
+def _describe_all(error: ValidationError, environment: Environment) -> list[str]:
+    return [
+        _describe(item)
+        for item in error.errors(include_url=False)
+        if item["type"] != "missing" or not environment.check_given(str(item["loc"][0]).upper())
+    ]
+
+
 def _describe(item: Mapping[str, Any]) -> str:
     field = str(item["loc"][0])
     name = field.upper()
-    accepted = Settings.model_fields[field].description
+    accepted = f"accepted: {Settings.model_fields[field].description}"
     if item["type"] == "missing":
-        return f"{name}: not set; accepted: {accepted}"
-    given = "" if name in SECRETS else f"got {os.environ.get(name, item.get('input', ''))!r}, "
-    return f"{name}: {given}accepted: {accepted}"
+        return f"{name}: not set; {accepted}"
+    given = [] if name in SECRETS else [f"got {_shorten(hide_userinfo(str(item['input'])))!r}"]
+    reason = [str(item["ctx"]["error"])] if item["type"] == "value_error" else []
+    return f"{name}: {', '.join([*given, *reason, accepted])}"
 
 
-def _find_contradictions(settings: Settings) -> list[str]:
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN_LENGTH_MAX else f"{text[: _SHOWN_LENGTH_MAX - 3]}..."
+
+
+def _find_contradictions(environment: Environment) -> list[str]:
+    """What is wrong between variables; from what is given, so that it is told together with all other mistakes."""
+    given = environment.values
     problems = []
-    if settings.connector == "binance":
+    if given.get("CONNECTOR", "binance") == "binance":
         problems += [
-            f"{name.upper()}: not set; CONNECTOR=binance needs it (CONNECTOR=paper does not)"
-            for name in ("binance_api_key", "binance_api_secret")
-            if getattr(settings, name) is None
+            f"{name}: not set; CONNECTOR=binance needs it (CONNECTOR=paper does not)"
+            for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET")
+            if not environment.check_given(name)
         ]
-    if settings.is_production:
-        for name in ("dataregistry", "usdc"):
-            if name not in settings.model_fields_set:
-                default = Settings.model_fields[name].default
-                problems.append(f"{name.upper()}: not set; production wants it said, on Base it is {default}")
+    if given.get("NODE_ENV") == NodeEnvironment.PRODUCTION:
+        problems += _find_unsafe(given)
+    return problems
+
+
+def _find_unsafe(given: Mapping[str, str]) -> list[str]:
+    """What production refuses."""
+    problems = [
+        f"{name}: not set; production wants it said, on Base it is {Settings.model_fields[name.lower()].default}"
+        for name in ("DATAREGISTRY", "USDC")
+        if name not in given
+    ]
+    if 0 < len(given.get("HTTP_TOKEN", "")) < _TOKEN_LENGTH_MIN:
+        problems.append(f"HTTP_TOKEN: too short for production; accepted: {_TOKEN_LENGTH_MIN} characters or more")
+    problems += [
+        f"{name}: is not encrypted; accepted in production: https:// or wss://, or this machine"
+        for name in ("PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL")
+        if check_is_url(given.get(name, ""), _SCHEMES) and check_is_exposed(given[name])
+    ]
     return problems
 
 
@@ -242,7 +274,26 @@ def find_unknown_variables() -> list[str]:
     """Variables that begin like ours and are none: most likely typing errors."""
     known = {name.upper() for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in SECRETS}
-    return sorted(name for name in os.environ if name.startswith(_OUR_PREFIXES) and name not in known)
+    return sorted(name for name in read_environment().names if name.startswith(_OUR_PREFIXES) and name not in known)
+
+
+def read_configuration() -> tuple[Settings, dict[str, str]]:
+    """Settings and markets. Raises ``ConfigError`` with every mistake of both."""
+    problems: list[str] = []
+    settings = _collect(problems, read_settings)
+    connector = settings.connector if settings is not None else "paper"
+    symbols = _collect(problems, lambda: read_markets(connector))
+    if settings is None or symbols is None:
+        raise ConfigError(*problems)
+    return settings, symbols
+
+
+def _collect(problems: list[str], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except ConfigError as error:
+        problems += error.problems
+        return None
 
 
 def read_markets(connector: str, path: Path = MARKETS_FILE) -> dict[str, str]:

@@ -18,7 +18,7 @@ from web3 import Web3
 
 from dehedge import __version__, metrics
 from dehedge.adapters import systemd
-from dehedge.adapters.chain import ChainReader
+from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.web import WebServer

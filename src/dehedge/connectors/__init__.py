@@ -53,11 +53,17 @@ def build_binance(options: ConnectorOptions) -> Connector:
 def build_paper(options: ConnectorOptions) -> Connector:
     """Raises ``ConfigError`` when the paper account's file cannot be used."""
     from dehedge.connectors.binance import BinanceMarketData
+    from dehedge.connectors.binance.timing import Timing
     from dehedge.connectors.paper import PaperConnector
     from dehedge.connectors.paper_ledger import PaperLedger
 
     return PaperConnector(
-        market_data=BinanceMarketData(rest_url=options.rest_url, ws_url=options.ws_url, clock=options.clock),
+        market_data=BinanceMarketData(
+            rest_url=options.rest_url,
+            ws_url=options.ws_url,
+            clock=options.clock,
+            timing=Timing(request_s=options.request_s),
+        ),
         get_price=options.get_price,
         ledger=PaperLedger(options.state_path, options.start_balance),
         leverage=options.leverage,

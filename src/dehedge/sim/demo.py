@@ -32,7 +32,7 @@ SETTLE_S = 20.0
 TRADERS = {
     "trader 1": build_position(0xA1, "BTC-USD", is_long=False, size_usd=10_000, price=Decimal(60_000)),
     "trader 2": build_position(0xA2, "ETH-USD", is_long=False, size_usd=20_000, price=Decimal(3_000)),
-    "trader 3": build_position(0xA3, "BTC-USD", is_long=False, size_usd=25_000, price=Decimal(59_200)),
+    "trader 3": build_position(0xA3, "BTC-USD", is_long=False, size_usd=25_000, price=Decimal(57_300)),
     "trader 4": build_position(0xA4, "ETH-USD", is_long=True, size_usd=8_000, price=Decimal(2_990)),
 }
 

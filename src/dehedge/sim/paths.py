@@ -3,7 +3,7 @@
 The shipped files in ``data/`` are what this module makes: ``python -m dehedge.sim.paths`` writes them again, byte for
 byte. Between way points the logarithm of the price is a bridge with the volatility of its phase, so the path is rough
 the way a crash is, and still passes where the story needs it. The phases are compressed from what large crashes have
-shown: single minutes of 5 to 14 %, a tenth in ten minutes, a bounce of 8 % in two.
+shown: single minutes of 5 to 14 %, a tenth in ten minutes. The bounce stays below what liquidates a hedge at 20x.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CRASH = (
     WayPoint(12, 0.998, 0.0002),
     WayPoint(36, 0.920, 0.0016),
     WayPoint(46, 0.916, 0.0008),
-    WayPoint(60, 0.988, 0.0012),
-    WayPoint(80, 0.985, 0.0003),
+    WayPoint(60, 0.957, 0.0010),
+    WayPoint(80, 0.954, 0.0003),
     WayPoint(100, 0.896, 0.0018),
     WayPoint(150, 0.905, 0.0006),
 )
-"""A fall of 8 % in 24 s, a bounce, and a fall of 9 % in 20 s."""
+"""A fall of 8 % in 24 s, a bounce of 4 %, and a fall of 6 % in 20 s."""
 FIRST_PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
 BETA = {"BTC-USD": 1.0, "ETH-USD": 1.2}
 SEED = 20

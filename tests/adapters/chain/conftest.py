@@ -11,6 +11,7 @@ from dehedge.adapters.chain.node import Limits
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.sim.chain import CHAIN_ID, DATA_REGISTRY, USDC, ChainState, SimMarket, SimPosition, SimRpc
 
+BuildPosition = Callable[..., SimPosition]
 StartRpc = Callable[..., Awaitable[SimRpc]]
 OpenReader = Callable[..., ChainReader]
 
@@ -28,17 +29,22 @@ class HandClock:
         return self.now
 
 
-def a_position(trader: int, **changes: Any) -> SimPosition:
-    """The position of trader 3 is ``a_position(3)``; keywords replace its fields."""
-    fields: dict[str, Any] = {
-        "user": f"0x{trader:040x}",
-        "market": "BTC-USD",
-        "is_long": True,
-        "size": 1_000_000_000 + trader,
-        "collateral": 100_000_000,
-        "price": 60_000 * 10**18,
-    }
-    return SimPosition(**{**fields, **changes})
+@pytest.fixture
+def a_position() -> BuildPosition:
+    """``a_position(3)`` is the position of trader 3; keywords replace its fields."""
+
+    def build(trader: int, **changes: Any) -> SimPosition:
+        fields: dict[str, Any] = {
+            "user": f"0x{trader:040x}",
+            "market": "BTC-USD",
+            "is_long": True,
+            "size": 1_000_000_000 + trader,
+            "collateral": 100_000_000,
+            "price": 60_000 * 10**18,
+        }
+        return SimPosition(**{**fields, **changes})
+
+    return build
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def state(clock: HandClock) -> ChainState:
+def state(clock: HandClock, a_position: BuildPosition) -> ChainState:
     """A chain with 1,000,000 USDC in the vault, 5,000 in the shield, two markets and three positions."""
     state = ChainState(clock=clock.time)
     state.set_vault(1_000_000_000_000)

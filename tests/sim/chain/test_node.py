@@ -16,32 +16,10 @@ from dehedge.sim.chain.artifacts import CONTRACTS_FOLDER, read_artifacts
 from dehedge.sim.chain.faults import ANVIL_OUT_OF_GAS, GETH_OUT_OF_GAS, PageLimit
 from dehedge.sim.chain.model import CONTRACT_ADDRESSES, DATA_REGISTRY, MULTICALL3, USDC, ZERO_ADDRESS
 from dehedge.sim.chain.reverts import build_error
+from tests.sim.chain.calls import a_call, an_aggregate
 
 Ask = Callable[..., Awaitable[Any]]
 Builder = Callable[..., SimPosition]
-
-
-def a_call(contract: str, function: str, *values: Any) -> dict[str, str]:
-    signature = next(name for name in read_artifacts()[contract].selectors if name.startswith(f"{function}("))
-    kinds = _split_kinds(signature.partition("(")[2][:-1])
-    data = read_artifacts()[contract].selectors[signature] + eth_abi.encode(kinds, values)
-    return {"to": CONTRACT_ADDRESSES[contract], "data": "0x" + data.hex()}
-
-
-def _split_kinds(text: str) -> list[str]:
-    kinds, depth = [""], 0
-    for letter in text:
-        depth += {"(": 1, ")": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            kinds.append("")
-        else:
-            kinds[-1] += letter
-    return [kind for kind in kinds if kind]
-
-
-def an_aggregate(*calls: dict[str, str], allow_failure: bool = True) -> dict[str, str]:
-    spread = [(call["to"], allow_failure, bytes.fromhex(call["data"][2:])) for call in calls]
-    return a_call("Multicall3", "aggregate3", spread)
 
 
 @pytest.fixture
@@ -137,9 +115,7 @@ async def test_batch_is_answered_in_order_with_an_error_among_results(
     assert len({request.http_index for request in chain.rpc.requests}) == 1
 
 
-async def test_old_block_is_read_by_number_tag_and_hash(
-    chain: InProcessChain, ask: Ask, a_position: Builder
-) -> None:
+async def test_old_block_is_read_by_number_tag_and_hash(chain: InProcessChain, ask: Ask, a_position: Builder) -> None:
     await chain.put(a_position(1))
     old = chain.state.head
     await chain.put(a_position(2))
@@ -195,9 +171,7 @@ async def test_head_is_a_new_block_when_a_second_has_passed(ask: Ask) -> None:
     assert second["result"]["parentHash"] == first["result"]["hash"]
 
 
-async def test_2500_and_10000_positions_are_served_whole(
-    chain: InProcessChain, ask: Ask, a_position: Builder
-) -> None:
+async def test_2500_and_10000_positions_are_served_whole(chain: InProcessChain, ask: Ask, a_position: Builder) -> None:
     await chain.put(*(a_position(trader) for trader in range(10_000)))
     for count in (2_500, 10_000):
         answer = await ask(chain.url, "eth_call", a_call("Positions", "getPositions", count, 0), "latest")
@@ -265,9 +239,7 @@ async def test_multicall_has_no_code_when_it_is_absent(chain: InProcessChain, as
     assert (code["result"], answer["result"]) == ("0x", "0x")
 
 
-async def test_call_is_refused_when_it_asks_for_more_gas_than_the_node_allows(
-    chain: InProcessChain, ask: Ask
-) -> None:
+async def test_call_is_refused_when_it_asks_for_more_gas_than_the_node_allows(chain: InProcessChain, ask: Ask) -> None:
     chain.faults.call_gas_max = 16_777_216
     call = a_call("Positions", "getPositionCount")
 

@@ -9,6 +9,7 @@ deployed and as a JSON-RPC batch where not. What may pass at once is repeated, a
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -37,6 +38,10 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 3
 RETRYING_MAX_S = 2.0
 RETRY_WAIT_MAX_S = 0.4
+
+# Importing web3 raises the limit to 100,000 (through py_ecc), where nested JSON of any source would overflow the C stack
+# and end the process instead of raising RecursionError.
+sys.setrecursionlimit(1_000)
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")

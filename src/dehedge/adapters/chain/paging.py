@@ -52,7 +52,9 @@ class PageMemory:
         self.offsets_work = True
 
     def shrink(self, refused: int) -> None:
-        self.size = max(PAGE_SIZE_MIN, min(self.size, refused // 2))
+        """Pages asked for together are refused together; one that is larger than the present size says nothing new."""
+        if refused <= self.size:
+            self.size = max(PAGE_SIZE_MIN, refused // 2)
 
     def grow(self) -> None:
         """A twentieth at a time: at the limit that costs one refused page in some fourteen snapshots."""
@@ -60,7 +62,7 @@ class PageMemory:
 
 
 class OffsetsRefused(Exception):
-    """This store reverts at any offset but 0."""
+    """Raised where the store reverts at any offset but 0."""
 
 
 async def fetch_positions(fetch_page: FetchPage, count: int, memory: PageMemory) -> Listing:
@@ -93,33 +95,39 @@ async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemo
 
 
 class _Pages:
-    """One reading of all pages: a few workers share the parts that are still to be read."""
+    """One reading of all pages: a few workers cut them, one after the other, off what is still to be read."""
 
     def __init__(self, fetch_page: FetchPage, count: int, memory: PageMemory) -> None:
         self._fetch_page = fetch_page
         self._memory = memory
         self._pages: dict[int, Entries] = {}
         self._decoding = asyncio.Lock()
-        starts = range(0, count, memory.size)
-        self._parts = deque((start, min(memory.size, count - start)) for start in starts)
-        self._is_clean = len(starts) > 1
+        self._spans = deque([(0, count)])
+        self._is_growth_due = count > memory.size
 
     async def fetch(self) -> list[Entries]:
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(PAGES_AT_ONCE, len(self._parts))):
+                for _ in range(PAGES_AT_ONCE):
                     group.create_task(self._work())
         except ExceptionGroup as failures:
             # The first failure canceled the others, and the caller knows how to act on one.
             raise failures.exceptions[0] from None
-        if self._is_clean:
+        if self._is_growth_due:
             self._memory.grow()
         return [self._pages[start] for start in sorted(self._pages)]
 
     async def _work(self) -> None:
-        while self._parts:
-            offset, length = self._parts.popleft()
-            await self._fetch_part(offset, length)
+        while self._spans:
+            await self._fetch_part(*self._cut())
+
+    def _cut(self) -> tuple[int, int]:
+        """The offset and length of the next page, by what is known of its size by now."""
+        offset, rest = self._spans.popleft()
+        length = min(rest, self._memory.size)
+        if length < rest:
+            self._spans.appendleft((offset + length, rest - length))
+        return offset, length
 
     async def _fetch_part(self, offset: int, length: int) -> None:
         try:
@@ -128,24 +136,23 @@ class _Pages:
             self._memory.shrink(length)
             raise
         except CallTooLarge as refusal:
-            self._split(offset, length, refusal)
+            self._return(offset, length, refusal)
         except CallReverted as refusal:
             if offset and not await self._check_offsets_work():
                 raise OffsetsRefused from None
             # A proxy in front of the store hides that the gas ran out: it reverts without a reason.
-            self._split(offset, length, refusal)
+            self._return(offset, length, refusal)
         else:
             # One page at a time, or the workers would together hold the loop for several pieces in a row.
             async with self._decoding:
                 self._pages[offset] = await _decode_page(page)
 
-    def _split(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
-        self._is_clean = False
+    def _return(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
+        self._is_growth_due = False
         if length <= PAGE_SIZE_MIN:
             raise refusal
         self._memory.shrink(length)
-        half = length // 2
-        self._parts.extend(((offset, half), (offset + half, length - half)))
+        self._spans.appendleft((offset, length))
 
     async def _check_offsets_work(self) -> bool:
         """One entry at offset 1 costs next to nothing, so a revert there is about the offset."""

@@ -36,9 +36,9 @@ ACCOUNT_STREAM = StreamTiming(silence_s=None)
 class Timing:
     """The connector's waits.
 
-    A request takes ``request_s`` at most, of which ``connect_s`` to connect. A cheap one goes out every ``touch_s``. Marks
-    are polled every ``poll_s`` while the stream is down, and a symbol that the live stream leaves out after ``overdue_s``.
-    The listen key is extended every ``extend_s``, and ``extend_again_s`` after that failed; it lives 3600.
+    A request takes ``request_s`` at most, of which ``connect_s`` to connect. A cheap one goes out every ``touch_s``.
+    Marks are polled every ``poll_s`` while the stream is down, and a symbol that the live stream leaves out after
+    ``overdue_s``. The listen key is extended every ``extend_s``, and ``extend_again_s`` after that failed; it lives 3600.
     """
 
     request_s: float = 5.0

@@ -116,7 +116,7 @@ class AnvilChain:
     async def set_paging(self, paging: Paging) -> None:
         await self._send("Positions", "setPaging", encode_uint(paging))
 
-    async def set_includes_shield(self, includes_shield: bool) -> None:
+    async def set_available(self, *, includes_shield: bool) -> None:
         await self._send("VaultUtils", "setIncludesShield", encode_uint(includes_shield))
 
     async def count(self) -> int:

@@ -68,8 +68,8 @@ class InProcessChain:
         self.state.set_paging(paging)
         self.state.mine()
 
-    async def set_includes_shield(self, includes_shield: bool) -> None:
-        self.state.set_includes_shield(includes_shield)
+    async def set_available(self, *, includes_shield: bool) -> None:
+        self.state.set_available(includes_shield=includes_shield)
         self.state.mine()
 
     async def count(self) -> int:

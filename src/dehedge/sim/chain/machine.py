@@ -85,9 +85,9 @@ class Machine:
         return encode_tuple(encode_array([self._try_flagged(calls.follow(slot)) for slot in range(count)]))
 
     def try_block_and_aggregate(self, arguments: Arguments) -> bytes:
-        is_failure_allowed = not arguments.read_bool(0)
+        allowed = not arguments.read_bool(0)
         count, calls = arguments.read_array(1)
-        results = [self._try_plain(calls.follow(slot), is_failure_allowed) for slot in range(count)]
+        results = [self._try_plain(calls.follow(slot), is_failure_allowed=allowed) for slot in range(count)]
         # Inside a block its own hash does not exist yet, so the EVM answers zero.
         return encode_tuple(encode_uint(self._block.number), encode_uint(0), encode_array(results))
 
@@ -102,12 +102,12 @@ class Machine:
         return own(self, arguments) if own else READS[contract, function](self._block.contents, arguments)
 
     def _try_flagged(self, call: Arguments) -> Tail:
-        return self._try(call.read_address(0), call.read_bytes(2), call.read_bool(1))
+        return self._try(call.read_address(0), call.read_bytes(2), is_failure_allowed=call.read_bool(1))
 
-    def _try_plain(self, call: Arguments, is_failure_allowed: bool) -> Tail:
-        return self._try(call.read_address(0), call.read_bytes(1), is_failure_allowed)
+    def _try_plain(self, call: Arguments, *, is_failure_allowed: bool) -> Tail:
+        return self._try(call.read_address(0), call.read_bytes(1), is_failure_allowed=is_failure_allowed)
 
-    def _try(self, target: str, data: bytes, is_failure_allowed: bool) -> Tail:
+    def _try(self, target: str, data: bytes, *, is_failure_allowed: bool) -> Tail:
         try:
             result, success = self._call_deeper(target, data), True
         except Reverted as revert:

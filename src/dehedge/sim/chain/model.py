@@ -77,7 +77,8 @@ class SimPosition:
     timestamp: int = 0
 
     def __post_init__(self) -> None:
-        assert check_address(self.user) and check_address(self.asset), f"{self.user}, {self.asset}: not addresses"
+        assert check_address(self.user), f"{self.user} is not an address"
+        assert check_address(self.asset), f"{self.asset} is not an address"
         assert check_uints(self.size, self.collateral, self.price, self.timestamp), f"{self}: not uint256"
         assert INT_MIN <= self.funding_tracer <= INT_MAX, f"{self.funding_tracer} is not an int256"
 

@@ -113,7 +113,7 @@ class ChainState:
     def set_paging(self, paging: Paging) -> None:
         self._pending = replace(self._pending, paging=paging)
 
-    def set_includes_shield(self, includes_shield: bool) -> None:
+    def set_available(self, *, includes_shield: bool) -> None:
         """Whether the available balance is vault and shield together, as in some deployments."""
         self._pending = replace(self._pending, includes_shield=includes_shield)
 

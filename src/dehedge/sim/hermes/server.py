@@ -99,7 +99,7 @@ class SimHermes:
         app.router.add_get(Route.LATEST, self._answer_latest)
         app.router.add_get(Route.STREAM, self._answer_stream)
         app.router.add_get(Route.FEEDS, self._answer_feeds)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()

@@ -89,7 +89,7 @@ def test_decoder_refuses_a_reply_when_truncated_at_any_length(name: str, data: s
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_decoder_refuses_what_the_library_refuses_when_words_are_replaced(name: str, data: st.DataObject) -> None:
     abi_type, strategy, decoder = DECODERS[name]

@@ -1,0 +1,90 @@
+"""Addresses as operators give them: of contracts, of services (URLs) and of the journal's file.
+
+Checks form only and reaches nothing but the folder of a file. The ``parse_`` functions raise ``ValueError`` with the
+reason, never repeating what was given: a URL may hold a key. Called by ``config``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+FILE_SCHEME = "sqlite:///"
+KEY_LENGTH_MIN = 16
+"""Providers put keys of this length or more into the path of a URL; shorter parts are words."""
+
+_CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+def parse_contract(text: str) -> str:
+    if not _CONTRACT.fullmatch(text):
+        raise ValueError("it is no address")
+    return text
+
+
+def parse_url(text: str, schemes: Sequence[str]) -> str:
+    if not check_is_url(text, schemes):
+        raise ValueError("it is no such URL")
+    return text.rstrip("/")
+
+
+def parse_urls(text: str, schemes: Sequence[str]) -> list[str]:
+    """URLs separated by commas."""
+    urls = [url.strip() for url in text.split(",") if url.strip()]
+    wrong = [str(number) for number, url in enumerate(urls, start=1) if not check_is_url(url, schemes)]
+    if wrong:
+        raise ValueError(f"number {', '.join(wrong)} of {len(urls)} is no such URL")
+    if not urls:
+        raise ValueError("it names none")
+    return urls
+
+
+def parse_file_url(text: str) -> Path:
+    name = text.removeprefix(FILE_SCHEME)
+    if name == text or not name or name.startswith(":"):
+        raise ValueError("it names no file")
+    path = Path(name)
+    if path.is_dir():
+        raise ValueError("it is a folder")
+    if not path.parent.is_dir():
+        raise ValueError("the folder does not exist")
+    return path
+
+
+def check_is_url(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_sound and text.isprintable() and " " not in text
+
+
+def check_is_exposed(url: str) -> bool:
+    """True where somebody on the way could read along: not encrypted, and beyond this machine."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "ws") and not _check_is_local(parts.hostname or "")
+
+
+def _check_is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def find_url_secrets(url: str) -> list[str]:
+    """What may be a key in a URL: user name, password, long parts of the path, values of the query."""
+    parts = urlsplit(url)
+    words = [part for part in parts.path.split("/") if len(part) >= KEY_LENGTH_MIN]
+    values = [value for _, value in parse_qsl(parts.query)]
+    return [text for text in (parts.username, parts.password, *words, *values) if text]
+
+
+def hide_userinfo(text: str) -> str:
+    """A URL, or what was meant as one, without what stands between ``//`` and ``@``."""
+    before, found, after = text.rpartition("@")
+    return f"{before.partition('//')[0]}//...@{after}" if found else text

@@ -1,0 +1,183 @@
+"""The limits: fixed windows by the exchange's clock, headers believed, a reserve for reduces."""
+
+from __future__ import annotations
+
+import pytest
+
+from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.payloads import RateLimit
+from dehedge.errors import RateLimited
+
+START_S = 1_795_346_400.0
+"""The beginning of a minute."""
+
+
+class SettableClock:
+    now_s = START_S
+
+    def time(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return SettableClock()
+
+
+@pytest.fixture
+def limits(clock):
+    return Limits(clock)
+
+
+def send_orders(limits, count):
+    for _ in range(count):
+        limits.admit(weight=0, orders=1)
+
+
+def test_orders_are_admitted_up_to_the_window_limit(limits):
+    send_orders(limits, 300)
+
+    with pytest.raises(RateLimited) as caught:
+        send_orders(limits, 1)
+    assert caught.value.retry_after_s == 10.0
+
+
+def test_orders_are_admitted_again_in_the_next_window(limits, clock):
+    clock.now_s = START_S + 9.9
+    send_orders(limits, 300)
+
+    clock.now_s = START_S + 10.0
+
+    send_orders(limits, 300)
+
+
+def test_minute_limit_holds_across_short_windows(limits, clock):
+    for window in range(4):
+        clock.now_s = START_S + 10 * window
+        send_orders(limits, 300)
+    clock.now_s = START_S + 45
+
+    with pytest.raises(RateLimited) as caught:
+        send_orders(limits, 1)
+    assert caught.value.retry_after_s == 15.0
+
+
+def test_refused_order_is_not_counted(limits, clock):
+    send_orders(limits, 300)
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            limits.admit(weight=0, orders=1)
+
+    assert limits.get_used(ORDERS, "10S") == 300
+
+
+def test_reserve_is_kept_for_reduces(limits):
+    send_orders(limits, 200)
+
+    assert limits.check_orders(40, is_reduce=False)
+    assert not limits.check_orders(41, is_reduce=False)
+    assert limits.check_orders(100, is_reduce=True)
+    assert not limits.check_orders(101, is_reduce=True)
+
+
+def test_reserve_covers_the_minute_window_too(limits, clock):
+    for window in range(3):
+        clock.now_s = START_S + 10 * window
+        send_orders(limits, 300)
+    clock.now_s = START_S + 30
+
+    assert limits.check_orders(60, is_reduce=False)
+    assert not limits.check_orders(61, is_reduce=False)
+
+
+def test_header_is_believed_when_it_is_above_our_count(limits):
+    send_orders(limits, 1)
+
+    limits.apply_headers({"X-MBX-ORDER-COUNT-10S": "290", "X-MBX-ORDER-COUNT-1M": "290"}, START_S)
+
+    assert not limits.check_orders(1, is_reduce=False)
+    assert limits.check_orders(10, is_reduce=True)
+    assert not limits.check_orders(11, is_reduce=True)
+
+
+def test_header_is_not_believed_when_it_is_below_our_count(limits):
+    send_orders(limits, 100)
+
+    limits.apply_headers({"X-MBX-ORDER-COUNT-10S": "3"}, START_S)
+
+    assert limits.get_used(ORDERS, "10S") == 100
+
+
+def test_header_is_ignored_when_it_may_tell_of_the_window_before(limits, clock):
+    clock.now_s = START_S + 10.1
+
+    limits.apply_headers({"X-MBX-ORDER-COUNT-10S": "300", "X-MBX-ORDER-COUNT-1M": "300"}, START_S + 9.9)
+
+    assert limits.get_used(ORDERS, "10S") == 0
+    assert limits.get_used(ORDERS, "1M") == 300
+
+
+@pytest.mark.parametrize("value", ["", "many", "-1", "²"])
+def test_header_is_ignored_when_it_is_no_number(limits, value):
+    limits.apply_headers({"X-MBX-USED-WEIGHT-1M": value}, START_S)
+
+    assert limits.get_used(WEIGHT, "1M") == 0
+
+
+def test_reads_leave_weight_for_writes(limits):
+    limits.apply_headers({"X-MBX-USED-WEIGHT-1M": "2158"}, START_S)
+
+    limits.admit(weight=2, orders=0)
+    with pytest.raises(RateLimited, match="2400"):
+        limits.admit(weight=5, orders=0)
+    limits.admit(weight=0, orders=1)
+
+
+def test_nothing_is_admitted_while_paused(limits, clock):
+    limits.pause(30.0, "429")
+
+    with pytest.raises(RateLimited) as caught:
+        limits.admit(weight=1, orders=0)
+    assert caught.value.retry_after_s == 30.0
+    assert not limits.check_orders(1, is_reduce=True)
+    clock.now_s += 30.0
+    limits.admit(weight=1, orders=0)
+
+
+def test_longer_pause_stays_when_a_shorter_one_comes(limits, clock):
+    limits.pause(120.0, "418")
+    limits.pause(5.0, "429")
+    clock.now_s += 60.0
+
+    with pytest.raises(RateLimited):
+        limits.admit(weight=1, orders=0)
+
+
+def test_order_pause_lets_reads_through(limits, clock):
+    clock.now_s = START_S + 4.0
+
+    assert limits.pause_orders("-1015") == 6.0
+    limits.admit(weight=1, orders=0)
+    with pytest.raises(RateLimited):
+        limits.admit(weight=0, orders=1)
+    clock.now_s = START_S + 10.0
+    limits.admit(weight=0, orders=1)
+
+
+def test_order_pause_lasts_the_minute_when_the_short_one_did_not_help(limits, clock):
+    clock.now_s = START_S + 4.0
+    limits.pause_orders("-1015")
+    clock.now_s = START_S + 12.0
+
+    assert limits.pause_orders("-1015") == 48.0
+
+
+def test_limits_of_the_exchange_replace_the_defaults_and_keep_the_count(limits):
+    send_orders(limits, 50)
+
+    limits.set_limits([RateLimit(ORDERS, 10, 60, "10S"), RateLimit("RAW_REQUESTS", 300, 1, "5M")])
+
+    assert limits.check_orders(10, is_reduce=True)
+    assert not limits.check_orders(11, is_reduce=True)
+    limits.admit(weight=5, orders=0)
+    assert limits.get_used(WEIGHT, "1M") == 5

@@ -1,0 +1,128 @@
+"""Order quantities: on the step, never above what the position asks for, exact at every boundary."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dehedge.core.sizing import (
+    Sizing,
+    check_large_enough,
+    floor_to_step,
+    get_collateral_usd,
+    get_target_quantity,
+)
+from tests.core.builders import a_position, rules, scaled, usd
+
+UNIT = 10**6
+STEPS = tuple(map(Decimal, ("1E-8", "0.001", "0.003", "0.25", "1", "5", "1E+1", "1000")))
+
+steps = st.sampled_from(STEPS)
+quantities = st.fractions(0, 10**12, max_denominator=10**12)
+
+
+@given(quantities, steps)
+def test_floor_to_step_is_the_largest_multiple_not_above(quantity: Fraction, step: Decimal) -> None:
+    floored = Fraction(floor_to_step(quantity, step))
+
+    assert floored % Fraction(step) == 0
+    assert floored <= quantity < floored + Fraction(step)
+
+
+@given(st.integers(0, 10**12), steps)
+def test_floor_to_step_keeps_what_is_on_the_step(count: int, step: Decimal) -> None:
+    assert floor_to_step(count * Fraction(step), step) == count * step
+
+
+def test_floor_to_step_loses_no_step_where_floats_do() -> None:
+    # 0.3 / 0.1 is 2.999… in floats: the predecessor lost a whole lot there.
+    assert floor_to_step(Fraction(3, 10), Decimal("0.1")) == Decimal("0.3")
+
+
+@given(st.integers(1, 10**15), st.integers(1, 10**24), st.integers(1, 10**12), steps)
+def test_delta_target_is_the_traders_quantity_whatever_the_mark(
+    size: int, entry_price: int, mark: int, step: Decimal
+) -> None:
+    position = a_position(size=size, entry_price=entry_price)
+    asked = Fraction(size, UNIT) / Fraction(entry_price, 10**18)
+
+    target = get_target_quantity(position, Decimal(mark), Sizing.DELTA, asset_unit=UNIT, step=step)
+
+    if asked < 10**18:
+        assert target == floor_to_step(asked, step)
+    assert 0 <= Fraction(target) <= asked
+
+
+@given(st.integers(1, 10**15), st.integers(1, 10**24), st.integers(1, 10**12), steps)
+def test_notional_target_is_the_traders_dollars_at_the_mark(
+    size: int, entry_price: int, mark_cents: int, step: Decimal
+) -> None:
+    position, mark = a_position(size=size, entry_price=entry_price), Decimal(mark_cents) / 100
+    dollars = Fraction(size, UNIT)
+
+    target = get_target_quantity(position, mark, Sizing.NOTIONAL, asset_unit=UNIT, step=step)
+
+    assert Fraction(target) * Fraction(mark) <= dollars < (Fraction(target) + Fraction(step)) * Fraction(mark)
+
+
+@pytest.mark.parametrize(
+    ("sizing", "mark", "expected"),
+    [
+        (Sizing.DELTA, 62_500, "0.2"),
+        (Sizing.NOTIONAL, 62_500, "0.16"),
+        (Sizing.DELTA, 3, "0.2"),
+        (Sizing.NOTIONAL, 3, "3333.333"),
+    ],
+)
+def test_target_by_sizing(sizing: Sizing, mark: int, expected: str) -> None:
+    target = get_target_quantity(a_position(), Decimal(mark), sizing, asset_unit=UNIT, step=Decimal("0.001"))
+
+    assert target == Decimal(expected)
+
+
+def test_target_is_the_whole_position_and_not_a_tenth_of_it() -> None:
+    # The predecessor divided by the leverage.
+    target = get_target_quantity(a_position(), Decimal(50_000), Sizing.DELTA, asset_unit=UNIT, step=Decimal("0.001"))
+
+    assert target * 50_000 == 10_000
+
+
+@pytest.mark.parametrize(
+    ("sizing", "entry_price", "mark"), [(Sizing.DELTA, 0, 50_000), (Sizing.DELTA, -1, 50_000), (Sizing.NOTIONAL, 1, 0)]
+)
+def test_target_is_nothing_when_there_is_no_price(sizing: Sizing, entry_price: int, mark: int) -> None:
+    position = a_position(entry_price=entry_price)
+
+    assert get_target_quantity(position, Decimal(mark), sizing, asset_unit=UNIT, step=Decimal(1)) == 0
+
+
+def test_target_counts_in_the_assets_own_decimals() -> None:
+    position = a_position(size=10_000 * 10**18)
+
+    assert get_target_quantity(position, Decimal(1), Sizing.DELTA, asset_unit=10**18, step=Decimal("0.1")) == Decimal(
+        "0.2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "mark", "expected"),
+    [
+        ("0.002", "50000", True),
+        ("0.001", "50000", True),
+        ("0.001", "49999.99", False),
+        ("0.0009", "60000", False),
+        ("0", "60000", False),
+    ],
+)
+def test_large_enough_counts_both_minimums_and_their_edges(quantity: str, mark: str, expected: bool) -> None:
+    assert check_large_enough(Decimal(quantity), Decimal(mark), rules(notional_min=50)) is expected
+
+
+def test_collateral_is_the_size_over_the_leverage() -> None:
+    assert get_collateral_usd(a_position(size=usd(1_000)), 20, UNIT) == 50
+    assert get_collateral_usd(a_position(size=usd(1_000) - 1), 20, UNIT) < 50
+    assert get_collateral_usd(a_position(size=usd("1000.01")), 3, UNIT) == Fraction(100_001, 300)
