@@ -79,8 +79,7 @@ class Auditor:
         versions = self._ledger.get_versions()
         exchange = await self._fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
-        legs = sorted({*exchange, *book.foreign, *self._get_book_legs()})
-        self._suspected = {key: seen for key, seen in self._suspected.items() if key in legs}
+        legs = sorted({*exchange, *book.foreign, *self._get_book_legs(), *self._suspected})
         for leg_audit in audit(book, exchange, legs):
             if leg_audit.symbol not in unsettled:
                 await self._judge(leg_audit)

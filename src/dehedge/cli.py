@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dehedge import __version__
-from dehedge.config import find_unknown_variables, read_markets, read_settings
+from dehedge.config import find_unknown_variables, read_configuration
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalLocked
 
 EXIT_CRASHED = 1
@@ -87,8 +87,7 @@ def hedges(json_output: Json = False, url: Url = "") -> None:
 
 
 def _run() -> int:
-    settings = read_settings()
-    symbols = read_markets(settings.connector)
+    settings, symbols = read_configuration()
 
     from dehedge.logs import configure_logging
 

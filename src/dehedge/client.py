@@ -10,16 +10,24 @@ from typing import Any
 import httpx
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from dehedge.config import read_settings
+from dehedge.config import read_http_address
 from dehedge.errors import DehedgeError
 
 TIMEOUT_S = 5.0
+PIPE_WIDTH = 200
+KEYS = {
+    "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
+               "orders_in_flight"},
+    "hedges": {"hedges"},
+}
+"""What an answer of the daemon holds at least; something else may listen on the port."""
 
 
 def print_status(url: str, *, use_json: bool) -> int:
     """Exit 0 when the daemon is ready, 1 when it is not."""
-    status = _fetch(url, "status")
+    status = fetch_answer(url, "status")
     if use_json:
         print(json.dumps(status, indent=2))
     else:
@@ -28,27 +36,29 @@ def print_status(url: str, *, use_json: bool) -> int:
 
 
 def print_hedges(url: str, *, use_json: bool) -> int:
-    hedges = _fetch(url, "hedges")
+    answer = fetch_answer(url, "hedges")
     if use_json:
-        print(json.dumps(hedges, indent=2))
+        print(json.dumps(answer, indent=2))
         return 0
     table = Table("market", "position", "side", "quantity", "status", "opened", "reason", "decision")
-    for row in hedges["hedges"]:
+    for row in answer["hedges"]:
         opened = datetime.fromtimestamp(row["opened_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
             row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["status"], opened,
             row["reason"], row["decision"] or "",
         )  # fmt: skip
-    Console().print(table if hedges["hedges"] else "no hedges")
+    _build_console().print(table if answer["hedges"] else "no hedges")
     return 0
 
 
 def _show_status(status: Mapping[str, Any]) -> None:
-    console = Console()
-    state = "[green]ready[/]" if status["ready"] else "[red]not ready[/]"
-    console.print(f"dehedge {status['version']} on {status['connector']}: {state}, mode {status['mode']}")
+    console = _build_console()
+    state = ("ready", "green") if status["ready"] else ("not ready", "red")
+    console.print(
+        Text.assemble(f"dehedge {status['version']} on {status['connector']}: ", state, f", mode {status['mode']}")
+    )
     for reason in status["reasons"]:
-        console.print(f"  [red]-[/] {reason}", highlight=False)
+        console.print(Text.assemble(("  - ", "red"), reason))
     snapshot = status["snapshot"]
     if snapshot:
         console.print(
@@ -61,17 +71,33 @@ def _show_status(status: Mapping[str, Any]) -> None:
     console.print(f"{status['hedges']} hedges, {len(status['orders_in_flight'])} orders in flight; {decisions}")
 
 
-def _fetch(url: str, what: str) -> Any:
-    base = url or _get_configured_url()
+def _build_console() -> Console:
+    """Without markup, because reasons hold brackets; a line stays one line where no terminal sets a width."""
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def fetch_answer(url: str, what: str) -> dict[str, Any]:
+    """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
+    base = url.rstrip("/") or _get_configured_url()
     try:
-        response = httpx.get(f"{base}/api/v1/{what}", timeout=TIMEOUT_S)
+        # Without the environment's proxies, which know nothing of this machine.
+        response = httpx.get(f"{base}/api/v1/{what}", timeout=TIMEOUT_S, trust_env=False)
         response.raise_for_status()
-        return response.json()
-    except (httpx.HTTPError, ValueError) as error:
+        answer = response.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise DehedgeError(f"no daemon answers at {base} ({type(error).__name__}); is it running? see --url") from error
+    if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
+        raise DehedgeError(f"what answers at {base} is not dehedge; see --url")
+    return answer
 
 
 def _get_configured_url() -> str:
-    settings = read_settings()
-    host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host  # noqa: S104
-    return f"http://{host}:{settings.http_port}"
+    address = read_http_address()
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    host = anywhere.get(address.http_host, address.http_host)
+    if not address.http_port:
+        raise DehedgeError("HTTP_PORT=0 lets the daemon pick a port: it is in its log as http_started; give it by --url")
+    return f"http://[{host}]:{address.http_port}" if ":" in host else f"http://{host}:{address.http_port}"

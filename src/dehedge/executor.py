@@ -29,7 +29,7 @@ from dehedge.auditor import Auditor
 from dehedge.backoff import Backoff
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeStatus, InFlightOrder
-from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned, OrderIntended
+from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned, OrderIntended, OrderPriced
 from dehedge.core.hedging import TradeDecision
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, OrderStatus, Share, client_order_id, get_leg
@@ -247,6 +247,8 @@ class Executor:
         await self._ledger.record_report(report)
         if not (was_in_flight and report.status.is_terminal):
             return
+        if report.filled_quantity and report.average_price is None:
+            self._spawn(self._learn_price(order))
         outcome = report.status.value.lower()
         metrics.ORDERS.labels(order.request.symbol, order.action.value, outcome).inc()
         if report.filled_quantity < order.request.quantity:
@@ -258,6 +260,22 @@ class Executor:
             self._back_off(order.shares, order.action)
         else:
             self.backoff.clear(share.key for share in order.shares)
+
+    async def _learn_price(self, order: InFlightOrder) -> None:
+        """The reply to an order has no fill price: ask for it, a few times at most, for the accounts only."""
+        request = order.request
+        for delay_s in QUERY_DELAYS_S:
+            await asyncio.sleep(delay_s)
+            try:
+                report = await self._connector.fetch_order(request.symbol, request.client_order_id)
+            except ConnectorError as error:
+                log.debug("order_query_failed", client_order_id=request.client_order_id, error=str(error))
+                continue
+            if report is not None and report.average_price is not None:
+                price = report.average_price
+                log.info("order_priced", client_order_id=request.client_order_id, average_price=str(price))
+                await self._ledger.record(OrderPriced(request.client_order_id, price))
+                return
 
     async def _abandon(self, order: InFlightOrder, error: ConnectorError) -> None:
         """The order certainly was not executed: free its hedges, to be decided on again after a while."""

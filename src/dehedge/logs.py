@@ -1,14 +1,19 @@
 """Logging: one event per line on standard output, values as keys, and no secret in any of them.
 
 Other libraries' records pass through the same pipe, from WARNING up: their debug and request logs would show URLs and
-headers. The last step before a line is written replaces every known secret, wherever it stands.
+headers. So does what ends the process unexpectedly. The last step before a line is written replaces every known secret,
+wherever it stands and however it is escaped there. Set up once by ``cli``.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -22,48 +27,67 @@ class Redactor:
     """Replaces secrets in rendered lines."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted((s for s in secrets if len(s) >= SECRET_LENGTH_MIN), key=len, reverse=True)
+        forms = {form for secret in secrets if len(secret) >= SECRET_LENGTH_MIN for form in _list_forms(secret)}
+        self._forms = sorted(forms, key=len, reverse=True)
 
-    def __call__(self, _: WrappedLogger, __: str, line: str) -> str:
-        for secret in self._secrets:
-            line = line.replace(secret, REDACTED)
+    def __call__(self, _: WrappedLogger, __: str, line: Any) -> str:
+        """As the last of structlog's processors, after the one that renders."""
+        return self.redact(str(line))
+
+    def redact(self, line: str) -> str:
+        for form in self._forms:
+            line = line.replace(form, REDACTED)
         return line
+
+
+def _list_forms(secret: str) -> set[str]:
+    """A secret as it stands, and as JSON, Python and URLs write it."""
+    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret), quote(secret, safe="")}
 
 
 def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> None:
     """Set up structlog and the standard library's logging for this process."""
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        _drop_nothings,
-    ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-    )
+    number = logging.getLevelNamesMapping()[level]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _build_renderer(use_json=use_json)]
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                renderer,
-                Redactor(secrets),
-            ],
-        )
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*last, Redactor(secrets)])
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("dehedge").setLevel(level)
+    root.setLevel(max(number, logging.WARNING))
+    logging.getLogger("dehedge").setLevel(number)
+    sys.excepthook = _log_crash
 
 
-def _drop_nothings(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _build_renderer(*, use_json: bool) -> Processor:
+    if use_json:
+        return structlog.processors.JSONRenderer(default=str)
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Without what is None, and with the event on one line: other libraries write what they like."""
+    event["event"] = " ".join(str(event["event"]).split())
     return {key: value for key, value in event.items() if value is not None}
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.get_logger("dehedge").critical("process_crashed", exc_info=(kind, error, trace))
+
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    _flatten,
+]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 
 import pytest
@@ -22,6 +22,13 @@ DEADLINE_S = 5.0
 class SystemClock:
     def time(self) -> float:
         return time.time()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what nothing announces, such as the exchange's record of requests."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class RecordingSink:
@@ -90,6 +97,11 @@ def an_order() -> Callable[..., OrderRequest]:
         return OrderRequest(identity, symbol, side, leg, Decimal(quantity), reduce_only)
 
     return build
+
+
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., Awaitable[None]]:
+    return eventually
 
 
 @pytest.fixture

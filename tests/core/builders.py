@@ -15,9 +15,18 @@ from typing import Any
 
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
-from dehedge.core.events import HedgeChange, OrderIntended, OrderReported, fold
+from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, fold
 from dehedge.core.hedging import CloseHedge, Decision, HedgingPolicy, OpenHedge, ResizeHedge, TradeDecision, VenueState
-from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Observation, Position, PriceTick, Side, TradingRules
+from dehedge.core.model import (
+    ChainSnapshot,
+    HedgeKey,
+    Market,
+    Observation,
+    Position,
+    PriceTick,
+    Side,
+    TradingRules,
+)
 from dehedge.core.orders import (
     Action,
     OrderReport,
@@ -227,6 +236,34 @@ def a_report(
     quantity = intent.request.quantity if filled is None else Decimal(filled)
     report = OrderReport(intent.request.client_order_id, status, quantity, venue_order_id="77")
     return OrderReported(replace(report, **changes), at)
+
+
+def an_intent_for(book: HedgeBook, position: Position, quantity: Decimal, *, sequence: int) -> OrderIntended:
+    """An order that the book allows: it opens what is absent, and closes (at most ``quantity`` of) what is held."""
+    hedge = book.get_hedged_position(position.key)
+    held = hedge.quantity if hedge is not None else quantity
+    target = quantity if hedge is None else Decimal(0)
+    action = Action.INCREASE if hedge is None else Action.REDUCE
+    share = a_share(position=position, quantity=min(quantity, held), target=target)
+    return an_intent(shares=[share], hedge_side=position.hedge_side, action=action, sequence=sequence)
+
+
+def replay(events: Iterable[Event]) -> HedgeBook:
+    """The book that these facts make."""
+    book = HedgeBook()
+    for event in events:
+        fold(book, event)
+    return book
+
+
+def get_hedge(book: HedgeBook, position: Position) -> HedgedPosition:
+    hedge = book.get_hedged_position(position.key)
+    assert hedge is not None
+    return hedge
+
+
+def get_held(book: HedgeBook) -> list[Decimal]:
+    return [hedge.quantity for hedge in book.get_all_hedged_positions().values()]
 
 
 def get_trades(decisions: Iterable[Decision]) -> list[TradeDecision]:

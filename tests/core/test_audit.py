@@ -45,10 +45,10 @@ def test_leg_audit_agrees_when_the_account_holds_the_book(leg: Leg, exchange: st
 
 def test_leg_audit_takes_known_foreign_off() -> None:
     book = a_two_sided_book()
-    book.foreign[(BTCUSDT, Leg.BOTH)] = Decimal("-2")
+    book.foreign[(BTCUSDT, Leg.BOTH)] = Decimal(-2)
 
     assert audit_leg(book, (BTCUSDT, Leg.BOTH), Decimal("-1.7")).difference == 0
-    assert audit_leg(book, (ETHUSDT, Leg.BOTH), Decimal("7")).known_foreign == 0
+    assert audit_leg(book, (ETHUSDT, Leg.BOTH), Decimal(7)).known_foreign == 0
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ import os
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     for kind in (
         events.OrderIntended,
         events.OrderReported,
+        events.OrderPriced,
         events.OrderAbandoned,
         events.HedgesCooled,
         events.HedgesReheated,
@@ -54,35 +56,49 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 }
 
 
+_REMEDIES = {
+    "not a database": "the file is not a journal or is corrupt: restore it from a backup or use another STATE_URL",
+    "malformed": "the file is corrupt: restore it from a backup",
+    "garbage": "the file is corrupt: restore it from a backup",
+    "no such column": "the file is the database of something else: use another STATE_URL",
+    "readonly": "the file or its folder is read-only: grant write permission",
+    "full": "the disk is full: make room",
+    "disk I/O": "the disk is full or failing: make room or replace it",
+    "unable to open": "check that the folder exists and is writable",
+    "locked": "another program holds the file: close it",
+}
+"""What helps, by a word of SQLite's message."""
+_REMEDY = "check the disk and STATE_URL"
+
+
 class SqliteJournal:
     """Implements ``ports.Journal``. Opening raises ``JournalLocked`` or ``JournalError`` with the remedy."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _take_lock(path)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare()
-            self.deployment = self._get_deployment()
-            self.last_sequence, self._checksum = self._read_last()
-        except sqlite3.Error as error:
-            self._thread.shutdown()
-            os.close(self._lock)
-            raise JournalError(_explain(path, error)) from error
+        with ExitStack() as opened:
+            opened.callback(os.close, _take_lock(path))
+            with _explained(path):
+                self._db = opened.enter_context(
+                    closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+                )
+                self._prepare()
+                self.deployment = self._get_meta("deployment", secrets.token_hex(3))
+                self.last_sequence, self._checksum = self._read_last()
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+            opened.callback(self._thread.shutdown)
+            self._opened = opened.pop_all()
 
     async def append(self, at: float, events: Sequence[Event]) -> None:
         """Write all events in one durable transaction, in the journal's own thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, at, events)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, float(at), events)
 
     def read(self) -> Sequence[JournalEntry]:
         """Every fact in order. Raises ``JournalError`` where a row is missing, altered or not understood."""
         entries = []
-        checksum = 0
-        try:
+        checksum = self._get_seed()
+        with _explained(self.path):
             rows = self._db.execute("SELECT sequence, at, kind, body, checksum FROM events ORDER BY sequence").fetchall()
-        except sqlite3.Error as error:
-            raise JournalError(_explain(self.path, error)) from error
         for expected, (sequence, at, kind, body, stored) in enumerate(rows, start=1):
             checksum = _chain(checksum, sequence, at, kind, body)
             if sequence != expected or checksum != stored:
@@ -93,9 +109,8 @@ class SqliteJournal:
         return entries
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
-        self._db.close()
-        os.close(self._lock)
+        """Wait for the write under way, then let go of the file and the lock."""
+        self._opened.close()
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -107,16 +122,17 @@ class SqliteJournal:
                 f"journal {self.path} has schema {found}, this version knows {SCHEMA_VERSION}: run the version that wrote it"
             )
 
-    def _get_deployment(self) -> str:
-        return self._get_meta("deployment", secrets.token_hex(3))
-
     def _get_meta(self, name: str, default: str) -> str:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, default))
         return str(self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
 
     def _read_last(self) -> tuple[int, int]:
         row = self._db.execute("SELECT sequence, checksum FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
+        return row or (0, self._get_seed())
+
+    def _get_seed(self) -> int:
+        """What the first row's checksum builds on: a changed deployment is found like a changed row."""
+        return zlib.crc32(self.deployment.encode())
 
     def _append(self, at: float, events: Sequence[Event]) -> None:
         rows = []
@@ -127,12 +143,10 @@ class SqliteJournal:
             body = _ADAPTERS[kind].dump_json(event).decode()
             checksum = _chain(checksum, sequence, at, kind, body)
             rows.append((sequence, at, kind, body, checksum))
-        try:
+        with _explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise JournalError(_explain(self.path, error)) from error
         self.last_sequence, self._checksum = sequence, checksum
 
     def _decode(self, sequence: int, kind: str, body: str) -> Event:
@@ -150,7 +164,9 @@ def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int
 
 
 def _take_lock(path: Path) -> int:
-    lock = path.with_name(path.name + ".lock")
+    """A handle on the lock file, beside the file itself where the path is a link to it."""
+    real = path.resolve()
+    lock = real.with_name(real.name + ".lock")
     try:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -163,16 +179,13 @@ def _take_lock(path: Path) -> int:
     return handle
 
 
-def _explain(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    remedies = {
-        "not a database": "the file is not a journal or is corrupt: restore it from a backup or use another STATE_URL",
-        "malformed": "the file is corrupt: restore it from a backup",
-        "readonly": "the file or its folder is read-only: grant write permission",
-        "full": "the disk is full: make room",
-        "disk I/O": "the disk is full or failing: make room or replace it",
-        "unable to open": "check that the folder exists and is writable",
-        "locked": "another program holds the file: close it",
-    }
-    remedy = next((remedy for sign, remedy in remedies.items() if sign in text), "check the disk and STATE_URL")
-    return f"journal {path}: {text}; {remedy}"
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, with the remedy."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # UnicodeDecodeError: the library stumbles over SQLite's own message where that quotes garbage from the file.
+        text = "it holds garbage" if "decode" in str(error) else " ".join(str(error).split())
+        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text), _REMEDY)
+        raise JournalError(f"journal {path}: {text}; {remedy}") from error

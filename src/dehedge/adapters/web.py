@@ -1,25 +1,28 @@
 """The HTTP surface: health, readiness, metrics, the read API, and the operator's commands.
 
 Knows only ``ports.Operator``. What changes something wants the bearer token, compared in constant time; without a
-configured token it is refused. Nothing that was sent is ever repeated in an answer.
+configured token it is refused. Nothing that a request holds is ever logged, nor repeated in an answer to what is HTTP.
 """
 
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from dehedge.errors import ConfigError
+from dehedge.errors import ConfigError, DehedgeError
 from dehedge.ports import Operator
 
 log = structlog.get_logger()
 
 BODY_MAX_BYTES = 65_536
 SHUTDOWN_S = 1.0
+REFUSAL = {"error": "a valid bearer token is needed (HTTP_TOKEN)"}
 
 
 class WebServer:
@@ -31,6 +34,7 @@ class WebServer:
         self._registry = registry
         self._token = token
         self._runner: web.AppRunner | None = None
+        logging.getLogger("aiohttp.server").addFilter(_check_is_ours)
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises ``ConfigError`` when the address cannot be had."""
@@ -78,17 +82,24 @@ class WebServer:
     def _guard(self, name: str, command: Callable[[], Awaitable[None]]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             if not self._check_token(request.headers.get("Authorization", "")):
-                return web.json_response({"error": "a valid bearer token is needed (HTTP_TOKEN)"}, status=401)
-            await command()
+                return web.json_response(REFUSAL, status=401, headers={"WWW-Authenticate": "Bearer"})
+            try:
+                await command()
+            except DehedgeError as error:
+                log.error("operator_command_failed", command=name, error=str(error))
+                return web.json_response({"error": f"{name} failed: {error}"}, status=503)
             log.warning("operator_command_received", command=name)
             return web.json_response({"done": name}, status=202)
 
         return handle
 
     def _check_token(self, header: str) -> bool:
-        if self._token is None:
+        scheme, _, token = header.partition(" ")
+        if self._token is None or scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(header.encode(), f"Bearer {self._token}".encode())
+        # Bytes that are not UTF-8 arrive as surrogates.
+        given, wanted = (text.encode("utf-8", "surrogateescape") for text in (token.strip(), self._token))
+        return hmac.compare_digest(given, wanted)
 
 
 def _answer(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -96,3 +107,9 @@ def _answer(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[we
         return web.json_response(build())
 
     return handle
+
+
+def _check_is_ours(record: logging.LogRecord) -> bool:
+    """False for what aiohttp logs of requests that are not HTTP: anybody can send those, with any text in them."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)

@@ -47,6 +47,14 @@ class OrderReported:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderPriced:
+    """The average fill price of a settled order, which the reply to its placing does not tell."""
+
+    client_order_id: ClientOrderId
+    average_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class OrderAbandoned:
     """The order was certainly never executed: it is not known to the exchange, and too old to be accepted still."""
 
@@ -110,6 +118,7 @@ class TradingModeSet:
 Event = (
     OrderIntended
     | OrderReported
+    | OrderPriced
     | OrderAbandoned
     | HedgesCooled
     | HedgesReheated
@@ -183,6 +192,10 @@ def _fold_reported(book: HedgeBook, event: OrderReported) -> list[HedgeChange]:
         book.in_flight[event.report.client_order_id] = replace(order, report=report)
         return []
     return _settle(book, order, report)
+
+
+def _fold_priced(_: HedgeBook, __: OrderPriced) -> list[HedgeChange]:
+    return []  # Kept for the accounts; no quantity depends on it.
 
 
 def _fold_abandoned(book: HedgeBook, event: OrderAbandoned) -> list[HedgeChange]:
@@ -296,6 +309,7 @@ def _fold_mode(book: HedgeBook, event: TradingModeSet) -> list[HedgeChange]:
 _FOLDS: dict[type, Callable[[HedgeBook, Any], list[HedgeChange]]] = {
     OrderIntended: _fold_intended,
     OrderReported: _fold_reported,
+    OrderPriced: _fold_priced,
     OrderAbandoned: _fold_abandoned,
     HedgesCooled: _fold_cooled,
     HedgesReheated: _fold_reheated,

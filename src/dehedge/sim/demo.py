@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dehedge.sim.chain import SimPosition
 from dehedge.sim.paths import FIRST_PRICES, read_path
-from dehedge.sim.world import SYMBOLS, USD, DaemonProcess, World, build_position
+from dehedge.sim.world import SYMBOLS, USD, DaemonProcess, World, build_position, wait_until
 
 VAULT_USD, SHIELD_USD = 500_000, 600
 EXPIRY_S = 10
@@ -69,6 +69,7 @@ class Story:
         self._second = 0.0
         self._told_hedges: dict[str, Mapping[str, Any]] = {}
         self._told_orders = 0
+        self._last_hedges: list[Mapping[str, Any]] = []
 
     @property
     def daemon(self) -> DaemonProcess:
@@ -87,7 +88,7 @@ class Story:
         )
         self._daemon = DaemonProcess(self._folder, environment)
         await self.daemon.start()
-        await self._wait_until_ready()
+        await wait_until(self.daemon.check_ready, "the daemon to be ready")
         self._tell(
             f"The chain is {self._world.chain_name}. The vault holds {VAULT_USD:,} USDC, the shield {SHIELD_USD}:"
             " a trader who wins more than the shield is paid by the vault."
@@ -134,25 +135,10 @@ class Story:
     async def _restart(self) -> None:
         orders = len(self._world.exchange.orders)
         await self.daemon.start()
-        await self._wait_until_ready()
+        await wait_until(self.daemon.check_ready, "the daemon to be ready")
         hedges = (await self.daemon.fetch("/api/v1/hedges"))["hedges"]
         sent = len(self._world.exchange.orders) - orders
         self._tell(f"It is back: {len(hedges)} hedges found in its journal, {sent} orders sent.", style="bold green")
-
-    async def _wait_until_ready(self) -> None:
-        await self._until(lambda: self._check_ready(), "the daemon to be ready")
-
-    async def _check_ready(self) -> bool:
-        answer = await self.daemon.fetch("/readyz")
-        return bool(answer and answer["ready"])
-
-    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLE_S
-        while not await condition():
-            if loop.time() > deadline:
-                raise RuntimeError(f"waited {SETTLE_S:.0f} s for {what}: {self.daemon.log_text[-800:]}")
-            await asyncio.sleep(WATCH_S / 4)
 
     async def _watch(self) -> None:
         """Tell every change of a hedge and every order that the exchange has filled."""
@@ -191,7 +177,7 @@ class Story:
 
     async def _wait_for_agreement(self) -> bool:
         try:
-            await self._until(self._check_agreement, "book and exchange to agree")
+            await wait_until(self._check_agreement, "book and exchange to agree", SETTLE_S)
         except RuntimeError:
             return False
         return True

@@ -7,10 +7,11 @@ and a ``markets.toml`` in a folder of its own, and is ended by its own pid. Noth
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ POLL_S = 0.05
 class World:
     """The three services that a daemon needs."""
 
-    def __init__(self, prices: Mapping[str, Decimal], *, use_anvil: bool = True, balance: Decimal = Decimal(100_000)):
+    def __init__(self, prices: Mapping[str, Decimal], *, use_anvil: bool = True, hedge_mode: bool = False) -> None:
         marks = {BTCUSDT: prices["BTC-USD"], ETHUSDT: prices["ETH-USD"]}
-        self.exchange = SimExchange(ExchangeSettings(marks=marks, balance=balance))
+        self.exchange = SimExchange(ExchangeSettings(marks=marks, dual_side=hedge_mode))
         self.hermes = SimHermes(api_key=PYTH_KEY)
         self.chain: SimChain = InProcessChain()
         self._use_anvil = use_anvil
@@ -110,6 +111,16 @@ def build_position(
     )
 
 
+async def wait_until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = START_S) -> None:
+    """Look again and again until the condition holds. Raises ``RuntimeError`` naming what was waited for."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while not await condition():
+        if loop.time() > deadline:
+            raise RuntimeError(f"waited {timeout_s:.0f} s for {what}")
+        await asyncio.sleep(POLL_S)
+
+
 class DaemonProcess:
     """The real daemon: ``python -m dehedge run`` in its own folder."""
 
@@ -146,15 +157,18 @@ class DaemonProcess:
         self._url = f"http://127.0.0.1:{port}"
 
     async def _wait_for_port(self, offset: int) -> int:
-        deadline = asyncio.get_running_loop().time() + START_S
-        while asyncio.get_running_loop().time() < deadline:
-            for line in self.log_text[offset:].splitlines():
-                if '"http_started"' in line:
-                    return int(line.partition('"port": ')[2].partition(",")[0].rstrip("}"))
+        async def check_listening() -> bool:
             if self._process is not None and self._process.returncode is not None:
-                break
-            await asyncio.sleep(POLL_S)
-        raise RuntimeError(f"the daemon did not start: {self.log_text[offset:][-500:]}")
+                raise RuntimeError(f"the daemon did not start: {self.log_text[offset:][-500:]}")
+            return '"http_started"' in self.log_text[offset:]
+
+        await wait_until(check_listening, "the daemon to listen")
+        lines = (json.loads(line) for line in self.log_text[offset:].splitlines() if '"http_started"' in line)
+        return int(next(lines)["port"])
+
+    async def check_ready(self) -> bool:
+        answer = await self.fetch("/readyz")
+        return bool(answer and answer["ready"])
 
     async def fetch(self, path: str) -> Any:
         """GET a path of its API; None while it does not answer."""

@@ -155,14 +155,35 @@ async def test_endpoint_repeats_a_batch_when_it_came_back_damaged(damage, endpoi
     assert [result.succeeded for result in results] == [True, True]
 
 
-async def test_endpoint_says_so_when_a_batch_is_refused(endpoint, rpc):
+async def test_endpoint_calls_one_by_one_when_a_batch_is_refused(endpoint, rpc):
     rpc.faults.has_multicall = False
-    rpc.faults.batch_max = 1
+    rpc.faults.batch_max = 0
+    rpc.faults.reverting["getShieldBalance"] = build_error("no")
     await endpoint.open()
     head = await endpoint.fetch_head()
 
-    with pytest.raises(ChainUnavailable, match="batch too large"):
-        await endpoint.call_many([COUNT, SHIELD], head)
+    count, shield = await endpoint.call_many([COUNT, SHIELD], head)
+
+    assert codec.decode_uint(count.data) == 3
+    assert shield == (False, build_error("no"))
+
+
+async def test_endpoint_is_closed_for_good(endpoint, rpc):
+    arrived = asyncio.Event()
+
+    async def hold(_methods):
+        arrived.set()
+        await asyncio.Event().wait()
+
+    rpc.faults.latency = hold
+    reading = asyncio.create_task(endpoint.fetch_head())
+    await asyncio.wait_for(arrived.wait(), 5)
+    await endpoint.close()
+
+    with pytest.raises(ChainUnavailable):
+        await reading
+    with pytest.raises(ChainUnavailable, match="is closed"):
+        await endpoint.fetch_head()
 
 
 async def test_endpoint_refuses_a_multicall_that_answers_something_else(endpoint, rpc, state):
@@ -386,8 +407,8 @@ async def test_endpoint_never_shows_the_key_in_its_url(shape, fault, rpc, open_e
     "url", ["", "ws://127.0.0.1:1", "127.0.0.1:8545", "http://", "http://h:99999/", "http://[::1/"]
 )
 def test_endpoint_refuses_a_url_that_is_none_without_showing_it(url, open_endpoint):
-    with pytest.raises(ConfigError, match="NETWORKS: an entry is not an http"):
-        open_endpoint(url + KEY)
+    with pytest.raises(ConfigError, match=r"^NETWORKS: an entry is not an http:// or https:// URL$"):
+        open_endpoint(f"{url}/{KEY}")
 
 
 def test_endpoint_names_scheme_host_and_port(open_endpoint):

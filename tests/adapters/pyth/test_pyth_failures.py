@@ -38,7 +38,9 @@ async def test_source_polls_every_interval_when_the_stream_is_refused(start_worl
     async with start_world(prepare=only_polls) as world:
         await world.pass_time(120)
 
-        assert len(world.sink.get_prices("BTC-USD")) >= 110
+        # Each of the rare attempts to stream takes the turn of one poll.
+        assert len(world.sink.get_prices("BTC-USD")) >= 120 - 2 - len(world.get_times(Route.STREAM)) * 1.2
+        assert max(later - earlier for earlier, later in pairwise(world.sink.put_times)) < 2.3
         assert len(world.get_times()) <= 121
         assert world.sink.errors == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from dehedge.connectors.binance.clock import SAFETY_S, SAMPLES, ExchangeClock, Sample, choose_offset
 from dehedge.connectors.binance.failures import Verdict
-from dehedge.connectors.binance.repeats import BUDGET_S, DELAYS_S, Repeats
+from dehedge.connectors.binance.repeats import BUDGET_S, Repeats
 from dehedge.errors import VenueUnavailable
 
 
@@ -98,25 +98,25 @@ def test_sample_is_left_out_when_our_clock_was_set_back_during_it():
 
 @pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.PAUSED, Verdict.FORBIDDEN, Verdict.BUSY])
 def test_read_is_not_repeated_when_it_was_answered(verdict):
-    assert Repeats(0.0).next_delay_s(verdict, 0.1) is None
+    assert Repeats(0.0, [0.2, 0.5]).next_delay_s(verdict, 0.1) is None
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.NOT_EXECUTED])
 def test_read_is_repeated_a_bounded_number_of_times(verdict):
-    repeats = Repeats(0.0)
+    repeats = Repeats(0.0, [0.2, 0.5])
 
-    delays = [repeats.next_delay_s(verdict, 0.1) for _ in range(len(DELAYS_S) + 1)]
+    delays = [repeats.next_delay_s(verdict, 0.1) for _ in range(3)]
 
     assert all(delay is not None and delay > 0 for delay in delays[:-1])
     assert delays[-1] is None
 
 
 def test_read_is_not_repeated_when_it_took_too_long():
-    assert Repeats(0.0).next_delay_s(Verdict.UNKNOWN, BUDGET_S + 0.1) is None
+    assert Repeats(0.0, [0.2, 0.5]).next_delay_s(Verdict.UNKNOWN, BUDGET_S + 0.1) is None
 
 
 def test_read_is_repeated_once_after_the_clock_was_set():
-    repeats = Repeats(0.0)
+    repeats = Repeats(0.0, [0.2, 0.5])
 
     assert repeats.next_delay_s(Verdict.CLOCK, 0.1) == 0.0
     assert repeats.next_delay_s(Verdict.CLOCK, 0.1) is None

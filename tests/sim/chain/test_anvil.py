@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from random import Random
@@ -13,6 +15,7 @@ import pytest
 from dehedge.sim.chain import (
     USDC,
     AnvilChain,
+    AnvilUnavailable,
     InProcessChain,
     Paging,
     PositionKey,
@@ -301,6 +304,13 @@ async def test_anvil_serves_2500_positions_and_runs_out_of_gas_when_told(
     assert refused["error"]["message"] in {"EVM error OutOfGas", "EVM error MemoryOOG"}
 
 
+async def test_anvil_is_unavailable_when_its_process_has_ended(anvil: AnvilChain) -> None:
+    os.kill(anvil.pid, signal.SIGKILL)
+
+    with pytest.raises(AnvilUnavailable, match="does not answer"):
+        await anvil.count()
+
+
 async def test_anvil_logs_a_refreshed_tracer(anvil: AnvilChain, ask: Ask) -> None:
     await anvil.set_tracer("BTC-USD", 7)
     await anvil.set_tracer("BTC-USD", -5)
@@ -312,7 +322,7 @@ async def test_anvil_logs_a_refreshed_tracer(anvil: AnvilChain, ask: Ask) -> Non
 
 
 async def test_anvil_has_the_chain_id_and_the_present_time(anvil: AnvilChain, ask: Ask) -> None:
-    await anvil.put()
+    await anvil.mine()
     block = (await ask(anvil.url, "eth_getBlockByNumber", "latest", False))["result"]
 
     assert (await ask(anvil.url, "eth_chainId"))["result"] == "0x2105"

@@ -13,7 +13,7 @@ from dehedge.sim.exchange.account import Account
 from dehedge.sim.exchange.market import Market
 
 START_S = 1_789_478_305.0
-BEHIND_S = 3.0
+BEHIND_S = 7.0
 
 
 class FrozenClock:

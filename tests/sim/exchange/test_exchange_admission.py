@@ -78,7 +78,7 @@ def test_minimum_notional_does_not_bind_a_close_when_hedge_mode(hedge_ledger):
 
 
 def test_market_order_may_be_of_the_largest_size(ledger):
-    ledger.account.wallet = Decimal("10000000")
+    ledger.account.wallet = Decimal(10000000)
 
     assert ledger.place(an_ask("BUY", "120")).executed == 120
 

@@ -8,22 +8,78 @@ from exchange_builders import a_client, limit_order, market_order, set_client_cl
 
 from dehedge.sim.exchange import Ask
 
-ORDER_KEYS = set(
-    "orderId symbol status clientOrderId price origQty executedQty timeInForce type reduceOnly closePosition side "
-    "positionSide stopPrice workingType priceProtect origType priceMatch selfTradePreventionMode goodTillDate "
-    "updateTime".split()
-)
-POSITION_KEYS = set(
-    "symbol positionSide positionAmt entryPrice breakEvenPrice markPrice unRealizedProfit liquidationPrice "
-    "isolatedMargin notional marginAsset isolatedWallet initialMargin maintMargin positionInitialMargin "
-    "openOrderInitialMargin adl bidNotional askNotional updateTime".split()
-)
-SYMBOL_KEYS = set(
-    "symbol pair contractType deliveryDate onboardDate status maintMarginPercent requiredMarginPercent baseAsset "
-    "quoteAsset marginAsset pricePrecision quantityPrecision baseAssetPrecision quotePrecision underlyingType "
-    "underlyingSubType triggerProtect liquidationFee marketTakeBound maxMoveOrderLimit filters orderTypes timeInForce "
-    "permissionSets".split()
-)
+ORDER_KEYS = {
+    "orderId",
+    "symbol",
+    "status",
+    "clientOrderId",
+    "price",
+    "origQty",
+    "executedQty",
+    "timeInForce",
+    "type",
+    "reduceOnly",
+    "closePosition",
+    "side",
+    "positionSide",
+    "stopPrice",
+    "workingType",
+    "priceProtect",
+    "origType",
+    "priceMatch",
+    "selfTradePreventionMode",
+    "goodTillDate",
+    "updateTime",
+}
+POSITION_KEYS = {
+    "symbol",
+    "positionSide",
+    "positionAmt",
+    "entryPrice",
+    "breakEvenPrice",
+    "markPrice",
+    "unRealizedProfit",
+    "liquidationPrice",
+    "isolatedMargin",
+    "notional",
+    "marginAsset",
+    "isolatedWallet",
+    "initialMargin",
+    "maintMargin",
+    "positionInitialMargin",
+    "openOrderInitialMargin",
+    "adl",
+    "bidNotional",
+    "askNotional",
+    "updateTime",
+}
+SYMBOL_KEYS = {
+    "symbol",
+    "pair",
+    "contractType",
+    "deliveryDate",
+    "onboardDate",
+    "status",
+    "maintMarginPercent",
+    "requiredMarginPercent",
+    "baseAsset",
+    "quoteAsset",
+    "marginAsset",
+    "pricePrecision",
+    "quantityPrecision",
+    "baseAssetPrecision",
+    "quotePrecision",
+    "underlyingType",
+    "underlyingSubType",
+    "triggerProtect",
+    "liquidationFee",
+    "marketTakeBound",
+    "maxMoveOrderLimit",
+    "filters",
+    "orderTypes",
+    "timeInForce",
+    "permissionSets",
+}
 
 
 async def refusal_of(call) -> BinanceAPIException:
@@ -57,9 +113,16 @@ async def test_exchange_info_is_shaped_like_the_live_one(client):
 async def test_prices_come_for_one_symbol_or_for_all(client):
     one = await client.futures_mark_price(symbol="BTCUSDT")
     assert one["markPrice"] == "60000.00000000"
-    assert set(one) == set(
-        "symbol markPrice indexPrice estimatedSettlePrice lastFundingRate interestRate nextFundingTime time".split()
-    )
+    assert set(one) == {
+        "symbol",
+        "markPrice",
+        "indexPrice",
+        "estimatedSettlePrice",
+        "lastFundingRate",
+        "interestRate",
+        "nextFundingTime",
+        "time",
+    }
     assert {row["symbol"] for row in await client.futures_mark_price()} == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
     ticker = await client.futures_orderbook_ticker(symbol="BTCUSDT")
     assert (ticker["bidPrice"], ticker["askPrice"]) == ("60000.00", "60000.10")
@@ -202,10 +265,22 @@ async def test_histories_tell_orders_trades_and_incomes(client):
     assert [row["side"] for row in orders] == ["BUY", "SELL"]
     assert await client.futures_get_all_orders() == orders
     trades = await client.futures_account_trades(symbol="BTCUSDT")
-    assert set(trades[0]) == set(
-        "symbol id orderId side price qty realizedPnl quoteQty commission commissionAsset time positionSide buyer "
-        "maker".split()
-    )
+    assert set(trades[0]) == {
+        "symbol",
+        "id",
+        "orderId",
+        "side",
+        "price",
+        "qty",
+        "realizedPnl",
+        "quoteQty",
+        "commission",
+        "commissionAsset",
+        "time",
+        "positionSide",
+        "buyer",
+        "maker",
+    }
     assert [row["qty"] for row in trades] == ["0.010", "0.010"]
     only = await client.futures_account_trades(symbol="BTCUSDT", orderId=placed["orderId"])
     assert [row["orderId"] for row in only] == [placed["orderId"]]
@@ -283,13 +358,13 @@ async def test_hedge_mode_keeps_both_legs(client, exchange):
     assert (await refusal_of(client.futures_create_order(**market_order()))).code == -4061
 
 
-async def test_multi_assets_mode_is_told(client, exchange):
+async def test_multi_assets_mode_is_told_and_excludes_isolated_margin(client):
     assert await client.futures_get_multi_assets_mode() == {"multiAssetsMargin": False}
-    await client.futures_change_multi_assets_mode(multiAssetsMargin=True) if False else None
-    exchange.ledger.account.multi_assets = True
-    assert (
-        await refusal_of(client.futures_change_margin_type(symbol="BTCUSDT", marginType="ISOLATED"))
-    ).code == -4168
+    await client.futures_change_multi_assets_mode("true")
+
+    assert await client.futures_get_multi_assets_mode() == {"multiAssetsMargin": True}
+    isolating = client.futures_change_margin_type(symbol="BTCUSDT", marginType="ISOLATED")
+    assert (await refusal_of(isolating)).code == -4168
 
 
 async def test_tiers_fees_limits_and_status_are_told(client):

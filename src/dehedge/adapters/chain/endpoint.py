@@ -26,7 +26,7 @@ from web3.types import RPCEndpoint, RPCRequest, RPCResponse
 
 from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import MULTICALL3, CallResult, decode_aggregate3, encode_aggregate3
-from dehedge.adapters.chain.failures import CallReverted, NodeFailed
+from dehedge.adapters.chain.failures import BlockGone, CallReverted, NodeFailed, NodeHung, NodeThrottled
 from dehedge.adapters.chain.node import Call, Head
 from dehedge.adapters.chain.paging import PAGE_SIZE_START, PageMemory
 from dehedge.adapters.chain.transport import Transport
@@ -39,8 +39,8 @@ ATTEMPTS_MAX = 3
 RETRYING_MAX_S = 2.0
 RETRY_WAIT_MAX_S = 0.4
 
-# Importing web3 raises the limit to 100,000 (through py_ecc), where nested JSON of any source would overflow the C stack
-# and end the process instead of raising RecursionError.
+# Importing web3 raises the limit to 100,000 (through py_ecc), where nested JSON of any source would overflow the C
+# stack and end the process instead of raising RecursionError.
 sys.setrecursionlimit(1_000)
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
@@ -139,8 +139,23 @@ class Endpoint:
         return _read_data(await self._request("eth_call", _build_call_params(call, head)))
 
     async def call_many(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
-        if not self.has_multicall:
+        if self.has_multicall:
+            return await self._call_multicall(calls, head)
+        try:
             return await _retry(self._call_batch, calls, head)
+        except (BlockGone, NodeHung, NodeThrottled):
+            raise
+        except ChainUnavailable:
+            # Some nodes refuse every batch, and each in its own way.
+            return [await self._call_alone(call, head) for call in calls]
+
+    def get_page_memory(self, positions: str) -> PageMemory:
+        return self._memories.setdefault(positions, PageMemory())
+
+    async def _fetch_has_multicall(self) -> bool:
+        return bool(_read_data(await self._request("eth_getCode", [MULTICALL3, "latest"])))
+
+    async def _call_multicall(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         reply = await self.call(Call(MULTICALL3, encode_aggregate3(calls)), head)
         try:
             results = decode_aggregate3(reply)
@@ -149,12 +164,6 @@ class Endpoint:
         if len(results) != len(calls):
             raise ChainUnavailable(f"gave {len(results)} answers of Multicall3 to {len(calls)} calls")
         return results
-
-    def get_page_memory(self, positions: str) -> PageMemory:
-        return self._memories.setdefault(positions, PageMemory())
-
-    async def _fetch_has_multicall(self) -> bool:
-        return bool(_read_data(await self._request("eth_getCode", [MULTICALL3, "latest"])))
 
     async def _call_batch(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         requests = [(RPCEndpoint("eth_call"), _build_call_params(call, head)) for call in calls]
@@ -167,6 +176,12 @@ class Endpoint:
         if isinstance(failure, CallReverted):
             return CallResult(False, failure.data)
         raise failure
+
+    async def _call_alone(self, call: Call, head: Head) -> CallResult:
+        try:
+            return CallResult(True, await self.call(call, head))
+        except CallReverted as revert:
+            return CallResult(False, revert.data)
 
     async def _request(self, method: str, params: list[Any]) -> Any:
         return await _retry(self._request_once, method, params)

@@ -56,7 +56,7 @@ class Node(Protocol):
         """Raises ``CallReverted`` or ``CallTooLarge`` where the node says so."""
 
     async def call_many(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
-        """In one request; a contract that reverts is a result, not an error."""
+        """In one request where the node can; a contract that reverts is a result, not an error."""
 
     def get_page_memory(self, positions: str) -> PageMemory:
         """What was learned about paging this contract on this node."""

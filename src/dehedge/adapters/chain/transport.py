@@ -43,12 +43,13 @@ class Transport:
 
     def __init__(self, url: str, clock: Clock, timeout_s: float) -> None:
         parts = _split_url(url)
-        self.host = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self.host = _build_host(parts)
         self._url = url
         self._secrets = _collect_secrets(parts)
         self._clock = clock
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"Transport({self.host})"
@@ -73,12 +74,16 @@ class Transport:
         return build_failure({**error, "message": self._redact(str(error.get("message")))})
 
     async def close(self) -> None:
+        """For good: a request under way must not open a session that nobody closes."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     def _open_session(self) -> aiohttp.ClientSession:
         """Made on first use, because a session belongs to the loop that runs it."""
+        if self._is_closed:
+            raise ChainUnavailable("is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
@@ -127,6 +132,11 @@ def _split_url(url: str) -> SplitResult:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(problem)
     return parts
+
+
+def _build_host(parts: SplitResult) -> str:
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:

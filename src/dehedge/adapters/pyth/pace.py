@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 
 JITTER = 1.5
+TICK_S = 0.001
+"""The shortest wait: what rounding leaves over is not waited for in a loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Gate:
         async with self._turn:
             # Looked at again after every wait: a hold may have moved the end meanwhile.
             while (wait_s := max(self._open_at, self._held_until) - _now()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(max(wait_s, TICK_S))
             self._entered_at = _now()
             self._open_at = self._entered_at + (self._failing_spacing_s if self._is_failing else self._spacing_s)
 

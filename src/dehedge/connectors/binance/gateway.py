@@ -97,6 +97,7 @@ class Gateway:
         self.limits = Limits(self.clock)
         self._rest_url = rest_url.rstrip("/")
         self._credentials = credentials
+        self._repeats_s = timing.repeats_s
         self._timeout = aiohttp.ClientTimeout(total=timing.request_s, connect=timing.connect_s)
         self._client: AsyncClient | None = None
         self._writes: set[asyncio.Task[Json]] = set()
@@ -104,7 +105,7 @@ class Gateway:
     async def fetch(self, endpoint: Endpoint, **params: str) -> Json:
         """Read, and read again what failed in passing. Raises what ``ports.Connector`` says of reads."""
         loop = asyncio.get_running_loop()
-        repeats = Repeats(loop.time())
+        repeats = Repeats(loop.time(), list(self._repeats_s))
         while True:
             reply = await self._request(endpoint, params)
             if not isinstance(reply, Failure):

@@ -8,12 +8,9 @@ the gateway, for reads only.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dehedge.connectors.binance.failures import Verdict
-
-DELAYS_S = (0.2, 0.5)
-"""Before a read is repeated; randomized by half. There are as many repetitions as delays."""
 
 BUDGET_S = 5.0
 """A read that has taken this long is not repeated."""
@@ -23,10 +20,13 @@ PASSING = frozenset({Verdict.UNKNOWN, Verdict.NOT_EXECUTED})
 
 @dataclass(slots=True)
 class Repeats:
-    """The repetitions left to one read that began at ``started_at``, in seconds of any clock."""
+    """The repetitions left to one read that began at ``started_at``, in seconds of any clock.
+
+    There are as many as ``delays_s``, each of which is randomized by half.
+    """
 
     started_at: float
-    delays_s: list[float] = field(default_factory=lambda: list(DELAYS_S))
+    delays_s: list[float]
     is_clock_set: bool = False
 
     def next_delay_s(self, verdict: Verdict, now_s: float) -> float | None:

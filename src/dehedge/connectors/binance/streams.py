@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from typing import NoReturn, Protocol
 
 import structlog
@@ -82,17 +83,13 @@ class Stream:
 
     async def _run_connection(self) -> str:
         """One connection from start to end; returns what broke it, empty when it was ended on purpose."""
-        reasons: list[str] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen())
-                group.create_task(self._await_renewal())
-                group.create_task(self._await_end_of_life())
-        except* Renewal:
-            pass
-        except* (WebSocketException, OSError, ConnectorError, SocketSilent) as errors:
-            reasons = [describe(error) for error in errors.exceptions if isinstance(error, Exception)]
-        return "; ".join(reasons)
+        error = await run_until_first_ends(self._listen(), self._await_renewal(), self._await_end_of_life())
+        match error:
+            case Renewal():
+                return ""
+            case WebSocketException() | OSError() | ConnectorError() | SocketSilent():
+                return describe(error)
+        raise error
 
     async def _listen(self) -> NoReturn:
         self._renew.clear()
@@ -153,6 +150,21 @@ class Stream:
         if reason and not self._is_down:
             self._is_down = True
             log.warning("stream_failed", stream=self._name, reason=reason)
+
+
+async def run_until_first_ends(*works: Coroutine[None, None, NoReturn]) -> Exception:
+    """Run endless works until one fails, end the others, and return the failure.
+
+    A task group would do, were it not that in Python 3.11 one that failed can swallow a cancellation from outside.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    return next(result for result in results if isinstance(result, Exception))
 
 
 def describe(error: Exception) -> str:

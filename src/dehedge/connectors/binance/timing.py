@@ -36,13 +36,15 @@ ACCOUNT_STREAM = StreamTiming(silence_s=None)
 class Timing:
     """The connector's waits.
 
-    A request takes ``request_s`` at most, of which ``connect_s`` to connect. A cheap one goes out every ``touch_s``.
+    A request takes ``request_s`` at most, of which ``connect_s`` to connect; a failed read is repeated after each of
+    ``repeats_s``. A cheap one goes out every ``touch_s``.
     Marks are polled every ``poll_s`` while the stream is down, and a symbol that the live stream leaves out after
     ``overdue_s``. The listen key is extended every ``extend_s``, and ``extend_again_s`` after that failed; it lives 3600.
     """
 
     request_s: float = 5.0
     connect_s: float = 2.0
+    repeats_s: tuple[float, ...] = (0.2, 0.5)
     touch_s: float = 10.0
     mark_stream: StreamTiming = MARK_STREAM
     poll_s: float = 1.0

@@ -8,12 +8,15 @@ faults: that is what the other chain is for.
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from dehedge.errors import DehedgeError
 from dehedge.sim.chain.abi import (
     encode_address,
     encode_array,
@@ -43,7 +46,7 @@ START_S = 10.0
 TRANSACTION_GAS = 10_000_000_000
 
 
-class TransactionFailed(Exception):
+class TransactionFailed(DehedgeError):
     """A transaction was mined and reverted."""
 
 
@@ -152,7 +155,7 @@ class AnvilChain:
         while process.is_running and time.monotonic() < deadline:
             try:
                 await self._fetch("eth_chainId")
-            except aiohttp.ClientError:
+            except AnvilUnavailable:
                 await asyncio.sleep(0.01)
             else:
                 return process.is_running
@@ -179,10 +182,17 @@ class AnvilChain:
             raise TransactionFailed(f"{contract}.{function} reverted")
 
     async def _fetch(self, method: str, *params: Any) -> Any:
-        assert self._session is not None, "start the chain first"
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        async with self._session.post(self.url, json=request) as response:
-            answer = await response.json()
+        try:
+            answer = await self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise AnvilUnavailable(f"anvil at {self.url} does not answer {method}: {error}") from error
         if "error" in answer:
             raise AnvilUnavailable(f"anvil refused {method}: {answer['error']['message']}")
         return answer["result"]
+
+    async def _post(self, request: dict[str, Any]) -> Any:
+        assert self._session is not None, "start the chain first"
+        # As a stream, because a filling of thousands of positions is too large to be sent in one piece.
+        body = io.BytesIO(json.dumps(request).encode())
+        async with self._session.post(self.url, data=body, headers={"Content-Type": "application/json"}) as response:
+            return await response.json()

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dehedge.errors import DehedgeError
 from dehedge.sim.chain.model import CHAIN_ID
 
 BINARY_VARIABLE = "DEHEDGE_ANVIL"
@@ -34,24 +35,28 @@ _OPTIONS = (
 )
 
 
-class AnvilUnavailable(Exception):
-    """There is no anvil binary, or it does not start."""
+class AnvilUnavailable(DehedgeError):
+    """There is no anvil binary, it does not start, or it does not answer."""
 
 
 def find_anvil() -> Path | None:
     """The binary named by DEHEDGE_ANVIL, else npm's below the working directory or the repository, else on PATH."""
     named = os.environ.get(BINARY_VARIABLE)
-    if named is not None and not os.access(named, os.X_OK):
+    if named and not _check_executable(Path(named)):
         raise AnvilUnavailable(f"{BINARY_VARIABLE}={named} is not an executable file: correct it or unset it")
     return Path(named) if named else next(_list_candidates(), None)
 
 
 def _list_candidates() -> Iterator[Path]:
     for folder in (Path.cwd(), _REPOSITORY):
-        yield from (path for path in sorted(folder.glob(PACKAGE_BINARY)) if os.access(path, os.X_OK))
+        yield from (path for path in sorted(folder.glob(PACKAGE_BINARY)) if _check_executable(path))
     on_path = shutil.which("anvil")
     if on_path:
         yield Path(on_path)
+
+
+def _check_executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 class AnvilProcess:

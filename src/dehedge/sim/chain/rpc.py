@@ -54,7 +54,6 @@ class SimRpc:
         self._state = state
         self._auto_mine = auto_mine
         self._node = Node(state, self.faults)
-        self._closing = asyncio.Event()
         self._reserved: socket.socket | None = None
         self._runner: web.AppRunner | None = None
 
@@ -77,7 +76,6 @@ class SimRpc:
         """Accept connections again, on the same port."""
         assert self._reserved is not None, "start the endpoint first"
         assert self._runner is None, "the endpoint is up already"
-        self._closing.clear()
         application = web.Application(client_max_size=HTTP_BODY_MAX_BYTES)
         application.router.add_post("/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -86,7 +84,6 @@ class SimRpc:
 
     async def down(self) -> None:
         """End every connection and refuse new ones."""
-        self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -152,7 +149,8 @@ class SimRpc:
         if isinstance(fault, ErrorReply):
             return build_error(document, fault)
         if fault is Damage.HANG:
-            await self._closing.wait()
+            # Nobody sets this event: the wait is canceled when the endpoint goes down.
+            await asyncio.Event().wait()
         reset_connection(request)
         return web.Response()
 

@@ -6,6 +6,8 @@ Used by the demo and by tests; nothing of the daemon imports it. What may go wro
 """
 
 from dehedge.sim.exchange.api import Api
+from dehedge.sim.exchange.auth import ApiRequest
+from dehedge.sim.exchange.calls import Treatment
 from dehedge.sim.exchange.faults import Executes, Fault, FaultPlan, FaultRule
 from dehedge.sim.exchange.ledger import Ledger
 from dehedge.sim.exchange.limits import LimitSettings
@@ -22,6 +24,7 @@ __all__ = [
     "ETHUSDT",
     "SOLUSDT",
     "Api",
+    "ApiRequest",
     "Ask",
     "Disturbance",
     "ExchangeSettings",
@@ -38,4 +41,5 @@ __all__ = [
     "Refused",
     "SimExchange",
     "SymbolRules",
+    "Treatment",
 ]

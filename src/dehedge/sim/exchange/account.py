@@ -69,19 +69,18 @@ class Account:
     def get_net(self, symbol: str) -> Decimal:
         return sum((p.amount for p in self.positions.values() if p.symbol == symbol), ZERO)
 
-    def book_income(self, symbol: str, kind: str, amount: Decimal, fill: Fill | None = None, at_ms: int = 0) -> None:
+    def book(self, income: Income) -> None:
         """Change the wallet; nothing is booked for zero."""
-        if not amount:
+        if not income.amount:
             return
         self.tran_id += 1
-        self.wallet += amount
-        trade_id = fill.trade_id if fill else None
-        self.incomes.append(Income(symbol, kind, amount, fill.at_ms if fill else at_ms, self.tran_id, trade_id))
+        self.wallet += income.amount
+        self.incomes.append(income._replace(tran_id=self.tran_id))
 
     def apply_fill(self, fill: Fill) -> Position:
         """Book a fill's profit and commission, and move its position."""
-        self.book_income(fill.symbol, "REALIZED_PNL", fill.realized, fill)
-        self.book_income(fill.symbol, "COMMISSION", -fill.commission, fill)
+        self.book(Income(fill.symbol, "REALIZED_PNL", fill.realized, fill.at_ms, fill.trade_id))
+        self.book(Income(fill.symbol, "COMMISSION", -fill.commission, fill.at_ms, fill.trade_id))
         settings = self.get_settings(fill.symbol)
         before = self.get_position(fill.symbol, fill.leg)
         after = apply_fill(before, fill, settings.leverage if settings.isolated else None)
@@ -91,7 +90,7 @@ class Account:
     def apply_funding(self, position: Position, payment: Decimal, at_ms: int) -> Position:
         """Pay (negative) or receive funding, out of the isolated margin where there is one."""
         amount = book_amount(payment)
-        self.book_income(position.symbol, "FUNDING_FEE", amount, at_ms=at_ms)
+        self.book(Income(position.symbol, "FUNDING_FEE", amount, at_ms))
         isolated = self.get_settings(position.symbol).isolated
         wallet = position.isolated_wallet + amount if isolated else position.isolated_wallet
         after = replace(position, isolated_wallet=wallet)

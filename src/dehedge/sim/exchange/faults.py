@@ -68,7 +68,7 @@ class Fault:
 
 def build_error(code: int, status: int | None = None, msg: str | None = None) -> Answer:
     """The exchange's error body for a code, with its own status unless told otherwise."""
-    msg = MESSAGES[code] if msg is None else msg
+    msg = MESSAGES[code].replace("{}", "...") if msg is None else msg
     body = json.dumps({"code": code, "msg": msg}, separators=(",", ":"))
     return Answer(int(STATUSES.get(code, 400) if status is None else status), body)
 
@@ -206,9 +206,10 @@ def check_reduces(params: Params) -> bool:
 
 
 class FaultPlan:
-    """The rules in force. The first active one that matches a call decides."""
+    """The rules in force, of which the first active one that matches decides, and the faults already ``taken``."""
 
     def __init__(self) -> None:
+        self.taken: list[Fault] = []
         self._counts: dict[int, int] = {}
         self._rules: list[FaultRule] = []
 
@@ -228,4 +229,5 @@ class FaultPlan:
             self._counts[index] = self._counts.get(index, 0) + 1
             if chosen is None and rule.check_active(self._counts[index]):
                 chosen = rule.fault
+                self.taken.append(chosen)
         return chosen

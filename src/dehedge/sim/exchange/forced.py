@@ -18,6 +18,7 @@ from dehedge.sim.exchange.model import (
     ZERO,
     Ask,
     Execution,
+    Income,
     MarginCallEvent,
     Order,
     OrderEvent,
@@ -63,7 +64,7 @@ def liquidate(ledger: Ledger, position: Position) -> Order:
     before = ledger.account.cross_wallet
     order = force_close(ledger, position, abs(position.amount), LIQUIDATION)
     fee = book_amount(order.quote * ledger.markets[position.symbol].rules.liquidation_fee)
-    ledger.account.book_income(position.symbol, "INSURANCE_CLEAR", -fee, at_ms=order.updated_ms)
+    ledger.account.book(Income(position.symbol, "INSURANCE_CLEAR", -fee, order.updated_ms))
     isolated = ledger.account.get_settings(position.symbol).isolated
     _cover_shortfall(ledger, position.symbol, before if isolated else ZERO)
     return order
@@ -73,7 +74,7 @@ def _cover_shortfall(ledger: Ledger, symbol: str, floor: Decimal) -> None:
     """A cross account ends at zero at worst, an isolated position costs at most its own margin."""
     short = floor - ledger.account.cross_wallet
     if short > ZERO:
-        ledger.account.book_income(symbol, "INSURANCE_CLEAR", short, at_ms=ledger.clock_ms())
+        ledger.account.book(Income(symbol, "INSURANCE_CLEAR", short, ledger.clock_ms()))
         ledger.events.append(ledger.build_account_event("INSURANCE_CLEAR", balance_change=short))
 
 

@@ -121,6 +121,7 @@ class Ledger:
         fill = self._build_fill(order, level, is_maker=is_maker)
         position = self.account.apply_fill(fill)
         self.fills.append(fill)
+        self.markets[fill.symbol].last = fill.price
         self._note_position(position)
         order = self._advance(order, fill)
         self.events.append(self.build_account_event("ORDER", position))

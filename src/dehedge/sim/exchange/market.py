@@ -59,6 +59,7 @@ class Market:
         self.last = self.bid.price
 
     def set_book(self, bids: tuple[Level, ...], asks: tuple[Level, ...]) -> None:
+        """Lay an explicit book; a side left empty stays synthetic."""
         self.bids, self.asks = bids, asks
         self.update_id += 1
 

@@ -146,14 +146,14 @@ class Position:
 
 
 class Income(NamedTuple):
-    """One booking in the wallet, as the income history shows it."""
+    """One booking in the wallet, as the income history shows it; the account numbers it."""
 
     symbol: str
     kind: str
     amount: Decimal
     at_ms: int
-    tran_id: int
     trade_id: int | None = None
+    tran_id: int = 0
 
 
 class OrderEvent(NamedTuple):

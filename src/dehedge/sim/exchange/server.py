@@ -19,6 +19,8 @@ from dehedge.sim.exchange.faults import JSON_TYPE, Answer, Executes, Fault, Faul
 from dehedge.sim.exchange.streams import Streams
 
 HOST = "127.0.0.1"
+SHUTDOWN_S = 0.01
+"""How long a request in hand may take to end by itself when the server closes; it is cut then."""
 
 
 class Server:
@@ -32,9 +34,10 @@ class Server:
 
     async def open(self) -> None:
         """Listen on the port of the last time, or on any."""
+        assert self._runner is None, "the server is already open"
         app = web.Application(client_max_size=2**20)
         app.router.add_route("*", "/{tail:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self.port, reuse_address=True)
         await site.start()
@@ -83,6 +86,7 @@ class Server:
     async def _serve_faulty(self, request: web.Request, wire: ApiRequest, fault: Fault) -> web.StreamResponse:
         """Nothing here is canceled when the client goes away: the exchange carries on without it."""
         treatment = Treatment(fault.fill_ratio, fault.hidden_s, self._api.get_now_ms(), fault.name)
+        self._pump()
         if fault.throttle_s:
             self._api.throttle(wire.address, fault.throttle_s)
         await asyncio.sleep(fault.delay_before_s)
@@ -100,6 +104,7 @@ class Server:
             self.spawn(self._execute_late(wire, fault.late_s, treatment))
             return None
         self._api.note(wire, None, fault.name)
+        self._pump()
         return None
 
     async def _execute_late(self, wire: ApiRequest, late_s: float, treatment: Treatment) -> None:

@@ -80,6 +80,7 @@ class SimExchange:
         self._server.port = port
         self._margin_watch = forced.MarginWatch(self.ledger)
         self._trades = 3_450_415_492
+        self._stirred = asyncio.Event()
 
     def _build_ledger(self) -> Ledger:
         chosen = self.settings
@@ -142,8 +143,15 @@ class SimExchange:
                 self._push_prices(market, slow=beats % BEATS_PER_SLOW_MARK == 0)
             self._push_all_marks("!markPrice@arr@1s")
 
+    async def wait_until(self, check: Callable[[], bool]) -> None:
+        """Return once the check holds; it is made again after every request, fault and control."""
+        while not check():
+            self._stirred.clear()
+            await self._stirred.wait()
+
     def pump(self) -> None:
         """Tell the streams what happened since the last time."""
+        self._stirred.set()
         for event in self.ledger.take_events():
             if isinstance(event, PublicTradeEvent):
                 self._push_trade(event)

@@ -1,0 +1,107 @@
+"""The exchange and the account as they are now: reachable, in step, authenticated, fit, and every symbol tradable.
+
+Reads through the connector that the daemon would use. Never calls what sets something: leverage and margin type are
+looked at only, ``run`` sets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from dehedge.check.report import Line, build_failure, build_pass, build_warning
+from dehedge.config import Settings
+from dehedge.core.model import TradingRules
+from dehedge.errors import AuthenticationFailed, ConfigError, ConnectorError
+from dehedge.ports import Balance, Connector
+
+CLOCK_OFFSET_WARN_S = 1.0
+"""The daemon corrects any offset; one as large as this says that the machine's clock is not synchronized."""
+
+
+class SymbolState(Protocol):
+    """What the account has set for one symbol."""
+
+    @property
+    def leverage(self) -> int: ...
+
+    @property
+    def margin_type(self) -> str: ...
+
+
+@runtime_checkable
+class AccountReader(Protocol):
+    """What a connector to a real account tells beyond ``ports.Connector``."""
+
+    @property
+    def clock_offset_s(self) -> float: ...
+
+    async def fetch_symbol_config(self, symbol: str) -> SymbolState: ...
+
+
+async def check_exchange(connector: Connector, settings: Settings, symbols: Sequence[str]) -> list[Line]:
+    """Public data first: an exchange that cannot be reached is told apart from a key that it refuses."""
+    try:
+        rules = await connector.fetch_trading_rules()
+    except ConnectorError as error:
+        return [build_failure("exchange", str(error), "check BINANCE_FUTURES_URL, BINANCE_ENVIRONMENT and the network")]
+    lines = [build_pass("exchange", f"{connector.name}, lists {len(rules)} symbols")]
+    lines += [_check_symbol(symbol, rules.get(symbol)) for symbol in symbols]
+    tradable = [symbol for symbol in symbols if symbol in rules]
+    try:
+        await connector.connect(tradable)
+        return [*lines, *await _check_account(connector, settings, tradable)]
+    except ConfigError as error:
+        return [*lines, *(build_failure("account", problem) for problem in error.problems)]
+    except AuthenticationFailed as error:
+        return [*lines, build_failure("API key", str(error))]
+    except ConnectorError as error:
+        return [*lines, build_failure("account", str(error), "try again")]
+
+
+def _check_symbol(symbol: str, rules: TradingRules | None) -> Line:
+    if rules is None:
+        return build_failure(symbol, "the exchange does not list it", "correct markets.toml")
+    if not rules.is_trading:
+        return build_failure(symbol, "is not open for trading", "remove its line from markets.toml, or wait")
+    return build_pass(
+        symbol,
+        f"trading, step {rules.quantity_step:f}, from {rules.quantity_min:f} to {rules.quantity_max:f} an order,"
+        f" notional of {rules.notional_min:f} or more",
+    )
+
+
+async def _check_account(connector: Connector, settings: Settings, symbols: Sequence[str]) -> list[Line]:
+    """Once connected. Raises ``ConnectorError`` where the account cannot be read."""
+    mode = "hedge mode, long and short are kept apart" if connector.hedge_mode else "one-way mode, long and short net"
+    lines = [build_pass("position mode", mode)]
+    if isinstance(connector, AccountReader):
+        lines = [build_pass("API key", "accepted"), _check_clock(connector.clock_offset_s), *lines]
+        lines += [_check_config(symbol, await connector.fetch_symbol_config(symbol), settings) for symbol in symbols]
+    return [*lines, _check_balance(await connector.fetch_balances())]
+
+
+def _check_clock(offset_s: float) -> Line:
+    detail = f"the exchange is {abs(offset_s) * 1000:.0f} ms {'ahead' if offset_s > 0 else 'behind'}"
+    if abs(offset_s) > CLOCK_OFFSET_WARN_S:
+        return build_warning("clock", detail, "synchronize this machine's clock (NTP)")
+    return build_pass("clock", detail)
+
+
+def _check_config(symbol: str, found: SymbolState, settings: Settings) -> Line:
+    what, is_set = f"{symbol} leverage", f"{found.leverage}x {found.margin_type}"
+    if (found.leverage, found.margin_type) == (settings.leverage, settings.margin_type):
+        return build_pass(what, is_set)
+    return build_warning(what, f"{is_set}: the daemon will set {settings.leverage}x {settings.margin_type}")
+
+
+def _check_balance(balances: Sequence[Balance]) -> Line:
+    held = [balance for balance in balances if balance.total]
+    if not any(balance.available > 0 for balance in held):
+        return build_warning("balance", "nothing is available as margin", "transfer margin to the futures account")
+    return build_pass("balance", ", ".join(f"{b.total:f} {b.asset} ({b.available:f} available)" for b in held))
+
+
+def get_symbols(symbols: Mapping[str, str]) -> list[str]:
+    """The exchange's symbols, each once."""
+    return sorted(set(symbols.values()))

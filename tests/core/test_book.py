@@ -1,0 +1,123 @@
+"""The book stores and looks up; it decides nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dehedge.core.book import (
+    HedgeBook,
+    TradingMode,
+    check_if_hedge_position_is_expired,
+    check_on_leg,
+)
+from dehedge.core.model import Leg, Side
+from tests.core.builders import NOW, a_book, a_hedge, a_key, a_position, a_user
+
+
+def test_book_starts_empty_and_active() -> None:
+    book = HedgeBook()
+
+    assert not book.get_all_hedged_positions()
+    assert (book.in_flight, book.foreign, book.forced_orders) == ({}, {}, {})
+    assert (book.mode, book.is_flattening) == (TradingMode.ACTIVE, False)
+
+
+def test_books_share_nothing() -> None:
+    HedgeBook().set_hedged_position(a_hedge())
+
+    assert not HedgeBook().has_hedged_position(a_key())
+
+
+def test_book_sets_has_gets_and_removes_by_key() -> None:
+    book, hedge = HedgeBook(), a_hedge()
+
+    book.set_hedged_position(hedge)
+
+    assert book.has_hedged_position(hedge.key)
+    assert book.get_hedged_position(hedge.key) is hedge
+    assert book.get_all_hedged_positions() == {hedge.key: hedge}
+    book.remove_hedged_position(hedge.key)
+    assert not book.has_hedged_position(hedge.key)
+    assert book.get_hedged_position(hedge.key) is None
+
+
+def test_book_holds_one_hedge_for_a_key() -> None:
+    book = a_book(a_hedge(quantity="0.1"), a_hedge(quantity="0.2"))
+
+    assert [hedge.quantity for hedge in book.get_all_hedged_positions().values()] == [Decimal("0.2")]
+
+
+def test_book_does_not_remove_what_it_does_not_hold() -> None:
+    with pytest.raises(KeyError):
+        HedgeBook().remove_hedged_position(a_key())
+
+
+def test_all_hedged_positions_can_be_read_only() -> None:
+    hedges = a_book(a_hedge()).get_all_hedged_positions()
+
+    with pytest.raises(TypeError):
+        hedges[a_key()] = a_hedge()  # type: ignore[index]
+
+
+def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
+    other = a_position(user=a_user(2))
+    book = a_book(a_hedge(), a_hedge(position=other))
+
+    book.refresh([a_key()], NOW + 5)
+
+    assert book.get_all_hedged_positions() == {
+        a_key(): a_hedge(placed_at=NOW + 5),
+        other.key: a_hedge(position=other),
+    }
+
+
+@pytest.mark.parametrize(
+    ("leg", "net"), [(Leg.BOTH, "0.3"), (Leg.LONG, "0.5"), (Leg.SHORT, "-0.2")]
+)
+def test_net_quantity_counts_the_hedges_on_the_leg(leg: Leg, net: str) -> None:
+    book = a_book(
+        a_hedge(quantity="0.5"),
+        a_hedge(position=a_position(user=a_user(2), is_long=False), quantity="0.2"),
+        a_hedge(position=a_position(user=a_user(3), market="ETH-USD"), quantity="9"),
+    )
+
+    assert book.get_net_quantity("BTCUSDT", leg) == Decimal(net)
+    assert book.get_net_quantity("SOLUSDT", leg) == 0
+    assert [hedge.symbol for hedge in book.get_symbol_hedges("BTCUSDT")] == ["BTCUSDT", "BTCUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("side", "leg", "expected"),
+    [
+        (Side.BUY, Leg.BOTH, True),
+        (Side.SELL, Leg.BOTH, True),
+        (Side.BUY, Leg.LONG, True),
+        (Side.SELL, Leg.LONG, False),
+        (Side.BUY, Leg.SHORT, False),
+        (Side.SELL, Leg.SHORT, True),
+    ],
+)
+def test_side_lives_on_its_own_leg_and_on_both(side: Side, leg: Leg, expected: bool) -> None:
+    assert check_on_leg(side, leg) is expected
+
+
+@pytest.mark.parametrize(
+    ("age_s", "expected"), [(0.0, False), (59.99, False), (60.0, True), (3_600.0, True), (-5.0, False)]
+)
+def test_hedge_is_expired_from_the_expiry_time_on(age_s: float, expected: bool) -> None:
+    hedge = a_hedge(placed_at=NOW - age_s)
+
+    assert check_if_hedge_position_is_expired(hedge, now=NOW, expiry_s=60.0) is expected
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_hedge_once_expired_stays_so(age_s: float, later_s: float) -> None:
+    hedge = a_hedge(placed_at=NOW)
+
+    first = check_if_hedge_position_is_expired(hedge, now=NOW + age_s, expiry_s=60.0)
+
+    assert not first or check_if_hedge_position_is_expired(hedge, now=NOW + age_s + later_s, expiry_s=60.0)

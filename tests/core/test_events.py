@@ -1,0 +1,282 @@
+"""Folding facts into the book: the status is the lock, fills are what we own, and a replay gives the same book."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import get_args
+
+import pytest
+
+from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
+from dehedge.core.events import (
+    Change,
+    Event,
+    ForeignPositionSeen,
+    HedgesCooled,
+    HedgesForced,
+    HedgesReheated,
+    HedgeWrittenDown,
+    OrderAbandoned,
+    TradingModeSet,
+    fold,
+)
+from dehedge.core.model import Leg, Side
+from dehedge.core.orders import Action, OrderStatus
+from tests.core.builders import (
+    NOW,
+    a_book,
+    a_hedge,
+    a_key,
+    a_position,
+    a_report,
+    a_share,
+    a_user,
+    an_intent,
+    get_hedge,
+    get_held,
+    replay,
+)
+
+FIRST, SECOND = a_position(user=a_user(1)), a_position(user=a_user(2))
+BOTH_SHARES = (a_share(position=FIRST, quantity="0.2"), a_share(position=SECOND, quantity="0.1"))
+
+
+def test_every_event_can_be_folded() -> None:
+    events: list[Event] = [
+        an_intent(), a_report(an_intent()), OrderAbandoned(an_intent().request.client_order_id, "late"),
+        HedgesCooled(((a_key(), NOW),)), HedgesReheated((a_key(),), NOW),
+        HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), "autoclose"),
+        HedgeWrittenDown(a_key(), Decimal(1), "by hand"), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1)),
+        TradingModeSet(TradingMode.ACTIVE, is_flattening=False),
+    ]  # fmt: skip
+
+    assert {type(event) for event in events} == set(get_args(Event))
+    replay(events)
+
+
+def test_intent_opens_a_locked_hedge_that_holds_nothing_yet() -> None:
+    book = replay([an_intent(shares=[a_share(position=FIRST)])])
+
+    hedge = get_hedge(book, FIRST)
+    assert (hedge.status, hedge.quantity, hedge.target) == (HedgeStatus.OPENING, 0, Decimal("0.2"))
+    assert (hedge.opened_at, hedge.placed_at, hedge.is_cooling) == (NOW, NOW, False)
+    assert (hedge.side, hedge.symbol, hedge.reason) == (Side.BUY, "BTCUSDT", "at_risk")
+    assert (hedge.size, hedge.entry_price) == (FIRST.size, FIRST.entry_price)
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "status"),
+    [
+        (Action.INCREASE, "0.3", HedgeStatus.ADJUSTING),
+        (Action.REDUCE, "0.1", HedgeStatus.ADJUSTING),
+        (Action.REDUCE, "0", HedgeStatus.CLOSING),
+    ],
+)
+def test_intent_locks_a_hedge_that_is_held(action: Action, target: str, status: HedgeStatus) -> None:
+    book = a_book(a_hedge(position=FIRST))
+
+    fold(book, an_intent(shares=[a_share(position=FIRST, quantity="0.1", target=target)], action=action))
+
+    hedge = get_hedge(book, FIRST)
+    assert (hedge.status, hedge.quantity, hedge.target) == (status, Decimal("0.2"), Decimal("0.2"))
+
+
+def test_intent_puts_the_order_in_flight_as_it_is_sent() -> None:
+    intent = an_intent(shares=BOTH_SHARES)
+
+    order = replay([intent]).in_flight[intent.request.client_order_id]
+
+    assert (order.request, order.shares, order.report) == (intent.request, BOTH_SHARES, None)
+    assert (order.hedge_side, order.action, order.intended_at) == (Side.BUY, Action.INCREASE, NOW)
+
+
+@pytest.mark.parametrize("status", [HedgeStatus.OPENING, HedgeStatus.ADJUSTING, HedgeStatus.CLOSING])
+def test_intent_for_a_hedge_with_an_order_in_flight_is_a_broken_invariant(status: HedgeStatus) -> None:
+    with pytest.raises(AssertionError, match="two live orders"):
+        fold(a_book(a_hedge(position=FIRST, status=status)), an_intent(shares=[a_share(position=FIRST)]))
+
+
+def test_intent_that_names_a_hedge_twice_is_a_broken_invariant() -> None:
+    with pytest.raises(AssertionError, match="two live orders"):
+        fold(HedgeBook(), an_intent(shares=[a_share(), a_share()]))
+
+
+def test_intent_of_the_wrong_side_is_a_broken_invariant() -> None:
+    with pytest.raises(AssertionError, match="wrong side"):
+        fold(a_book(a_hedge(position=FIRST)), an_intent(shares=[a_share(position=FIRST)], hedge_side=Side.SELL))
+
+
+def test_intent_to_reduce_what_is_not_held_is_a_broken_invariant() -> None:
+    with pytest.raises(AssertionError, match="do not hold"):
+        fold(HedgeBook(), an_intent(action=Action.REDUCE))
+
+
+def test_intent_journaled_twice_is_a_broken_invariant() -> None:
+    with pytest.raises(AssertionError, match="journaled once"):
+        replay([an_intent(), an_intent()])
+
+
+@pytest.mark.parametrize(
+    ("filled", "held", "kinds"),
+    [
+        ("0.3", ["0.2", "0.1"], [Change.OPENED, Change.OPENED]),
+        ("0.25", ["0.2", "0.05"], [Change.OPENED, Change.OPENED]),
+        ("0.2", ["0.2"], [Change.OPENED, Change.FAILED]),
+        ("0.05", ["0.05"], [Change.OPENED, Change.FAILED]),
+        ("0", [], [Change.FAILED, Change.FAILED]),
+    ],
+)
+def test_opens_hold_what_was_filled_when_the_order_ends(filled: str, held: list[str], kinds: list[Change]) -> None:
+    intent = an_intent(shares=BOTH_SHARES)
+    book = replay([intent])
+
+    changes = fold(book, a_report(intent, status=OrderStatus.EXPIRED, filled=filled))
+
+    assert get_held(book) == [Decimal(quantity) for quantity in held]
+    assert [change.kind for change in changes] == kinds
+    assert all(hedge.status is HedgeStatus.OPEN for hedge in book.get_all_hedged_positions().values())
+    assert not book.in_flight
+
+
+def test_opened_hedge_keeps_its_target_when_it_was_filled_in_part() -> None:
+    intent = an_intent(shares=[a_share(position=FIRST, quantity="0.2", target="0.5")])
+
+    hedge = get_hedge(
+        replay([intent, a_report(intent, filled="0.1", status=OrderStatus.CANCELED)]), FIRST
+    )
+
+    assert (hedge.quantity, hedge.target) == (Decimal("0.1"), Decimal("0.5"))
+
+
+@pytest.mark.parametrize("status", [OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED])
+def test_hedge_stays_locked_until_its_order_ends(status: OrderStatus) -> None:
+    intent = an_intent(shares=BOTH_SHARES)
+    book = replay([intent])
+
+    assert fold(book, a_report(intent, status=status, filled="0.1")) == []
+    assert book.in_flight[intent.request.client_order_id].report is not None
+    assert get_hedge(book, FIRST).status is HedgeStatus.OPENING
+    assert get_held(book) == [0, 0]
+
+
+def test_fills_known_before_the_end_count_when_the_last_report_says_less() -> None:
+    intent = an_intent(shares=BOTH_SHARES)
+    events = [
+        intent, a_report(intent, status=OrderStatus.PARTIALLY_FILLED, filled="0.25"),
+        a_report(intent, status=OrderStatus.CANCELED, filled="0.1"),
+    ]  # fmt: skip
+
+    assert sum(get_held(replay(events))) == Decimal("0.25")
+
+
+@pytest.mark.parametrize(
+    ("action", "quantity", "target", "filled", "held", "kind"),
+    [
+        (Action.INCREASE, "0.1", "0.3", "0.1", "0.3", Change.RESIZED),
+        (Action.INCREASE, "0.1", "0.3", "0.04", "0.24", Change.RESIZED),
+        (Action.REDUCE, "0.1", "0.1", "0.1", "0.1", Change.RESIZED),
+        (Action.REDUCE, "0.2", "0", "0.15", "0.05", Change.RESIZED),
+    ],
+)
+def test_held_hedge_moves_by_what_was_filled(
+    action: Action, quantity: str, target: str, filled: str, held: str, kind: Change
+) -> None:
+    grown = FIRST._replace(size=12_345)
+    intent = an_intent(shares=[a_share(position=grown, quantity=quantity, target=target)], action=action)
+    book = a_book(a_hedge(position=FIRST))
+    fold(book, intent)
+
+    (change,) = fold(book, a_report(intent, filled=filled, status=OrderStatus.EXPIRED, average_price=Decimal(7)))
+
+    hedge = get_hedge(book, FIRST)
+    assert (hedge.quantity, hedge.target, hedge.status) == (Decimal(held), Decimal(target), HedgeStatus.OPEN)
+    assert hedge.size == 12_345
+    assert (change.kind, change.quantity, change.held) == (kind, Decimal(filled), Decimal(held))
+    assert (change.price, change.reason) == (Decimal(7), "at_risk")
+
+
+def test_hedge_is_forgotten_only_once_its_close_is_filled() -> None:
+    close = an_intent(shares=[a_share(position=FIRST, target=0)], action=Action.REDUCE)
+    book = a_book(a_hedge(position=FIRST))
+
+    fold(book, close)
+    assert book.has_hedged_position(FIRST.key)
+    fold(book, a_report(close, status=OrderStatus.PARTIALLY_FILLED, filled="0.2"))
+    assert book.has_hedged_position(FIRST.key)
+    (change,) = fold(book, a_report(close))
+    assert not book.has_hedged_position(FIRST.key)
+
+    assert (change.kind, change.quantity, change.held) == (Change.CLOSED, Decimal("0.2"), 0)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED])
+def test_hedge_is_as_before_when_its_order_filled_nothing(status: OrderStatus) -> None:
+    before = a_hedge(position=FIRST, is_cooling=True)
+    close = an_intent(shares=[a_share(position=FIRST, target=0)], action=Action.REDUCE)
+    book = a_book(before)
+    fold(book, close)
+
+    (change,) = fold(book, a_report(close, status=status, filled=0, reason="-2019"))
+
+    assert get_hedge(book, FIRST) == before
+    assert (change.kind, change.quantity, change.reason) == (Change.FAILED, 0, "-2019")
+
+
+def test_change_names_the_status_when_the_exchange_gave_no_reason() -> None:
+    intent = an_intent()
+
+    (change,) = fold(replay([intent]), a_report(intent, status=OrderStatus.EXPIRED, filled=0))
+
+    assert change.reason == "EXPIRED"
+
+
+def test_late_or_foreign_report_changes_nothing() -> None:
+    intent = an_intent()
+    book = replay([intent, a_report(intent)])
+    before = dict(book.get_all_hedged_positions())
+
+    assert fold(book, a_report(intent, filled="0.1")) == []
+    assert fold(book, a_report(an_intent(sequence=9))) == []
+    assert book.get_all_hedged_positions() == before
+
+
+def test_fill_beyond_the_order_is_a_broken_invariant() -> None:
+    intent = an_intent()
+
+    with pytest.raises(AssertionError, match="beyond its quantity"):
+        replay([intent, a_report(intent, filled="0.201")])
+
+
+def test_abandoned_order_frees_its_hedges_and_forgets_what_never_was() -> None:
+    opening = an_intent(shares=[a_share(position=SECOND)])
+    closing = an_intent(shares=[a_share(position=FIRST, target=0)], action=Action.REDUCE, sequence=2)
+    book = a_book(a_hedge(position=FIRST))
+    fold(book, opening)
+    fold(book, closing)
+
+    changes = [
+        change
+        for intent in (opening, closing)
+        for change in fold(book, OrderAbandoned(intent.request.client_order_id, "never arrived"))
+    ]
+
+    assert [(change.kind, change.reason) for change in changes] == [(Change.FAILED, "never arrived")] * 2
+    assert book.get_all_hedged_positions() == {FIRST.key: a_hedge(position=FIRST)}
+    assert not book.in_flight
+
+
+def test_abandonment_of_a_settled_order_changes_nothing() -> None:
+    intent = an_intent()
+    book = replay([intent, a_report(intent)])
+
+    assert fold(book, OrderAbandoned(intent.request.client_order_id, "late")) == []
+    assert get_held(book) == [Decimal("0.2")]
+
+
+def test_abandoned_order_keeps_the_fills_that_were_reported() -> None:
+    intent = an_intent(shares=BOTH_SHARES)
+    events = [intent, a_report(intent, status=OrderStatus.PARTIALLY_FILLED, filled="0.25")]
+
+    book = replay([*events, OrderAbandoned(intent.request.client_order_id, "gone from the history")])
+
+    assert sum(get_held(book)) == Decimal("0.25")

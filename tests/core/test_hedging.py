@@ -1,0 +1,265 @@
+"""The decision table, cell by cell; every reason; the kill switch; and that a pass carried out leaves nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core.hedging import (
+    CloseHedge,
+    HedgingPolicy,
+    Hold,
+    OpenHedge,
+    Reason,
+    RefreshHedge,
+    ResizeHedge,
+    VenueState,
+    check_price_fresh,
+)
+from dehedge.core.model import Observation
+from tests.core.builders import (
+    BTC,
+    NOW,
+    RISKY,
+    SAFE,
+    a_book,
+    a_hedge,
+    a_market,
+    a_policy,
+    a_snapshot,
+    a_venue,
+    an_observation,
+    rules,
+    scaled,
+    usd,
+)
+from tests.core.worlds import (
+    KEY,
+    OLD,
+    POSITION,
+    at_risk,
+    decide,
+    flipped,
+    gone,
+    gone_and_stale,
+    name,
+    no_price,
+    safe,
+    stale_price,
+    stale_snapshot,
+)
+
+MODES = tuple(TradingMode)
+WORLDS = {
+    "at risk": at_risk, "safe": safe, "stale price": stale_price, "no price": no_price,
+    "stale snapshot": stale_snapshot, "gone": gone, "gone, stale snapshot": gone_and_stale,
+}  # fmt: skip
+
+
+IN_FLIGHT = (Hold, Reason.IN_FLIGHT)
+STALE_PRICE = (Hold, Reason.STALE_PRICE)
+STALE_SNAPSHOT = (Hold, Reason.STALE_SNAPSHOT)
+KEEP = (RefreshHedge, Reason.AT_RISK)
+GONE = (CloseHedge, Reason.POSITION_CLOSED)
+
+ROWS: dict[str, tuple[HedgedPosition | None, tuple[Any, ...]]] = {
+    "absent": (
+        None,
+        ((OpenHedge, Reason.AT_RISK), (Hold, Reason.NOT_AT_RISK), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, None, None),
+    ),
+    "opening": (a_hedge(quantity=0, target="0.2", status=HedgeStatus.OPENING), (IN_FLIGHT,) * 7),
+    "adjusting": (a_hedge(status=HedgeStatus.ADJUSTING, placed_at=OLD), (IN_FLIGHT,) * 7),
+    "closing": (a_hedge(status=HedgeStatus.CLOSING, placed_at=OLD), (IN_FLIGHT,) * 7),
+    "closing, young": (a_hedge(status=HedgeStatus.CLOSING), (IN_FLIGHT,) * 7),
+    "open, young": (
+        a_hedge(placed_at=OLD + 0.01),
+        (KEEP, (Hold, Reason.COOLING_DOWN), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT),
+    ),
+    "open, expired": (
+        a_hedge(placed_at=OLD),
+        (KEEP, (CloseHedge, Reason.EXPIRED), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("world", WORLDS)
+def test_decision_table_cell(row: str, world: str) -> None:
+    hedge, cells = ROWS[row]
+    book = a_book() if hedge is None else a_book(hedge)
+
+    assert name(decide(WORLDS[world], book)) == dict(zip(WORLDS, cells, strict=True))[world]
+
+
+@pytest.mark.parametrize("status", HedgeStatus)
+@pytest.mark.parametrize("busy", [True, False])
+def test_nothing_is_sent_for_a_key_that_has_an_order_under_way(status: HedgeStatus, busy: bool) -> None:
+    grown = at_risk.snapshot.positions[KEY]._replace(size=usd(90_000))
+    worlds = (*WORLDS.values(), flipped, an_observation(positions=[grown], prices={BTC: RISKY}))
+    if status is HedgeStatus.OPEN and not busy:
+        pytest.skip("the one state in which orders may be sent")
+    for world in worlds:
+        for flattening in (True, False):
+            book = a_book(a_hedge(status=status, placed_at=OLD), is_flattening=flattening)
+
+            assert isinstance(
+                decide(world, book, venue=a_venue(busy=[KEY] if busy else ())), Hold | RefreshHedge
+            )
+
+
+MARKET_GONE = a_policy(symbols={"ETH-USD": "ETHUSDT"})
+BACKING_OFF = a_venue(backing_off={KEY: NOW + 1})
+REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueState]] = {
+    "opens": (Reason.AT_RISK, at_risk, a_book(), a_policy(), a_venue()),
+    "refreshes": (Reason.AT_RISK, at_risk, a_book(a_hedge()), a_policy(), a_venue()),
+    "follows the size": (Reason.SIZE_CHANGED, at_risk, a_book(a_hedge(quantity="0.1", size=5)), a_policy(), a_venue()),
+    "completes": (Reason.INCOMPLETE, at_risk, a_book(a_hedge(quantity="0.1", target="0.2")), a_policy(), a_venue()),
+    "is safe": (Reason.NOT_AT_RISK, safe, a_book(), a_policy(), a_venue()),
+    "cools": (Reason.COOLING_DOWN, safe, a_book(a_hedge()), a_policy(), a_venue()),
+    "expires": (Reason.EXPIRED, safe, a_book(a_hedge(placed_at=OLD)), a_policy(), a_venue()),
+    "goes": (Reason.POSITION_CLOSED, gone, a_book(a_hedge()), a_policy(), a_venue()),
+    "flips": (Reason.SIDE_CHANGED, flipped, a_book(a_hedge()), a_policy(), a_venue()),
+    "flattens": (Reason.FLATTENED, at_risk, a_book(a_hedge(), is_flattening=True), a_policy(), a_venue()),
+    "is in flight": (
+        Reason.IN_FLIGHT, at_risk, a_book(a_hedge(status=HedgeStatus.ADJUSTING)), a_policy(), a_venue(),
+    ),
+    "was just written down": (Reason.IN_FLIGHT, at_risk, a_book(), a_policy(), a_venue(busy=[KEY])),
+    "is blind to the chain": (Reason.STALE_SNAPSHOT, stale_snapshot, a_book(), a_policy(), a_venue()),
+    "is blind to the price": (Reason.STALE_PRICE, stale_price, a_book(), a_policy(), a_venue()),
+    "has no mark": (Reason.NO_MARK_PRICE, replace(at_risk, marks={}), a_book(), a_policy(), a_venue()),
+    "is in another asset": (Reason.OTHER_ASSET, at_risk, a_book(), a_policy(asset="0xother"), a_venue()),
+    "has no symbol": (Reason.UNSUPPORTED_MARKET, at_risk, a_book(), MARKET_GONE, a_venue()),
+    "is blocked": (Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(blocked={"BTCUSDT": "margin type"})),
+    "is not listed": (Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(known=[])),
+    "is not traded": (
+        Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(known=[rules(is_trading=False)]),
+    ),
+    "is below the minimum collateral": (
+        Reason.BELOW_MIN_COLLATERAL, at_risk, a_book(), a_policy(min_collateral_usd=Decimal("500.01")), a_venue(),
+    ),
+    "is too small to open": (
+        Reason.TOO_SMALL, at_risk, a_book(), a_policy(), a_venue(known=[rules(step="0.5")]),
+    ),
+    "became too small": (
+        Reason.TOO_SMALL, at_risk, a_book(a_hedge(quantity=1, size=5)), a_policy(), a_venue(known=[rules(step="0.5")]),
+    ),
+    "was refused an open": (Reason.BACKING_OFF, at_risk, a_book(), a_policy(), BACKING_OFF),
+    "was refused a close": (Reason.BACKING_OFF, gone, a_book(a_hedge()), a_policy(), BACKING_OFF),
+    "is paused": (Reason.TRADING_PAUSED, at_risk, a_book(mode=TradingMode.NO_OPENS), a_policy(), a_venue()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_reason_when_the_position(case: str) -> None:
+    reason, observation, book, policy, venue = REASONS[case]
+    decision = decide(observation, book, policy=policy, venue=venue)
+
+    assert decision is not None
+    assert (decision.key, decision.reason) == (KEY, reason)
+
+
+def test_every_reason_can_be_given() -> None:
+    assert {reason for reason, *_ in REASONS.values()} == set(Reason)
+
+
+GROWN, SHRUNK = POSITION._replace(size=usd(20_000)), POSITION._replace(size=usd(5_000))
+SWITCH: dict[str, tuple[Observation, HedgedPosition | None, tuple[type, ...]]] = {
+    # Under:                                              ACTIVE, NO_OPENS, REDUCE_ONLY, HALTED
+    "open": (at_risk, None, (OpenHedge, Hold, Hold, Hold)),
+    "grow": (
+        an_observation(positions=[GROWN], prices={BTC: RISKY}), a_hedge(),
+        (ResizeHedge, ResizeHedge, RefreshHedge, Hold),
+    ),
+    "complete": (at_risk, a_hedge(quantity="0.1", target="0.2"), (ResizeHedge, ResizeHedge, RefreshHedge, Hold)),
+    "shrink": (
+        an_observation(positions=[SHRUNK], prices={BTC: RISKY}), a_hedge(),
+        (ResizeHedge, ResizeHedge, ResizeHedge, Hold),
+    ),
+    "refresh": (at_risk, a_hedge(), (RefreshHedge, RefreshHedge, RefreshHedge, Hold)),
+    "expire": (safe, a_hedge(placed_at=OLD), (CloseHedge, CloseHedge, CloseHedge, Hold)),
+    "vanish": (gone, a_hedge(), (CloseHedge, CloseHedge, CloseHedge, Hold)),
+    "flip": (flipped, a_hedge(), (CloseHedge, CloseHedge, CloseHedge, Hold)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", SWITCH)
+def test_kill_switch_allows(case: str, mode: TradingMode) -> None:
+    observation, hedge, allowed = SWITCH[case]
+    book = a_book(*([hedge] if hedge else []), mode=mode)
+
+    decision = decide(observation, book)
+
+    assert type(decision) is allowed[MODES.index(mode)]
+    if mode is TradingMode.HALTED:
+        assert decision.reason is Reason.TRADING_PAUSED
+
+
+@pytest.mark.parametrize("mode", [TradingMode.ACTIVE, TradingMode.NO_OPENS, TradingMode.REDUCE_ONLY])
+@pytest.mark.parametrize("observation", [at_risk, safe, stale_price, no_price, flipped, gone])
+def test_flattening_closes_every_hedge_whatever_its_risk(observation: Observation, mode: TradingMode) -> None:
+    decision = decide(observation, a_book(a_hedge(), mode=mode, is_flattening=True))
+
+    assert isinstance(decision, CloseHedge)
+    assert decision.share.quantity == Decimal("0.2")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_flattening_opens_nothing(mode: TradingMode) -> None:
+    assert isinstance(decide(at_risk, a_book(mode=mode, is_flattening=True)), Hold)
+
+
+def test_flattening_needs_no_fresh_snapshot() -> None:
+    # It is a person's order, and asks nothing of the chain.
+    book = a_book(a_hedge(), mode=TradingMode.NO_OPENS, is_flattening=True)
+
+    assert isinstance(decide(stale_snapshot, book), CloseHedge)
+
+
+@pytest.mark.parametrize("observation", [at_risk, safe])
+def test_decision_carries_the_figures_it_was_made_from(observation: Observation) -> None:
+    decision = decide(observation, a_book())
+
+    assert decision is not None
+    assert decision.assessment is not None
+    assert decision.assessment.at_risk is (observation is at_risk)
+
+
+def test_risk_counts_the_funding_of_the_positions_asset_and_market() -> None:
+    funding = {(POSITION.asset, BTC): -scaled(1_000), (POSITION.asset, "ETH-USD"): scaled(9), ("0xother", BTC): scaled(9)}
+    snapshot = a_snapshot(positions=[POSITION], funding=funding, shield=usd(1_000))
+
+    decision = decide(an_observation(snapshot=snapshot, prices={BTC: SAFE}), a_book())
+
+    assert isinstance(decision, OpenHedge)
+    assert decision.assessment is not None
+    assert decision.assessment.pnl == usd(1_000)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "own_limit_s", "expected"),
+    [(10, 0, True), (11, 0, False), (5, 5, True), (6, 5, False), (10, 60, True), (11, 60, False), (0, 1, True)],
+)
+def test_price_is_fresh_by_its_publish_time_and_the_tighter_limit(age_s: int, own_limit_s: int, expected: bool) -> None:
+    snapshot = a_snapshot(positions=[POSITION], markets={BTC: a_market(feed_max_age_s=own_limit_s)})
+    observation = an_observation(snapshot=snapshot, price_age_s=age_s)
+
+    assert check_price_fresh(observation, a_policy(), BTC) is expected
+
+
+def test_price_of_a_market_without_details_counts_by_our_limit() -> None:
+    observation = an_observation(snapshot=a_snapshot(markets={}), price_age_s=10)
+
+    assert check_price_fresh(observation, a_policy(), BTC)
+    assert not check_price_fresh(observation, a_policy(), "SOL-USD")
+
+
+@pytest.mark.parametrize(("age_s", "kind"), [(30, OpenHedge), (31, Hold)])
+def test_snapshot_is_fresh_to_the_second(age_s: int, kind: type) -> None:
+    snapshot = a_snapshot(positions=[POSITION], block_time=int(NOW) - age_s)
+
+    assert type(decide(replace(at_risk, snapshot=snapshot), a_book())) is kind

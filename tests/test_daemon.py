@@ -1,0 +1,207 @@
+"""The whole daemon as an operator runs it: a process, a chain, a price service and an exchange over real sockets.
+
+Judged from the exchange's own ledger.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from dehedge.sim.chain import find_anvil
+from dehedge.sim.world import USD, DaemonProcess, World, build_position, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
+CHAINS = [pytest.param(True, marks=pytest.mark.anvil, id="anvil"), pytest.param(False, id="in-process")]
+TARGET = Decimal("0.166")
+
+
+def a_long(user: int = 1, size_usd: int = 10_000):
+    return build_position(user, "BTC-USD", is_long=True, size_usd=size_usd, price=Decimal(57_000))
+
+
+def a_short(user: int = 2, size_usd: int = 6_000):
+    return build_position(user, "BTC-USD", is_long=False, size_usd=size_usd, price=Decimal(63_000))
+
+
+@asynccontextmanager
+async def a_world(tmp_path, *, use_anvil=False, hedge_mode=False, shield=20, **environment):
+    if use_anvil and find_anvil() is None:
+        pytest.skip("no anvil on this machine: make tools")
+    world = World(PRICES, use_anvil=use_anvil, hedge_mode=hedge_mode)
+    daemon = None
+    try:
+        await world.start()
+        await world.chain.set_vault(100_000 * USD)
+        await world.chain.set_shield(shield * USD)
+        variables = {
+            "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "2", "POLL_INTERVAL_SECONDS": "0.3",
+            "PRICE_INTERVAL_SECONDS": "0.3",
+        }  # fmt: skip
+        daemon = DaemonProcess(tmp_path, world.build_environment(**{**variables, **environment}))
+        yield world, daemon
+    finally:
+        if daemon is not None:
+            await daemon.close()
+        await world.stop()
+
+
+async def net_becomes(world, daemon, quantity, symbol="BTCUSDT"):
+    async def check():
+        return world.exchange.net(symbol) == quantity and await book_agrees(daemon, quantity, symbol)
+
+    await wait_until(check, f"{quantity} {symbol}, have {world.exchange.net(symbol)}", 30)
+
+
+async def book_agrees(daemon, quantity, symbol):
+    answer = await daemon.fetch("/api/v1/hedges")
+    if answer is None:
+        return False
+    rows = [row for row in answer["hedges"] if row["symbol"] == symbol]
+    held = sum(Decimal(row["quantity"]) * (1 if row["side"] == "BUY" else -1) for row in rows)
+    return held == quantity and all(row["status"] == "OPEN" for row in rows)
+
+
+@pytest.mark.parametrize("use_anvil", CHAINS)
+async def test_daemon_opens_resizes_keeps_expires_vanishes_and_survives_kill_9(tmp_path, use_anvil):
+    async with a_world(tmp_path, use_anvil=use_anvil) as (world, daemon):
+        await world.chain.put(a_long())
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)
+
+        await daemon.kill()
+        await daemon.start()
+        await wait_until(daemon.check_ready, "the daemon to be ready")
+        await net_becomes(world, daemon, TARGET)
+        assert len(world.exchange.orders) == 1
+
+        await world.chain.put(a_long(size_usd=25_000))
+        await net_becomes(world, daemon, Decimal("0.416"))
+
+        world.set_price("BTC-USD", Decimal(57_000))
+        await net_becomes(world, daemon, Decimal(0))
+
+        world.set_price("BTC-USD", Decimal(60_000))
+        await net_becomes(world, daemon, Decimal("0.416"))
+        await world.chain.remove(a_long().key)
+        await net_becomes(world, daemon, Decimal(0))
+
+        assert [order.side for order in world.exchange.orders] == ["BUY", "BUY", "SELL", "BUY", "SELL"]
+        assert len({order.client_id for order in world.exchange.orders}) == 5
+        assert all(amount >= 0 for _, amount in world.exchange.net_over_time("BTCUSDT"))
+
+
+@pytest.mark.parametrize("hedge_mode", [False, True], ids=["one-way", "hedge-mode"])
+async def test_daemon_holds_the_right_net_at_each_step_when_hedges_are_opposite(tmp_path, hedge_mode):
+    async with a_world(tmp_path, hedge_mode=hedge_mode) as (world, daemon):
+        await daemon.start()
+        await world.chain.put(a_long())
+        await net_becomes(world, daemon, TARGET)
+        await world.chain.put(a_short())
+        await net_becomes(world, daemon, TARGET - Decimal("0.1"))
+        await world.chain.remove(a_long().key)
+        await net_becomes(world, daemon, Decimal("-0.1"))
+        await world.chain.remove(a_short().key)
+        await net_becomes(world, daemon, Decimal(0))
+
+        assert not world.exchange.positions()
+        assert len(world.exchange.orders) == 4
+
+
+@pytest.mark.parametrize("use_anvil", CHAINS)
+async def test_daemon_sees_all_of_2500_positions(tmp_path, use_anvil):
+    async with a_world(tmp_path, use_anvil=use_anvil) as (world, daemon):
+        at = {0: 1, 499: 2, 500: 3, 999: 4, 1000: 5, 1999: 6, 2499: 7}
+        quiet = build_position(1, "BTC-USD", is_long=True, size_usd=5_000, price=Decimal(61_000))
+        positions = [
+            a_long(index + 1, 3_000 + at[index]) if index in at else replace(quiet, user=f"0x{index + 1:040x}")
+            for index in range(2_500)
+        ]
+        await world.chain.put(*positions)
+        await daemon.start()
+
+        await net_becomes(world, daemon, 7 * Decimal("0.050"))
+
+        answer = await daemon.fetch("/api/v1/positions")
+        assert len(answer["positions"]) == 2_500
+        assert sum(row["at_risk"] for row in answer["positions"]) == 7
+
+
+async def test_daemon_hedges_by_the_traders_own_quantity_when_sizing_is_delta(tmp_path):
+    async with a_world(tmp_path, HEDGE_SIZING="delta") as (world, daemon):
+        await world.chain.put(a_long())
+        await daemon.start()
+
+        await net_becomes(world, daemon, Decimal("0.175"))
+
+
+async def test_daemon_closes_in_order_on_sigterm_and_leaves_its_hedges(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        await world.chain.put(a_long())
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)
+
+        assert await daemon.stop() == 0
+
+        assert world.exchange.net("BTCUSDT") == TARGET
+        assert "Traceback" not in daemon.log_text
+
+
+async def test_daemon_shows_positions_in_another_asset_and_does_not_hedge_them(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        other = replace(a_long(), asset="0x" + "ee" * 20, size=10_000 * 10**18)
+        await world.chain.put(other, a_long(3))
+        await daemon.start()
+
+        await net_becomes(world, daemon, TARGET)
+
+        rows = (await daemon.fetch("/api/v1/positions"))["positions"]
+        assert {row["reason"] for row in rows if row["asset"] != a_long().asset} == {"other_asset"}
+
+
+async def test_daemon_pauses_resumes_and_flattens_on_command(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        await daemon.start()
+        await wait_until(daemon.check_ready, "the daemon to be ready")
+        assert await daemon.post("/api/v1/pause") == 202
+        await world.chain.put(a_long())
+        rows = {}
+
+        async def is_held_back():
+            rows["now"] = (await daemon.fetch("/api/v1/positions"))["positions"]
+            return [row["reason"] for row in rows["now"]] == ["trading_paused"]
+
+        await wait_until(is_held_back, "the pause to hold the open", 20)
+        assert not world.exchange.orders
+
+        assert await daemon.post("/api/v1/resume") == 202
+        await net_becomes(world, daemon, TARGET)
+        assert await daemon.post("/api/v1/flatten") == 202
+        await net_becomes(world, daemon, Decimal(0))
+
+
+async def test_daemon_trades_on_paper_without_an_account(tmp_path):
+    environment = {"CONNECTOR": "paper", "BINANCE_API_KEY": "", "BINANCE_API_SECRET": ""}
+    async with a_world(tmp_path, **environment) as (world, daemon):
+        await world.chain.put(a_long())
+        await daemon.start()
+
+        async def holds():
+            return await book_agrees(daemon, TARGET, "BTCUSDT")
+
+        await wait_until(holds, "the paper hedge", 30)
+        await daemon.kill()
+        await daemon.start()
+        await wait_until(holds, "the paper hedge after a restart", 30)
+        await world.chain.remove(a_long().key)
+
+        async def is_flat():
+            return await book_agrees(daemon, Decimal(0), "BTCUSDT")
+
+        await wait_until(is_flat, "the paper hedge to close", 30)
+        assert not world.exchange.orders

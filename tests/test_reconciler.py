@@ -1,0 +1,213 @@
+"""Passes over a changing world, on virtual time: when hedges live, cool, expire, vanish and stay."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from dehedge.core.book import TradingMode
+from dehedge.core.events import HedgesCooled, HedgesReheated
+from dehedge.core.hedging import Reason
+from tests.kit import Engine, World, a_position
+
+pytestmark = pytest.mark.looptime
+
+LONG = a_position(1)
+TARGET = Decimal("0.166")
+QUIET, RISKY = 57_000, 60_000
+
+
+async def an_engine(world: World) -> Engine:
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(5)
+    return engine
+
+
+async def test_reconciler_keeps_a_hedge_for_as_long_as_its_risk_lasts():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+
+    for step in range(100):
+        world.set_price("BTC-USD", RISKY + step)
+        await engine.run_for(3)
+
+    assert len(world.venue.sent) == 1
+    assert engine.held(LONG) == TARGET
+    await engine.die()
+
+
+async def test_reconciler_closes_a_hedge_sixty_seconds_after_its_risk_was_last_seen():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    world.set_price("BTC-USD", QUIET)
+
+    await engine.run_for(58)
+    assert engine.held(LONG) == TARGET
+    await engine.run_for(4)
+
+    assert engine.held(LONG) == 0 == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
+async def test_reconciler_keeps_the_hedge_when_the_risk_comes_back_in_time():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    for _ in range(4):
+        world.set_price("BTC-USD", QUIET)
+        await engine.run_for(50)
+        world.set_price("BTC-USD", RISKY)
+        await engine.run_for(5)
+
+    assert len(world.venue.sent) == 1
+    kinds = [type(entry.event) for entry in world.journal.entries]
+    assert kinds.count(HedgesCooled) == 4 == kinds.count(HedgesReheated)
+    await engine.die()
+
+
+async def test_reconciler_does_not_restart_the_expiry_when_the_daemon_restarts():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    world.set_price("BTC-USD", QUIET)
+    await engine.run_for(40)
+    await engine.die()
+
+    second = await an_engine(world)
+    await second.run_for(10)
+    assert second.held(LONG) == TARGET
+    await second.run_for(10)
+
+    assert second.held(LONG) == 0
+    await second.die()
+
+
+async def test_reconciler_gives_a_hedge_its_whole_life_when_the_daemon_died_while_at_risk():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    await engine.run_for(200)
+    await engine.die()
+    world.set_price("BTC-USD", QUIET)
+
+    second = await an_engine(world)
+    await second.run_for(40)
+    assert second.held(LONG) == TARGET
+    await second.run_for(20)
+
+    assert second.held(LONG) == 0
+    await second.die()
+
+
+async def test_reconciler_writes_nothing_while_nothing_changes():
+    world = World()
+    world.put(LONG, a_position(2, entry=59_990))
+    engine = await an_engine(world)
+    entries = len(world.journal.entries)
+
+    await engine.run_for(600)
+
+    assert len(world.journal.entries) == entries
+    await engine.die()
+
+
+async def test_reconciler_decides_nothing_before_every_input_was_there_once():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world)
+    assert engine.reconciler.observe() is None
+    engine.feed()
+    assert engine.reconciler.observe() is None
+    await engine.venue.connect()
+    assert engine.reconciler.observe() is not None
+    assert world.venue.sent == []
+
+
+@pytest.mark.parametrize(("mode", "follows"), [(TradingMode.NO_OPENS, True), (TradingMode.REDUCE_ONLY, False)])
+async def test_reconciler_opens_nothing_and_closes_on_when_paused_over_a_restart(mode, follows):
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    await engine.reconciler.set_mode(mode)
+    await engine.die()
+    second = await an_engine(world)
+
+    other = a_position(2)
+    world.put(other, a_position(1, size_usd=20_000))
+    await second.run_for(5)
+    assert second.held(other) == 0
+    assert second.reconciler.decisions[other.key].reason is Reason.TRADING_PAUSED
+    assert second.held(LONG) == (Decimal("0.333") if follows else TARGET)
+    world.remove(LONG)
+    await second.run_for(5)
+    assert world.venue.net("BTCUSDT") == 0
+
+    await second.reconciler.set_mode(TradingMode.ACTIVE)
+    await second.run_for(5)
+    assert second.held(other) == TARGET
+    await second.die()
+
+
+async def test_reconciler_sends_nothing_at_all_when_halted():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    await engine.reconciler.set_mode(TradingMode.HALTED)
+    world.remove(LONG)
+
+    await engine.run_for(30)
+
+    assert len(world.venue.sent) == 1
+    await engine.die()
+
+
+async def test_reconciler_flattens_everything_and_leaves_it_closed():
+    world = World()
+    positions = [LONG, a_position(2, is_long=False, entry=63_000), a_position(3, market="ETH-USD", entry=2_800)]
+    world.put(*positions)
+    world.venue.trade_by_hand("BTCUSDT", "BUY", "0.3")
+    engine = await an_engine(world)
+
+    await engine.reconciler.set_mode(TradingMode.NO_OPENS, is_flattening=True)
+    await engine.run_for(30)
+
+    assert world.venue.net("BTCUSDT") == Decimal("0.3")
+    assert world.venue.net("ETHUSDT") == 0
+    assert not engine.book.get_all_hedged_positions()
+    assert not engine.book.is_flattening
+    await engine.die()
+
+
+async def test_reconciler_closes_the_other_hedges_when_one_cannot_be_closed():
+    world = World()
+    others = [a_position(user, market="ETH-USD", entry=2_800) for user in range(2, 6)]
+    world.put(LONG, *others)
+    engine = await an_engine(world)
+    world.venue.script.extend(["refused"])
+    world.positions.clear()
+
+    await engine.run_for(30)
+
+    assert world.venue.net("BTCUSDT") == 0 == world.venue.net("ETHUSDT")
+    await engine.die()
+
+
+async def test_reconciler_closes_a_hedge_whose_position_went_while_it_was_being_placed():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("lost")
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(0.05)
+    world.remove(LONG)
+    engine.feed()
+
+    await engine.run_for(20)
+
+    assert world.venue.net("BTCUSDT") == 0
+    assert not engine.book.get_all_hedged_positions()
+    await engine.die()
