@@ -77,8 +77,9 @@ async def test_executor_sends_nothing_when_the_journal_refuses():
     world.journal.fails = True
     engine = Engine(world)
 
+    await engine.start()
+
     with pytest.raises(JournalError):
-        await engine.start()
         await engine.run_for(5)
 
     assert world.venue.sent == []

@@ -54,10 +54,11 @@ def _read_dotenv() -> tuple[dict[str, str], list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         return {}, [f"{DOTENV_FILE}: cannot be read: {_explain(error)}"]
     bindings = list(parse_stream(StringIO(text)))
-    wrong = [binding.original.line for binding in bindings if binding.error]
-    sound = "".join(binding.original.string for binding in bindings if not binding.error)
+    # A name without a value is no error to the parser; a comment or an empty line has no name.
+    wrong = [binding for binding in bindings if binding.error or (binding.key and binding.value is None)]
+    sound = "".join(binding.original.string for binding in bindings if binding not in wrong)
     values = {name: value for name, value in dotenv_values(stream=StringIO(sound)).items() if value}
-    return values, [f"{DOTENV_FILE}: line {line} is not NAME=value; correct or remove it" for line in wrong]
+    return values, [f"{DOTENV_FILE}: line {each.original.line} is not NAME=value; correct or remove it" for each in wrong]
 
 
 def _read_secret_files(layer: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -1,8 +1,8 @@
 """Builders of the core's nouns for tests: every argument has a sensible default and is given by name.
 
 The world they start from: a BTC long of 10,000 USDC opened at 50,000 (0.2 BTC), a vault of 1,000,000 and a shield of
-1,000. With the factors at 1 the position is at risk from a price of 55,000 on. ``intend``, ``report`` and ``carry_out``
-play the executor: they turn decisions into events and fold them.
+1,000. With the factors at 1 the position is at risk from a price of 55,000 on. ``an_intent``, ``a_report`` and
+``carry_out`` play the executor: they make events of decisions.
 """
 
 from __future__ import annotations
@@ -207,21 +207,18 @@ def an_intent(
     action: Action = Action.INCREASE,
     symbol: str = "BTCUSDT",
     hedge_mode: bool = False,
+    reduce_only: bool | None = None,
     sequence: int = 1,
     intended_at: float = NOW,
 ) -> OrderIntended:
-    shares = (a_share(),) if shares is None else tuple(shares)
-    draft = OrderDraft(symbol, hedge_side, action, shares)
-    return _intend(draft, sequence, hedge_mode=hedge_mode, at=intended_at)
-
-
-def _intend(draft: OrderDraft, sequence: int, *, hedge_mode: bool, at: float) -> OrderIntended:
+    """The intent of an order for these shares; a reduction is reduce-only in one-way mode unless told otherwise."""
+    draft = OrderDraft(symbol, hedge_side, action, (a_share(),) if shares is None else tuple(shares))
+    reduces = action is Action.REDUCE if reduce_only is None else reduce_only
     request = OrderRequest(
-        client_order_id("a1b2c3", draft.action, draft.shares, sequence), draft.symbol, draft.order_side,
-        get_leg(draft.hedge_side, hedge_mode=hedge_mode), draft.quantity,
-        reduce_only=draft.action is Action.REDUCE and not hedge_mode,
+        client_order_id("a1b2c3", action, draft.shares, sequence), symbol, draft.order_side,
+        get_leg(hedge_side, hedge_mode=hedge_mode), draft.quantity, reduce_only=reduces and not hedge_mode,
     )  # fmt: skip
-    return OrderIntended(request, draft.hedge_side, draft.action, draft.shares, at)
+    return OrderIntended(request, hedge_side, action, draft.shares, intended_at)
 
 
 def a_report(
@@ -276,7 +273,10 @@ def carry_out(
     """Fold the trades among the decisions as orders that were filled at once."""
     changes = []
     for number, draft in enumerate(build_drafts(get_trades(decisions), venue.rules), start=sequence):
-        intent = _intend(draft, number, hedge_mode=False, at=at)
+        intent = an_intent(
+            shares=draft.shares, hedge_side=draft.hedge_side, action=draft.action, symbol=draft.symbol,
+            sequence=number, intended_at=at,
+        )  # fmt: skip
         fold(book, intent)
         changes += fold(book, a_report(intent, at=at))
     return changes

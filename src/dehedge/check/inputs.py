@@ -11,6 +11,7 @@ from decimal import Decimal
 from dehedge.adapters.chain.report import EndpointReport
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.pyth import PythSource
+from dehedge.adapters.pyth.client import KeyRefused
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
 from dehedge.config import Settings
 from dehedge.core.model import ChainSnapshot, PriceTick
@@ -70,15 +71,17 @@ def check_markets(snapshot: ChainSnapshot, symbols: Mapping[str, str]) -> list[L
 
 
 async def check_prices(
-    source: PythSource, snapshot: ChainSnapshot, symbols: Mapping[str, str], clock: Clock
+    source: PythSource, snapshot: ChainSnapshot, symbols: Mapping[str, str], *, clock: Clock, has_key: bool
 ) -> list[Line]:
     source.watch(snapshot.markets)
     try:
         outcomes = await source.fetch_latest()
+    except KeyRefused as error:
+        return [build_failure("Pyth", str(error))]
     except PriceUnavailable as error:
-        return [build_failure("Pyth", str(error), "check PYTH_PRICE_SERVICE and PYTH_API_KEY")]
+        return [build_failure("Pyth", str(error), "check PYTH_PRICE_SERVICE and the network")]
     return [
-        build_pass("Pyth", f"answers for {len(outcomes)} markets"),
+        build_pass("Pyth", "accepts PYTH_API_KEY" if has_key else "answers without a key"),
         *(_check_price(name, outcomes.get(name), clock, is_hedged=name in symbols) for name in sorted(snapshot.markets)),
     ]
 

@@ -36,7 +36,7 @@ def check_factors(settings: Settings) -> Line:
         f" PROFIT_LIMIT_INTEREST {settings.profit_limit_interest}"
     )
     if settings.risk_factors.are_one_condition:
-        detail += ": the three checks are one condition, a profit of the shield or more"
+        detail += ": the three checks are one condition, a trader's profit against the shield"
     return build_pass("risk factors", detail)
 
 

@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dehedge.adapters.chain.source import ChainReader
 from dehedge.check.exchange import check_exchange, get_symbols
 from dehedge.check.inputs import check_contracts, check_endpoints, check_markets, check_prices, check_snapshot
 from dehedge.check.local import check_journal, check_port, check_settings
-from dehedge.check.report import Report, build_failure, build_warning
+from dehedge.check.report import Report, Verdict, build_failure, build_warning
 from dehedge.config import Settings, read_configuration
+from dehedge.core.model import ChainSnapshot
 from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_price_source
 from dehedge.errors import ConfigError
 from dehedge.logs import Redactor, configure_logging
@@ -57,17 +59,27 @@ async def _check_inputs(
     clock = SystemClock()
     reader = build_chain_reader(settings, clock)
     opened.push_async_callback(reader.close)
-    report.add(*await check_endpoints(reader))
-    report.add(await check_contracts(reader))
-    snapshot, line = await check_snapshot(reader, settings)
-    report.add(line)
+    snapshot = await _check_chain(report, settings, reader)
     if snapshot is None:
-        report.add(build_warning("Pyth", "not tried: the feeds are known from the snapshot"))
+        report.add(build_warning("Pyth", "not tried: only a snapshot names the feeds"))
         return
     report.add(*check_markets(snapshot, symbols))
     source = build_price_source(settings, clock)
     opened.push_async_callback(source.close)
-    report.add(*await check_prices(source, snapshot, symbols, clock))
+    has_key = settings.pyth_api_key is not None
+    report.add(*await check_prices(source, snapshot, symbols, clock=clock, has_key=has_key))
+
+
+async def _check_chain(report: Report, settings: Settings, reader: ChainReader) -> ChainSnapshot | None:
+    endpoints = await check_endpoints(reader)
+    report.add(*endpoints)
+    if all(line.verdict is Verdict.FAIL for line in endpoints):
+        report.add(build_warning("contracts", "not tried: no RPC endpoint can be used"))
+        return None
+    report.add(await check_contracts(reader))
+    snapshot, line = await check_snapshot(reader, settings)
+    report.add(line)
+    return snapshot
 
 
 async def _check_exchange(

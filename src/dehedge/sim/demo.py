@@ -109,10 +109,12 @@ class Story:
                 self._world.set_price(market, path[int(self._second)])
             if step % (10 * STEPS_PER_SECOND) == 0:
                 self._tell(", ".join(f"{m} {p[int(self._second)]:,}" for m, p in paths.items()), style="dim")
+            began = loop.time()
             while scenes and scenes[0].at_s <= self._second:
                 scene = scenes.pop(0)
                 self._tell(scene.text, style="bold")
                 await scene.act()
+            started += loop.time() - began  # The market waits for the daemon to come back.
             await asyncio.sleep(max(started + (step + 1) / STEPS_PER_SECOND * self._pace - loop.time(), 0))
         agrees = await self._wait_for_agreement()
         watcher.cancel()
@@ -127,7 +129,7 @@ class Story:
             Scene(48, "The market bounces.", _nothing),
             Scene(66, f"trader 3 opens {_describe(TRADERS['trader 3'])}", lambda: chain.put(TRADERS["trader 3"])),
             Scene(81, "The market falls again.", _nothing),
-            Scene(104, "kill -9: the daemon dies with its hedges open.", lambda: self.daemon.kill()),
+            Scene(104, "kill -9: the daemon dies with its hedges open.", self.daemon.kill),
             Scene(107, "The supervisor starts it again.", self._restart),
             Scene(116, "trader 1 adds to its position: 15,000 USDC now.", lambda: chain.put(grown)),
         ]

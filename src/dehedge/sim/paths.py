@@ -9,6 +9,7 @@ shown: single minutes of 5 to 14 %, a tenth in ten minutes. The bounce stays bel
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import random
 from decimal import Decimal
@@ -47,7 +48,7 @@ def build_path(first: Decimal, way_points: tuple[WayPoint, ...], *, beta: float,
     """One price for each second, from the first way point to the last, in cents."""
     source = random.Random(seed)
     logs = [0.0]
-    for before, after in zip(way_points, way_points[1:], strict=False):
+    for before, after in itertools.pairwise(way_points):
         target, left = beta * math.log(after.level), after.second - before.second
         while left > 0:
             drift = (target - logs[-1]) / left

@@ -23,7 +23,7 @@ from dehedge.sim.exchange import BTCUSDT, ETHUSDT, ExchangeSettings, SimExchange
 from dehedge.sim.hermes import FEED_IDS, SimHermes
 
 SYMBOLS = {"BTC-USD": "BTCUSDT", "ETH-USD": "ETHUSDT"}
-FEEDS = {market: FEED_IDS[market.replace('-', '/')] for market in SYMBOLS}
+FEEDS = {market: FEED_IDS[market.replace("-", "/")] for market in SYMBOLS}
 USD = 10**6
 PRICE = 10**18
 LEVERAGE = 20
@@ -183,7 +183,7 @@ class DaemonProcess:
         return (await self._client.post(self._url + path, headers=headers)).status_code
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> int:

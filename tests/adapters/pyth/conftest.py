@@ -103,7 +103,7 @@ async def _start_world(
 ) -> AsyncIterator[World]:
     clock = LoopClock()
     now = lambda: START + asyncio.get_running_loop().time()
-    async with SimHermes(api_key=KEY, keep_alive_s=0.5, clock=now) as hermes:
+    async with SimHermes(api_key=KEY, keep_alive_s=2.5, clock=now) as hermes:
         hermes.set(BTC, Decimal(60_000))
         hermes.set(ETH, Decimal(3_000))
         if prepare is not None:

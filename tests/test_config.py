@@ -1,0 +1,532 @@
+"""Every variable with good, bad and boundary values, all sources of them, and what is told of mistakes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from dehedge.config import (
+    BINANCE_URLS,
+    NodeEnvironment,
+    Settings,
+    find_unknown_variables,
+    read_configuration,
+    read_http_address,
+    read_markets,
+    read_settings,
+)
+from dehedge.core.sizing import Sizing
+from dehedge.environment import SECRETS
+from dehedge.errors import ConfigError
+
+MINIMAL = {"NETWORKS": "http://127.0.0.1:8545", "CONNECTOR": "paper"}
+ADDRESS = "0x" + "Ab" * 20
+SECRET = "do-not-show-me-0123456789"
+
+GOOD = {
+    "NETWORKS": {"http://a, https://b:1/x ,": "http://a,https://b:1/x", "http://[::1]:8545": "http://[::1]:8545"},
+    "DATAREGISTRY": {ADDRESS: ADDRESS, ADDRESS.lower(): ADDRESS.lower()},
+    "USDC": {ADDRESS: ADDRESS},
+    "CHAIN_ID": {"1": 1, "31337": 31337},
+    "KEY": {"0xabc": "0xabc"},
+    "NODE_ENV": {"development": NodeEnvironment.DEVELOPMENT},
+    "BPS_FACTOR": {"1": 1, "100000": 100_000},
+    "PYTH_PRICE_SERVICE": {"https://h.example/x/": "https://h.example/x", "http://127.0.0.1:1": "http://127.0.0.1:1"},
+    "PYTH_API_KEY": {"k": "k"},
+    "CONNECTOR": {"paper": "paper"},
+    "BINANCE_API_KEY": {"k": "k"},
+    "BINANCE_API_SECRET": {"s": "s"},
+    "BINANCE_ENVIRONMENT": {"mainnet": "mainnet", "demo": "demo"},
+    "BINANCE_FUTURES_URL": {"http://127.0.0.1:9000": "http://127.0.0.1:9000"},
+    "BINANCE_FUTURES_WS_URL": {"ws://127.0.0.1:9000/": "ws://127.0.0.1:9000", "wss://h": "wss://h"},
+    "VAULT_FACTOR": {"0": Decimal(0), "1000000000": Decimal(10**9), "0.000000000000000001": Decimal("1e-18")},
+    "VAULT_PROFIT_LIMIT_FACTOR": {"0.8": Decimal("0.8")},
+    "PROFIT_LIMIT_INTEREST": {"0.4": Decimal("0.4")},
+    "VAULT_AVAILABLE_INCLUDES_SHIELD": {"true": True, "false": False},
+    "HEDGE_EXPIRY_SECONDS": {"0": 0.0, "60": 60.0, "0.5": 0.5},
+    "HEDGE_SIZING": {"delta": Sizing.DELTA, "notional": Sizing.NOTIONAL},
+    "LEVERAGE": {"1": 1, "125": 125},
+    "MARGIN_TYPE": {"ISOLATED": "ISOLATED", "CROSSED": "CROSSED"},
+    "MIN_COLLATERAL": {"0": Decimal(0), "12.5": Decimal("12.5")},
+    "POLL_INTERVAL_SECONDS": {"0.1": 0.1, "3": 3.0},
+    "PRICE_INTERVAL_SECONDS": {"0.5": 0.5},
+    "MAX_PRICE_AGE_SECONDS": {"10": 10.0},
+    "MAX_SNAPSHOT_AGE_SECONDS": {"30": 30.0},
+    "MAX_CONFIDENCE_BPS": {"1": 1, "10000": 10_000},
+    "STATE_URL": {"sqlite:///x.db": "sqlite:///x.db", "sqlite:////tmp/x.db": "sqlite:////tmp/x.db"},
+    "HTTP_HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
+    "HTTP_PORT": {"0": 0, "65535": 65_535},
+    "HTTP_TOKEN": {"t": "t"},
+    "LOG_LEVEL": {"DEBUG": "DEBUG", "ERROR": "ERROR"},
+    "LOG_FORMAT": {"console": "console", "json": "json"},
+}
+BAD = {
+    "NETWORKS": ["", ",", "a", "ftp://a", "http://", "http://a,b", "http://a:99999", "http://a:x", "http://[::1", "http://a b"],
+    "DATAREGISTRY": ["0x", "Ab" * 20, "0x" + "g" * 40, ADDRESS + "0", ADDRESS[:-1]],
+    "USDC": ["nothing"],
+    "CHAIN_ID": ["0", "-1", "1.5", "base", "1e3"],
+    "NODE_ENV": ["prod", "PRODUCTION"],
+    "BPS_FACTOR": ["0", "-1"],
+    "PYTH_PRICE_SERVICE": ["hermes.pyth.network", "ws://h", "https://"],
+    "CONNECTOR": ["kraken", "Binance"],
+    "BINANCE_ENVIRONMENT": ["testnet"],
+    "BINANCE_FUTURES_URL": ["wss://h", "h:9000"],
+    "BINANCE_FUTURES_WS_URL": ["http://h", "h"],
+    "VAULT_FACTOR": ["-0.1", "x", "nan", "inf", "1e-19", "1000000001", "1e999999999", "1e-999999999"],
+    "VAULT_PROFIT_LIMIT_FACTOR": ["-1", "0x1"],
+    "PROFIT_LIMIT_INTEREST": ["-1", "0,4"],
+    "VAULT_AVAILABLE_INCLUDES_SHIELD": ["maybe", "2"],
+    "HEDGE_EXPIRY_SECONDS": ["-1", "nan", "inf", "1m"],
+    "HEDGE_SIZING": ["Delta", "size"],
+    "LEVERAGE": ["0", "126", "20x", "2.5"],
+    "MARGIN_TYPE": ["isolated", "CROSS"],
+    "MIN_COLLATERAL": ["-1", "nan"],
+    "POLL_INTERVAL_SECONDS": ["0", "-1", "inf"],
+    "PRICE_INTERVAL_SECONDS": ["0", "x"],
+    "MAX_PRICE_AGE_SECONDS": ["0", "nan"],
+    "MAX_SNAPSHOT_AGE_SECONDS": ["0", "-5"],
+    "MAX_CONFIDENCE_BPS": ["0", "10001"],
+    "STATE_URL": ["x.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///no/folder/x.db", "postgres://x"],
+    "HTTP_PORT": ["-1", "65536", "http"],
+    "LOG_LEVEL": ["info", "TRACE"],
+    "LOG_FORMAT": ["text", "JSON"],
+}
+ANYTHING_GOES = {"KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_HOST", "HTTP_TOKEN"}
+
+SetVariables = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and none of our variables in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.removesuffix("_FILE").lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> SetVariables:
+    def set_variables(**variables: str) -> None:
+        for name, value in (MINIMAL | variables).items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
+
+
+def read_problems() -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read_settings()
+    return list(caught.value.problems)
+
+
+def get_plain(settings: Settings, name: str) -> object:
+    value = getattr(settings, name.lower())
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def test_tables_of_this_file_know_every_variable():
+    names = {name.upper() for name in Settings.model_fields}
+
+    assert set(GOOD) == names
+    assert set(BAD) | ANYTHING_GOES == names
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [(n, t, v) for n, cases in GOOD.items() for t, v in cases.items()])
+def test_variable_is_accepted_when_good(given: SetVariables, name: str, text: str, value: object):
+    given(**{name: text})
+
+    found = get_plain(read_settings(), name)
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts if text])
+def test_variable_is_refused_by_name_when_bad(given: SetVariables, name: str, text: str):
+    given(**{name: text})
+
+    problems = read_problems()
+
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{name}: ")
+    assert f"accepted: {Settings.model_fields[name.lower()].description}" in problems[0]
+    assert "\n" not in problems[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(BAD) - set(SECRETS)))
+def test_mistake_repeats_what_was_given_when_it_is_no_secret(given: SetVariables, name: str):
+    given(**{name: BAD[name][0]})
+
+    assert f"got {BAD[name][0]!r}" in read_problems()[0]
+
+
+def test_defaults_are_the_documented_ones(given: SetVariables):
+    given()
+    settings = read_settings()
+
+    assert settings.chain_id == 8453
+    assert settings.hedge_expiry_seconds == 60
+    assert settings.state_path == Path("dehedge.db")
+    assert settings.risk_factors.profit_limit_interest == Fraction(2, 5)
+    assert settings.risk_factors.are_one_condition
+    assert settings.http_token is None
+    assert (settings.binance_rest, settings.binance_ws) == BINANCE_URLS["mainnet"]
+
+
+def test_exchange_urls_follow_the_environment_unless_given(given: SetVariables):
+    given(BINANCE_ENVIRONMENT="demo", BINANCE_FUTURES_WS_URL="ws://127.0.0.1:1")
+    settings = read_settings()
+
+    assert settings.binance_rest == BINANCE_URLS["demo"][0]
+    assert settings.binance_ws == "ws://127.0.0.1:1"
+
+
+def test_factors_stay_exact_when_they_are_no_binary_fractions(given: SetVariables):
+    given(VAULT_FACTOR="0.1")
+
+    assert read_settings().risk_factors.vault == Fraction(1, 10)
+
+
+def test_required_variable_is_named_when_missing():
+    problems = read_problems()
+
+    assert any(problem.startswith("NETWORKS: not set; accepted: one or more") for problem in problems)
+
+
+@pytest.mark.parametrize("variables", [{}, {"BINANCE_API_KEY": "k"}, {"BINANCE_API_SECRET": "s"}])
+def test_binance_is_refused_without_its_key_pair(given: SetVariables, variables: dict[str, str]):
+    given(CONNECTOR="binance", **variables)
+    missing = {"BINANCE_API_KEY", "BINANCE_API_SECRET"} - set(variables)
+
+    problems = read_problems()
+
+    assert {problem.split(":")[0] for problem in problems} == missing
+    assert all("CONNECTOR=paper does not" in problem for problem in problems)
+
+
+def test_all_mistakes_are_told_at_once(given: SetVariables, folder: Path):
+    (folder / ".env").write_text('LEVERAGE=500\n"broken\n')
+    (folder / "markets.toml").write_text("[")
+    given(CONNECTOR="binance", HTTP_PORT="x", STATE_URL="none", HTTP_TOKEN_FILE="/no/such/file", NODE_ENV="production")
+
+    with pytest.raises(ConfigError) as caught:
+        read_configuration()
+
+    names = [problem.split(":")[0] for problem in caught.value.problems]
+    assert sorted(names) == sorted(
+        [".env", "LEVERAGE", "HTTP_PORT", "STATE_URL", "HTTP_TOKEN_FILE", "BINANCE_API_KEY", "BINANCE_API_SECRET",
+         "DATAREGISTRY", "USDC", "markets.toml"]
+    )  # fmt: skip
+
+
+def test_configuration_holds_settings_and_markets_when_all_is_well(given: SetVariables, folder: Path):
+    (folder / "markets.toml").write_text('[binance]\n"BTC-USD" = "BTCUSDT"\n')
+    given()
+
+    settings, symbols = read_configuration()
+
+    assert settings.connector == "paper"
+    assert symbols == {"BTC-USD": "BTCUSDT"}
+
+
+def test_dotenv_is_read_and_the_environment_wins(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("LEVERAGE=5\nCHAIN_ID=1\n")
+    given(LEVERAGE="7")
+    settings = read_settings()
+
+    assert (settings.leverage, settings.chain_id) == (7, 1)
+
+
+def test_dotenv_alone_is_enough(folder: Path):
+    (folder / ".env").write_text('export NETWORKS="http://a"\nCONNECTOR=paper # no account\n')
+
+    assert read_settings().rpc_urls == ["http://a"]
+
+
+def test_dotenv_of_windows_is_read(folder: Path):
+    (folder / ".env").write_bytes("\ufeffNETWORKS=http://a\r\nCONNECTOR=paper\r\n".encode())
+
+    assert read_settings().rpc_urls == ["http://a"]
+
+
+def test_dotenv_is_refused_when_it_is_no_text(given: SetVariables, folder: Path):
+    (folder / ".env").write_bytes(b"KEY=\xff\xfe\n")
+    given()
+
+    assert read_problems() == [".env: cannot be read: it is not UTF-8 text"]
+
+
+def test_dotenv_is_refused_when_it_is_a_folder(given: SetVariables, folder: Path):
+    (folder / ".env").mkdir()
+    given()
+
+    assert read_problems() == [".env: cannot be read: Is a directory"]
+
+
+def test_dotenv_line_is_named_when_broken(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("LEVERAGE=5\n=5\n")
+    given()
+
+    assert read_problems() == [".env: line 2 is not NAME=value; correct or remove it"]
+
+
+def test_empty_variable_counts_as_not_set(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("LEVERAGE=5\nHTTP_TOKEN=\n")
+    given(LEVERAGE="", LOG_FORMAT="")
+    settings = read_settings()
+
+    assert (settings.leverage, settings.log_format, settings.http_token) == (5, None, None)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secret_comes_from_its_file(given: SetVariables, monkeypatch: pytest.MonkeyPatch, folder: Path, name: str):
+    (folder / "secret").write_text("http://from-file\n")
+    given(**{f"{name}_FILE": str(folder / "secret")})
+    if name == "NETWORKS":
+        monkeypatch.delenv(name)
+
+    assert get_plain(read_settings(), name) == "http://from-file"
+
+
+def test_secret_in_the_environment_goes_before_its_file(given: SetVariables, folder: Path):
+    (folder / "secret").write_text("from-file")
+    given(HTTP_TOKEN="given", HTTP_TOKEN_FILE="secret")
+
+    assert get_plain(read_settings(), "HTTP_TOKEN") == "given"
+
+
+def test_secret_file_of_the_environment_goes_before_dotenv(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("HTTP_TOKEN=from-dotenv\n")
+    (folder / "secret").write_text("from-file")
+    given(HTTP_TOKEN_FILE="secret")
+
+    assert get_plain(read_settings(), "HTTP_TOKEN") == "from-file"
+
+
+def test_secret_file_may_be_named_in_dotenv(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("HTTP_TOKEN_FILE=secret\n")
+    (folder / "secret").write_text("from-file")
+    given()
+
+    assert get_plain(read_settings(), "HTTP_TOKEN") == "from-file"
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n", b"\xff\xff"])
+def test_secret_file_is_refused_when_it_holds_no_text(given: SetVariables, folder: Path, content: bytes):
+    (folder / "secret").write_bytes(content)
+    given(HTTP_TOKEN_FILE="secret")
+
+    (problem,) = read_problems()
+    assert problem.startswith("HTTP_TOKEN_FILE: ")
+    assert "'secret'" in problem
+
+
+def test_secret_file_is_told_once_when_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONNECTOR", "binance")
+    for name in ("NETWORKS", "BINANCE_API_KEY", "BINANCE_API_SECRET"):
+        monkeypatch.setenv(f"{name}_FILE", "/no/such/file")
+
+    problems = read_problems()
+
+    assert [problem.split(":")[0] for problem in problems] == [
+        "NETWORKS_FILE", "BINANCE_API_KEY_FILE", "BINANCE_API_SECRET_FILE",
+    ]  # fmt: skip
+    assert all("No such file or directory" in problem for problem in problems)
+
+
+def test_secrets_stay_out_of_repr_and_text(given: SetVariables):
+    given(
+        **dict.fromkeys(set(SECRETS) - {"NETWORKS"}, SECRET),
+        NETWORKS=f"https://a.example/v2/{SECRET}",
+        PYTH_PRICE_SERVICE=f"https://user:{SECRET}@b.example",
+        BINANCE_FUTURES_URL=f"https://c.example/{SECRET}",
+        BINANCE_FUTURES_WS_URL=f"wss://c.example/{SECRET}",
+    )
+    settings = read_settings()
+
+    assert SECRET not in repr(settings)
+    assert SECRET not in str(settings)
+
+
+@pytest.mark.parametrize("name", ["NETWORKS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL"])
+def test_password_in_a_url_stays_out_of_mistakes(given: SetVariables, name: str):
+    given(**{name: f"ftp://user:{SECRET}@a.example"})
+
+    (problem,) = read_problems()
+    assert SECRET not in problem
+
+
+def test_secret_stays_out_of_mistakes_when_another_variable_is_wrong(given: SetVariables):
+    given(HTTP_TOKEN=SECRET, NETWORKS=f"nonsense {SECRET}", LEVERAGE="x")
+
+    assert SECRET not in "".join(read_problems())
+
+
+def test_mistake_is_short_when_a_long_text_was_given(given: SetVariables):
+    given(LEVERAGE="9" * 5000)
+
+    (problem,) = read_problems()
+    assert len(problem) < 200
+
+
+def test_number_of_the_wrong_url_is_told(given: SetVariables):
+    given(NETWORKS="http://a,nonsense,http://b,more")
+
+    assert read_problems()[0].startswith("NETWORKS: number 2, 4 of 4 is no such URL, accepted:")
+
+
+def test_redaction_knows_keys_inside_urls(given: SetVariables):
+    given(
+        NETWORKS=f"https://a.example/v2/{SECRET}, https://user:password-1@b.example/?key=query-key-1",
+        HTTP_TOKEN="token-1",
+        PYTH_PRICE_SERVICE=f"https://h.example/{SECRET[::-1]}",
+    )
+
+    texts = read_settings().get_secret_texts()
+
+    assert {SECRET, "user", "password-1", "query-key-1", "token-1", SECRET[::-1]} <= set(texts)
+    assert "v2" not in texts
+
+
+@pytest.mark.parametrize(
+    ("name", "is_unknown"),
+    [
+        ("VAULT_FACTR", True),
+        ("BINANCE_KEY", True),
+        ("LOG_LEVELS", True),
+        ("LEVERAGES", True),
+        ("BINANCE_API_KEY_FILE", False),
+        ("VAULT_FACTOR_FILE", True),
+        ("HTTP_PROXY", False),
+        ("NODE_OPTIONS", False),
+    ],
+)
+def test_unknown_variable_is_found_when_it_begins_like_ours(given: SetVariables, name: str, is_unknown: bool):
+    given(**{name: "x"})
+
+    assert (name in find_unknown_variables()) is is_unknown
+
+
+def test_unknown_variable_is_found_in_dotenv(folder: Path):
+    (folder / ".env").write_text("POLL_INTERVAL=3\nSOMETHING_ELSE=1\n")
+
+    assert find_unknown_variables() == ["POLL_INTERVAL"]
+
+
+PRODUCTION = {"NODE_ENV": "production", "DATAREGISTRY": ADDRESS, "USDC": ADDRESS}
+
+
+def test_production_is_accepted_when_all_is_said(given: SetVariables):
+    given(**PRODUCTION, HTTP_TOKEN="t" * 16, PYTH_PRICE_SERVICE="http://127.0.0.1:1", BINANCE_FUTURES_URL="http://[::1]:1")
+
+    assert read_settings().is_production
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATAREGISTRY", ""),
+        ("USDC", ""),
+        ("HTTP_TOKEN", "t" * 15),
+        ("PYTH_PRICE_SERVICE", "http://hermes.example"),
+        ("BINANCE_FUTURES_URL", "http://127.evil.example"),
+        ("BINANCE_FUTURES_WS_URL", "ws://10.0.0.1"),
+    ],
+)
+def test_production_refuses_what_is_unsafe(given: SetVariables, variable: str, value: str):
+    given(**(PRODUCTION | {variable: value}))
+
+    (problem,) = read_problems()
+    assert problem.startswith(f"{variable}: ")
+    assert value not in problem or not value
+
+
+def test_development_accepts_what_production_refuses(given: SetVariables):
+    given(HTTP_TOKEN="short", PYTH_PRICE_SERVICE="http://hermes.example")
+
+    assert not read_settings().is_production
+
+
+def test_http_address_is_read_without_the_rest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PORT", "1234")
+
+    assert read_http_address().http_port == 1234
+
+
+def test_http_address_tells_only_its_own_mistakes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PORT", "x")
+    monkeypatch.setenv("LEVERAGE", "x")
+
+    with pytest.raises(ConfigError, match="^HTTP_PORT: got 'x'"):
+        read_http_address()
+
+
+MARKETS = '[binance]\n"BTC-USD" = "BTCUSDT"\n'
+
+
+@pytest.mark.parametrize("connector", ["binance", "paper"])
+def test_markets_are_read_from_the_exchanges_table(folder: Path, connector: str):
+    (folder / "markets.toml").write_text(MARKETS)
+
+    assert read_markets(connector) == {"BTC-USD": "BTCUSDT"}
+
+
+def test_markets_of_paper_go_before_those_of_binance(folder: Path):
+    (folder / "markets.toml").write_text(MARKETS + '[paper]\n"ETH-USD" = "ETHUSDT"\n')
+
+    assert read_markets("paper") == {"ETH-USD": "ETHUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no table [binance]"),
+        (b'"BTC-USD" = "BTCUSDT"\n', "no table [binance]"),
+        (b'[binanse]\n"BTC-USD" = "BTCUSDT"\n', "no table [binance]"),
+        (b"[binance]\n", "no table [binance] with markets"),
+        (b"binance = 1\n", "no table [binance]"),
+        (b"[binance\n", "not valid TOML"),
+        (b'[binance]\n"A" = "X"\n"A" = "Y"\n', "not valid TOML"),
+        (b"\xff\xfe", "not valid TOML"),
+        (b'[binance]\n"BTC-USD" = 1\n', '"BTC-USD" must name a symbol'),
+        (b'[binance]\n"BTC-USD" = ""\n', '"BTC-USD" must name a symbol'),
+        (b'[binance]\n"BTC-USD" = "BTC/USDT"\n', '"BTC-USD" must name a symbol'),
+        (b'[binance]\nBTC-USD.x = "BTCUSDT"\n', '"BTC-USD" must name a symbol'),
+    ],
+)
+def test_markets_are_refused_when_broken(folder: Path, content: bytes, told: str):
+    (folder / "markets.toml").write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_markets("binance")
+
+    assert caught.value.problems[0].startswith("markets.toml: ")
+    assert told in caught.value.problems[0]
+    assert "\n" not in caught.value.problems[0]
+
+
+def test_markets_are_refused_when_the_file_is_missing(folder: Path):
+    with pytest.raises(ConfigError, match=r"markets\.toml: not found in .*; write a table \[binance\]"):
+        read_markets("binance")
+
+
+def test_markets_are_refused_when_the_file_is_a_folder(folder: Path):
+    (folder / "markets.toml").mkdir()
+
+    with pytest.raises(ConfigError, match=r"^markets\.toml: cannot be read"):
+        read_markets("binance")
+
+
+def test_every_wrong_market_is_told(folder: Path):
+    (folder / "markets.toml").write_text('[binance]\n"A" = 1\n"B" = "ok"\n"C" = []\n')
+
+    with pytest.raises(ConfigError) as caught:
+        read_markets("binance")
+    assert len(caught.value.problems) == 2

@@ -1,0 +1,95 @@
+"""Start-up: the journal becomes the book, and what was in flight gets its end before the first decision."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from dehedge.core.events import OrderAbandoned, OrderReported
+from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
+from dehedge.errors import JournalError
+from dehedge.ports import JournalEntry
+from dehedge.recovery import replay
+from tests.kit import Engine, LoopClock, World, a_position
+
+pytestmark = pytest.mark.looptime
+
+LONG = a_position(1)
+TARGET = Decimal("0.166")
+
+
+async def test_replay_gives_the_book_that_was_there_before():
+    world = World()
+    world.put(LONG, a_position(2, is_long=False, entry=63_000), a_position(3, market="ETH-USD", entry=2_800))
+    world.venue.script.extend(["partial", "lost", "fills"])
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(20)
+    before = engine.book.get_all_hedged_positions()
+
+    after = replay(world.journal, LoopClock()).get_all_hedged_positions()
+
+    assert [(h.key, h.quantity, h.target, h.status) for h in after.values()] == [
+        (h.key, h.quantity, h.target, h.status) for h in before.values()
+    ]
+    await engine.die()
+
+
+async def test_replay_refuses_a_journal_that_contradicts_itself():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(5)
+    await engine.die()
+    first = world.journal.entries[0]
+    world.journal.entries += [JournalEntry(98, 0.0, first.event), JournalEntry(99, 0.0, first.event)]
+
+    with pytest.raises(JournalError, match="entry 99 contradicts"):
+        replay(world.journal, LoopClock())
+
+
+async def test_replay_passes_over_reports_of_orders_that_are_settled():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(5)
+    await engine.die()
+    settled = world.venue.sent[0].client_order_id
+    late = OrderReport(ClientOrderId(settled), OrderStatus.FILLED, TARGET)
+    for event in (OrderReported(late, 0.0), OrderAbandoned(ClientOrderId(settled), "late")):
+        world.journal.entries.append(JournalEntry(world.journal.last_sequence + 1, 0.0, event))
+
+    book = replay(world.journal, LoopClock())
+
+    assert book.get_all_hedged_positions()[LONG.key].quantity == TARGET
+
+
+async def test_recovery_decides_nothing_until_the_exchange_answers_for_what_is_in_flight():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("lost")
+    first = Engine(world)
+    await first.start()
+    await first.run_for(0.05)
+    await first.die()
+    assert len(world.venue.sent) == 1
+
+    second = Engine(world)
+    starting = asyncio.ensure_future(second.start())
+    await asyncio.sleep(0.02)
+    world.venue.is_down = True
+    world.remove(LONG)
+    await asyncio.sleep(120)
+    assert not starting.done()
+    assert len(world.venue.sent) == 1
+    world.venue.is_down = False
+    await starting
+    await second.run_for(5)
+
+    assert world.venue.net("BTCUSDT") == 0
+    assert len(world.venue.sent) == 2
+    await second.die()
