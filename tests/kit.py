@@ -22,7 +22,7 @@ from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Position, P
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.errors import JournalError, OrderRejected, OutcomeUnknown, RateLimited, VenueUnavailable
+from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
 from dehedge.executor import Executor
 from dehedge.feed import Feed, PriceFeed
 from dehedge.ledger import Ledger
@@ -126,7 +126,7 @@ class Venue:
         if fate == "never":
             raise OutcomeUnknown("no answer")
         if fate == "refused":
-            raise OrderRejected("Margin is insufficient.", code=-2019)
+            raise OrderTooLarge("Margin is insufficient.", code=-2019)
         order = self._execute(request, fill_ratio=Decimal("0.4") if fate.startswith("partial") else None)
         if fate == "hidden":
             self.hidden_until[request.client_order_id] = LoopClock().time() + 20
@@ -144,7 +144,8 @@ class Venue:
         try:
             return self.ledger.place(ask, fill_ratio=fill_ratio)
         except Refused as error:
-            raise OrderRejected(str(error), code=error.code) from error
+            kind = OrderTooLarge if error.code in (-2019, -2027) else OrderRejected
+            raise kind(str(error), code=error.code) from error
 
     def _report(self, order: SimOrder, *, price: Decimal | None) -> OrderReport:
         return OrderReport(

@@ -221,3 +221,19 @@ async def test_executor_finds_its_orders_when_the_daemon_dies_at_any_moment():
         assert world.venue.net("BTCUSDT") == TARGET == second.held(LONG), moment
         assert max(point.amount for point in world.venue.ledger.points) == TARGET, moment
         await second.die()
+
+
+async def test_executor_protects_as_much_as_the_margin_carries_when_all_together_are_refused():
+    world = World(venue=Venue(balance=Decimal(10_000)))
+    positions = [a_position(user, size_usd=10_000 * user) for user in range(1, 9)]
+    world.put(*positions)
+    engine = await an_engine(world)
+
+    await engine.run_for(60)
+
+    held = world.venue.net("BTCUSDT")
+    assert held == sum(map(engine.held, positions))
+    # 360,000 USD of positions at 20x want 18,000 of margin; 10,000 carry 200,000 USD, which is 3.333 BTC.
+    assert Decimal("2.5") < held <= Decimal("3.333")
+    assert len(world.venue.sent) < 40
+    await engine.die()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -114,12 +115,12 @@ def test_crash_is_one_event_with_its_trace_and_without_secrets():
     assert "s3cret" not in output
 
 
-@given(st.text(min_size=SECRET_LENGTH_MIN, alphabet=st.characters(exclude_categories=["Cs"])), st.text(), st.text())
-def test_redactor_leaves_nothing_of_a_secret_however_it_is_written(secret: str, before: str, after: str):
+@given(st.text(min_size=SECRET_LENGTH_MIN, alphabet=st.characters(exclude_categories=["Cs"])))
+def test_redactor_leaves_nothing_of_a_secret_however_it_is_written(secret: str):
     redact = Redactor([secret]).redact
 
-    for form in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
-        assert secret not in redact(before + form + after).replace(REDACTED, "")
+    for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, safe="")):
+        assert redact(f"before={form} after") == f"before={REDACTED} after"
 
 
 def test_redactor_replaces_the_longer_secret_first():

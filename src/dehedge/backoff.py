@@ -1,12 +1,13 @@
 """When a hedge that was refused may be tried again.
 
 In memory only: after a restart everything may be tried at once. Grows from one second to half a minute for a key that
-keeps failing, and never holds a close for more than a few seconds.
+keeps failing, and never holds a close for more than a few seconds. Hedges that were refused together because they are too
+much for the account are tried again in smaller groups, so that what can be protected is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import Action
@@ -22,10 +23,22 @@ class Backoff:
     def __init__(self) -> None:
         self._failures: dict[HedgeKey, int] = {}
         self._until: dict[HedgeKey, float] = {}
+        self._group_max: dict[HedgeKey, int] = {}
 
     @property
     def until(self) -> Mapping[HedgeKey, float]:
         return self._until
+
+    @property
+    def group_max(self) -> Mapping[HedgeKey, int]:
+        """How many hedges may share an order with this one; absent means no limit."""
+        return self._group_max
+
+    def split(self, keys: Sequence[HedgeKey], *, now: float) -> None:
+        """These were too much in one order: the next ones carry half as many each."""
+        for key in keys:
+            self._group_max[key] = len(keys) // 2
+            self._until[key] = now + FIRST_S
 
     def fail(self, keys: Iterable[HedgeKey], action: Action, *, now: float, at_least_s: float = 0.0) -> None:
         limit_s = INCREASE_MAX_S if action is Action.INCREASE else REDUCE_MAX_S
@@ -38,3 +51,4 @@ class Backoff:
         for key in keys:
             self._failures.pop(key, None)
             self._until.pop(key, None)
+            self._group_max.pop(key, None)

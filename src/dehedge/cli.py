@@ -27,8 +27,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
@@ -37,23 +35,24 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with 
         raise typer.Exit
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+
+
 @app.callback()
-def callback(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
+def callback(_version: Version = False) -> None:
     """Hedges the DePerp insurance vault on a futures exchange."""
 
 
 @app.command()
-def run() -> None:
+def run(_version: Version = False) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
     _exit_with(_run)
 
 
 @app.command()
-def check(json_output: Json = False) -> None:
+def check(json_output: Json = False, _version: Version = False) -> None:
     """Try every part of the configuration against the real services, read-only."""
     from dehedge.check import run_checks
 
@@ -63,6 +62,7 @@ def check(json_output: Json = False) -> None:
 @app.command()
 def demo(
     pace: Annotated[float, typer.Option(min=0.05, help="1 is the told pace; smaller is faster.")] = 1.0,
+    _version: Version = False,
 ) -> None:
     """Play a story on this machine, offline: a local chain, price service and exchange, and the real daemon."""
     from dehedge.sim.demo import run_demo
@@ -71,7 +71,7 @@ def demo(
 
 
 @app.command()
-def status(json_output: Json = False, url: Url = "") -> None:
+def status(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
     """Ask the running daemon how it is."""
     from dehedge.client import print_status
 
@@ -79,7 +79,7 @@ def status(json_output: Json = False, url: Url = "") -> None:
 
 
 @app.command()
-def hedges(json_output: Json = False, url: Url = "") -> None:
+def hedges(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
     """List the hedges that the running daemon holds."""
     from dehedge.client import print_hedges
 

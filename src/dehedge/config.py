@@ -281,7 +281,7 @@ def read_configuration() -> tuple[Settings, dict[str, str]]:
     """Settings and markets. Raises ``ConfigError`` with every mistake of both."""
     problems: list[str] = []
     settings = _collect(problems, read_settings)
-    connector = settings.connector if settings is not None else "paper"
+    connector = settings.connector if settings is not None else "binance"
     symbols = _collect(problems, lambda: read_markets(connector))
     if settings is None or symbols is None:
         raise ConfigError(*problems)

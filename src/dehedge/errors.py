@@ -57,6 +57,10 @@ class OrderRejected(ConnectorError):
         self.code = code
 
 
+class OrderTooLarge(OrderRejected):
+    """Refused for its size (margin, leverage bracket, maximum): a smaller order may pass."""
+
+
 class RateLimited(ConnectorError):
     """Not accepted, and nothing may be sent before ``retry_after_s`` seconds have passed."""
 

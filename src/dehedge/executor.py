@@ -37,6 +37,7 @@ from dehedge.errors import (
     AuthenticationFailed,
     ConnectorError,
     OrderRejected,
+    OrderTooLarge,
     OutcomeUnknown,
     RateLimited,
     VenueUnavailable,
@@ -98,7 +99,7 @@ class Executor:
     async def execute(self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules]) -> None:
         """Journal and send what has been decided; comes back once it is journaled."""
         increases = []
-        for draft in build_drafts(decisions, rules):
+        for draft in build_drafts(decisions, rules, self.backoff.group_max):
             if draft.action is Action.REDUCE:
                 keys = {share.key for share in draft.shares}
                 self._busy |= keys
@@ -192,6 +193,9 @@ class Executor:
             log.warning("order_outcome_unknown", client_order_id=request.client_order_id, error=str(error))
             await self.resolve(order)
         except OrderRejected as error:
+            if isinstance(error, OrderTooLarge) and len(order.shares) > 1:
+                await self._split(order, error)
+                return
             refused = OrderReport(request.client_order_id, OrderStatus.REJECTED, Decimal(0), reason=str(error))
             await self._settle(order, refused)
         except (RateLimited, VenueUnavailable, AuthenticationFailed) as error:
@@ -285,6 +289,12 @@ class Executor:
             self.auth_error = str(error)
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
         self._back_off(order.shares, order.action, at_least_s=wait_s)
+        await self._ledger.record(OrderAbandoned(order.request.client_order_id, str(error)))
+
+    async def _split(self, order: InFlightOrder, error: OrderTooLarge) -> None:
+        """Too much at once: what was refused together is tried again in smaller groups, the largest hedges first."""
+        log.warning("order_too_large", client_order_id=order.request.client_order_id, error=str(error))
+        self.backoff.split([share.key for share in order.shares], now=self._clock.time())
         await self._ledger.record(OrderAbandoned(order.request.client_order_id, str(error)))
 
     def _back_off(self, shares: Sequence[Share], action: Action, *, at_least_s: float = 0.0) -> None:

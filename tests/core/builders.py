@@ -191,9 +191,7 @@ def a_venue(
     return VenueState({rule.symbol: rule for rule in known}, blocked or {}, backing_off or {}, frozenset(busy))
 
 
-def a_share(
-    *, position: Position | None = None, quantity: Number = "0.2", target: Number | None = None
-) -> Share:
+def a_share(*, position: Position | None = None, quantity: Number = "0.2", target: Number | None = None) -> Share:
     """A position's part of an order; ``target`` is the quantity unless given."""
     of = a_position() if position is None else position
     goal = Decimal(quantity if target is None else target)
@@ -272,7 +270,7 @@ def carry_out(
 ) -> list[HedgeChange]:
     """Fold the trades among the decisions as orders that were filled at once."""
     changes = []
-    for number, draft in enumerate(build_drafts(get_trades(decisions), venue.rules), start=sequence):
+    for number, draft in enumerate(build_drafts(get_trades(decisions), venue.rules, {}), start=sequence):
         intent = an_intent(
             shares=draft.shares, hedge_side=draft.hedge_side, action=draft.action, symbol=draft.symbol,
             sequence=number, intended_at=at,

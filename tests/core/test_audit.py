@@ -70,9 +70,7 @@ def test_shortfall_and_surplus_by_side(exchange: str, side: Side, shortfall: str
 
 
 @given(exchange=amounts, hedged=amounts, foreign=amounts, side=sides)
-def test_difference_is_surplus_less_shortfall(
-    exchange: Decimal, hedged: Decimal, foreign: Decimal, side: Side
-) -> None:
+def test_difference_is_surplus_less_shortfall(exchange: Decimal, hedged: Decimal, foreign: Decimal, side: Side) -> None:
     found = LegAudit(BTCUSDT, Leg.BOTH, exchange, hedged, foreign)
 
     assert found.hedged + found.known_foreign + found.difference == found.exchange

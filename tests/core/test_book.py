@@ -75,9 +75,7 @@ def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("leg", "net"), [(Leg.BOTH, "0.3"), (Leg.LONG, "0.5"), (Leg.SHORT, "-0.2")]
-)
+@pytest.mark.parametrize(("leg", "net"), [(Leg.BOTH, "0.3"), (Leg.LONG, "0.5"), (Leg.SHORT, "-0.2")])
 def test_net_quantity_counts_the_hedges_on_the_leg(leg: Leg, net: str) -> None:
     book = a_book(
         a_hedge(quantity="0.5"),

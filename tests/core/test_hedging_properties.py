@@ -62,7 +62,10 @@ FAULTS = (
 )  # fmt: skip
 """At most three at once, so that most worlds still trade."""
 
-PLACES = [(user, market, USDC) for user in range(4) for market in (BTC, ETH)] + [(0, "SOL-USD", USDC), (1, BTC, "0xother")]
+PLACES = [(user, market, USDC) for user in range(4) for market in (BTC, ETH)] + [
+    (0, "SOL-USD", USDC),
+    (1, BTC, "0xother"),
+]
 
 
 @st.composite
@@ -97,7 +100,9 @@ def worlds(draw: st.DrawFn, *, statuses: tuple[HedgeStatus, ...] = tuple(HedgeSt
         backing_off=dict.fromkeys(draw(named), NOW + draw(st.integers(-1, 1))) if "backing off" in faults else {},
         busy=draw(named) if "busy" in faults else (),
     )  # fmt: skip
-    return World(_draw_observation(draw, positions, faults), book, a_policy(sizing=draw(st.sampled_from(Sizing))), venue)
+    return World(
+        _draw_observation(draw, positions, faults), book, a_policy(sizing=draw(st.sampled_from(Sizing))), venue
+    )
 
 
 def _get_mode(faults: AbstractSet[str]) -> TradingMode:

@@ -64,9 +64,6 @@ class TinyExchange:
         else:
             order.say(OrderStatus.PARTIALLY_FILLED)
 
-    def end(self, order: TinyOrder, status: OrderStatus) -> None:
-        order.say(status)
-
     def _get_room(self, request: OrderRequest) -> Decimal:
         opens = Side.BUY if request.leg is Leg.LONG else Side.SELL
         if not request.reduce_only and (request.leg is Leg.BOTH or request.side is opens):

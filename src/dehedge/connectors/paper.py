@@ -7,6 +7,7 @@ sends an order anywhere. Made by the registry; used like any other connector.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
@@ -112,7 +113,7 @@ class PaperConnector:
         quantity = cap_quantity(request, self._ledger.read_holding(request.symbol))
         order = self._ledger.record(self._build_fill(request, quantity, price))
         if self._sink is not None:
-            self._sink.on_order(order)
+            asyncio.get_running_loop().call_soon(self._sink.on_order, order)
         return order.report
 
     async def modify_order(self, symbol: str, client_order_id: str, quantity: Decimal, price: Decimal) -> OrderReport:

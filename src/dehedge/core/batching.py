@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from dehedge.core.hedging import TradeDecision
-from dehedge.core.model import Side, TradingRules
+from dehedge.core.model import HedgeKey, Side, TradingRules
 from dehedge.core.orders import Action, Share
 
 SHARES_MAX = 2_000
@@ -38,25 +38,31 @@ class OrderDraft:
         return self.hedge_side if self.action is Action.INCREASE else self.hedge_side.opposite
 
 
-def build_drafts(decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules]) -> list[OrderDraft]:
-    """Group the trades, reductions first; the largest share of a group comes first and is filled first."""
-    groups: dict[tuple[str, Side, Action], list[Share]] = defaultdict(list)
+def build_drafts(
+    decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], group_max: Mapping[HedgeKey, int]
+) -> list[OrderDraft]:
+    """Group the trades, reductions first; the largest share of a group comes first and is filled first.
+
+    ``group_max`` limits how many hedges may share an order with a key, where a larger group was refused.
+    """
+    groups: dict[tuple[str, Side, Action, int], list[Share]] = defaultdict(list)
     for decision in decisions:
-        groups[(decision.symbol, decision.side, decision.action)].append(decision.share)
+        count_max = group_max.get(decision.key, SHARES_MAX)
+        groups[(decision.symbol, decision.side, decision.action, count_max)].append(decision.share)
     drafts = []
-    for (symbol, side, action), shares in sorted(groups.items()):
+    for (symbol, side, action, count_max), shares in sorted(groups.items()):
         known = rules.get(symbol)
         limit = known.quantity_max if known is not None else None
         shares.sort(key=lambda share: (-share.quantity, share.key))
-        drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit)]
+        drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit, count_max)]
     return sorted(drafts, key=lambda draft: draft.action is Action.INCREASE)
 
 
-def _split(shares: list[Share], limit: Decimal | None) -> Iterable[tuple[Share, ...]]:
+def _split(shares: list[Share], limit: Decimal | None, count_max: int) -> Iterable[tuple[Share, ...]]:
     part: list[Share] = []
     total = Decimal(0)
     for share in shares:
-        if part and (len(part) >= SHARES_MAX or (limit is not None and total + share.quantity > limit)):
+        if part and (len(part) >= count_max or (limit is not None and total + share.quantity > limit)):
             yield tuple(part)
             part, total = [], Decimal(0)
         part.append(share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -415,6 +416,41 @@ async def test_mode_is_read_again_when_the_account_stream_connects(connector, ex
         seen = sink.account_changes
         exchange.streams.drop("private")
         await sink.wait_for(lambda: connector.hedge_mode and sink.account_changes >= seen + 2)
+
+
+async def test_account_stream_is_renewed_when_it_tells_nothing_of_an_order(
+    exchange, clock, closing, sink, running, an_order
+):
+    connector = closing(build(exchange, clock, timing=replace(TIMING, expect_s=0.05)))
+    await connector.connect(["BTCUSDT"])
+    async with running(connector.run(sink)):
+        await sink.wait_for(lambda: sink.account_changes >= 1)
+        await exchange.streams.wait_for_listeners(1, "private")
+        await connector.place_order(an_order())
+        await sink.wait_for(lambda: sink.orders)
+        exchange.streams.silent.add("private")
+        await connector.place_order(an_order())
+        await exchange.streams.wait_for_listeners(0, "private")
+        exchange.streams.silent.clear()
+        await exchange.streams.wait_for_listeners(1, "private")
+
+    assert len(exchange.api.record.select("POST", "/listenKey")) == 2
+
+
+async def test_account_stream_is_kept_when_an_order_was_refused(
+    exchange, clock, closing, sink, running, an_order, eventually
+):
+    connector = closing(build(exchange, clock, timing=replace(TIMING, expect_s=0.02)))
+    await connector.connect(["BTCUSDT"])
+    async with running(connector.run(sink)):
+        await sink.wait_for(lambda: sink.account_changes >= 1)
+        with pytest.raises(OrderRejected):
+            await connector.place_order(an_order(quantity="0.0001"))
+        await connector.place_order(an_order())
+        pings = len(exchange.api.record.select("GET", "/ping"))
+        await eventually(lambda: len(exchange.api.record.select("GET", "/ping")) >= pings + 3)
+
+    assert len(exchange.api.record.select("POST", "/listenKey")) == 1
 
 
 async def test_clock_is_set_right_after_the_exchange_refused_a_timestamp(closing, clock, an_order):

@@ -324,6 +324,17 @@ async def test_failed_write_is_told_when_its_caller_was_canceled(gateway, script
     assert "may or may not" in next(e["error"] for e in logs if e["event"] == "write_finished_unobserved")
 
 
+async def test_nothing_is_sent_after_closing(gateway, scripted):
+    scripted.answers = [json_answer([])]
+    await gateway.close()
+
+    with pytest.raises(VenueUnavailable, match="closed"):
+        await gateway.fetch(endpoints.POSITIONS)
+    with pytest.raises(VenueUnavailable, match="closed"):
+        await gateway.send(endpoints.PLACE, **ORDER)
+    assert scripted.requests == []
+
+
 async def test_only_the_futures_interface_is_called(gateway, scripted):
     scripted.answers = [json_answer([])]
 

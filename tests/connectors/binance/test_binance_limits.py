@@ -26,7 +26,7 @@ def clock():
 
 @pytest.fixture
 def limits(clock):
-    return Limits(clock)
+    return Limits(clock, monotonic=clock.time)
 
 
 def send_orders(limits, count):

@@ -87,7 +87,6 @@ EVENT = {
 PARSERS = [
     parse_trading_rules,
     parse_rate_limits,
-    parse_mark_prices,
     lambda payload: parse_order_book("BTCUSDT", payload),
     parse_order,
     lambda payload: parse_trade(Row("a trade", payload if isinstance(payload, dict) else {})),
@@ -199,6 +198,18 @@ def test_mark_prices_are_read_from_one_row_or_many():
     assert one["BTCUSDT"].price == Decimal("76916.95122464")
     assert one["BTCUSDT"].time_s == 1789478303.0
     assert sorted(many) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_unreadable_mark_is_left_out_when_others_are_fine():
+    row = {"symbol": "BTCUSDT", "markPrice": "1", "time": 1000}
+
+    assert sorted(parse_mark_prices([{**row, "symbol": "BADUSDT", "markPrice": ""}, row])) == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize("payload", [None, {}, [1], "text", {"symbol": "BTCUSDT", "markPrice": "", "time": 1}])
+def test_mark_prices_are_malformed_when_nothing_can_be_read(payload):
+    with pytest.raises(MalformedPayload):
+        parse_mark_prices(payload)
 
 
 def test_order_book_keeps_levels_in_order():

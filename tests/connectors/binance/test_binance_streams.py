@@ -1,4 +1,4 @@
-"""The websockets: reconnecting for ever, noticing silence, polling meanwhile, and keeping the listen key to themselves."""
+"""The websockets: they reconnect for ever, notice silence, poll meanwhile, and keep the listen key to themselves."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,12 +9,6 @@ from binance import AsyncClient
 from exchange_builders import FrozenClock, a_client, a_ledger, set_client_clock
 
 from dehedge.sim.exchange import Ledger, SimExchange
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_implicit_loop() -> None:
-    """looptime asks for the current loop around synchronous tests, which would make one that nobody closes."""
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture

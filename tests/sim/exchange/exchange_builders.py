@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import time
+from collections.abc import Awaitable
 from decimal import Decimal
+from typing import Any
 
+import pytest
 from binance import AsyncClient
+from binance.exceptions import BinanceAPIException
+from websockets.asyncio.client import ClientConnection
 
 from dehedge.sim.exchange import DEFAULT_MARKS, Ask, Ledger, SimExchange
 from dehedge.sim.exchange.account import Account
@@ -14,6 +21,7 @@ from dehedge.sim.exchange.market import Market
 
 START_S = 1_789_478_305.0
 BEHIND_S = 7.0
+DEADLINE_S = 10
 
 
 class FrozenClock:
@@ -63,3 +71,21 @@ def market_order(side: str = "BUY", quantity: str = "0.010", **others: str) -> d
 def limit_order(side: str, quantity: str, price: str, **others: str) -> dict[str, str]:
     wanted = {"symbol": "BTCUSDT", "side": side, "type": "LIMIT", "quantity": quantity, "price": price}
     return {**wanted, "timeInForce": "GTC", **others}
+
+
+async def refusal_of(call: Awaitable[object]) -> BinanceAPIException:
+    with pytest.raises(BinanceAPIException) as caught:
+        await call
+    return caught.value
+
+
+async def receive(socket: ClientConnection, count: int = 1) -> list[Any]:
+    async with asyncio.timeout(DEADLINE_S):
+        return [json.loads(await socket.recv()) for _ in range(count)]
+
+
+async def check_silent(socket: ClientConnection) -> None:
+    """An acknowledged frame comes back behind whatever was sent before it: nothing was."""
+    await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":99}')
+    (message,) = await receive(socket)
+    assert message["id"] == 99

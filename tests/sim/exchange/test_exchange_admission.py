@@ -27,6 +27,7 @@ def refusal_of(ledger, ask) -> Refused:
         (a_limit("BUY", "0.01", "59000.001"), -1111),
         (a_limit("BUY", "0.01", "59000.05"), -4014),
         (a_limit("BUY", "0.01", "500"), -4013),
+        (a_limit("BUY", "0.01", "0"), -4001),
         (a_limit("SELL", "0.01", "5000000"), -4002),
         (a_limit("BUY", "0.01", "63000.1"), -4016),
         (a_limit("SELL", "0.01", "56999.9"), -4024),
@@ -138,3 +139,11 @@ def test_permission_holds_back_openings_or_everything(ledger):
 
     ledger.account.permission = "NONE"
     assert refusal_of(ledger, an_ask("BUY", "0.1", reduce_only=True)).code == -4088
+
+
+def test_margin_covers_the_loss_that_a_poor_limit_price_brings():
+    ledger = a_ledger(opening_balance=Decimal(1000))
+    dear = a_limit("BUY", "0.3", "62000", time_in_force="IOC")
+
+    assert refusal_of(ledger, dear).code == -2019
+    assert ledger.place(dear._replace(price=Decimal(60100))).status == "FILLED"

@@ -5,12 +5,11 @@ from decimal import Decimal
 
 import aiohttp
 import pytest
-from binance.exceptions import BinanceAPIException, BinanceRequestException
-from exchange_builders import a_client, market_order, set_client_clock
+from binance.exceptions import BinanceRequestException
+from exchange_builders import DEADLINE_S, a_client, market_order, refusal_of, set_client_clock
 
 from dehedge.sim.exchange import Executes, FaultRule, faults
 
-DEADLINE_S = 10
 POST_ORDER = {"method": "POST", "path": "/order"}
 
 
@@ -20,12 +19,6 @@ def arrange(exchange, fault, **others) -> None:
 
 async def place(client, **others):
     return await client.futures_create_order(**market_order(newClientOrderId="mine", **others))
-
-
-async def refusal_of(call) -> BinanceAPIException:
-    with pytest.raises(BinanceAPIException) as caught:
-        await call
-    return caught.value
 
 
 @pytest.mark.parametrize(

@@ -267,3 +267,20 @@ def test_same_calls_give_the_same_books():
         return [ledger.take_events(), list(ledger.orders.by_id.values()), ledger.fills, ledger.points]
 
     assert play() == play()
+
+
+def test_amended_post_only_order_is_canceled_when_it_would_take(ledger):
+    order = ledger.place(a_limit("BUY", "0.1", "59000", time_in_force="GTX"))
+
+    assert ledger.amend(order, Decimal("0.1"), Decimal(60100)).status == "CANCELED"
+    assert ledger.fills == []
+
+
+def test_amended_order_loses_its_place_when_it_grows(ledger):
+    first = ledger.place(a_limit("BUY", "0.1", "59000"))
+    second = ledger.place(a_limit("BUY", "0.1", "59000"))
+    ledger.amend(first, Decimal("0.2"), Decimal(59000))
+
+    ledger.set_mark("BTCUSDT", Decimal(58000))
+
+    assert [fill.order_id for fill in ledger.fills] == [second.order_id, first.order_id]

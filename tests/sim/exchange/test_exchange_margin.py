@@ -92,3 +92,20 @@ def test_tiers_are_continuous_and_know_their_largest_position():
     assert deductions == [(150, 0), (100, 300), (75, 1500), (50, 12000), (25, 132000)]
     assert BTCUSDT.get_notional_max(21) == 70_000_000
     assert BTCUSDT.get_notional_max(20) == 100_000_000
+
+
+def test_break_even_counts_only_the_fees_since_the_position_turned(ledger):
+    ledger.place(an_ask("BUY", "0.1"))
+    ledger.place(an_ask("SELL", "0.2"))
+
+    position = ledger.account.get_position("BTCUSDT", "BOTH")
+
+    assert (position.amount, position.open_fees) == (Decimal("-0.1"), Decimal(6))
+
+
+def test_resting_reduce_only_order_reserves_nothing(ledger):
+    ledger.place(an_ask("BUY", "1"))
+    ledger.place(a_limit("SELL", "1", "62000", reduce_only=True))
+    ledger.place(a_limit("SELL", "1", "62000"))
+
+    assert ledger.margin.compute_order_margin("BTCUSDT") == 0

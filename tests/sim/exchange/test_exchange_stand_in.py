@@ -7,13 +7,11 @@ from decimal import Decimal
 import aiohttp
 import pytest
 from binance.exceptions import BinanceAPIException
-from exchange_builders import a_client, market_order
+from exchange_builders import DEADLINE_S, a_client, market_order
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from dehedge.sim.exchange import BTCUSDT, Ask, ExchangeSettings, FaultRule, LimitSettings, SimExchange, faults
-
-DEADLINE_S = 10
 
 
 async def test_exchange_comes_back_on_the_same_port_with_its_books(client, exchange):

@@ -7,7 +7,9 @@ host and the remedy, never a URL, a header or a body. Repeats nothing: when to a
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC
@@ -50,6 +52,7 @@ class HermesClient:
         self._http = httpx.AsyncClient(
             base_url=_read_base_url(base_url),
             headers=_build_headers(api_key),
+            verify=_get_ssl_context(),
             timeout=httpx.Timeout(pace.read_timeout_s, connect=pace.connect_timeout_s),
         )
         self._host = self._http.base_url.netloc.decode("ascii", "replace").rpartition("@")[2]
@@ -132,6 +135,12 @@ class HermesClient:
             return PriceUnavailable(f"cannot connect to Hermes at {self._host}: check PYTH_PRICE_SERVICE")
         # The class alone: the text of a protocol error can quote a header.
         return PriceUnavailable(f"the connection to Hermes at {self._host} failed: {type(error).__name__}")
+
+
+@functools.cache
+def _get_ssl_context() -> ssl.SSLContext:
+    """One for every client: reading the certificates stalls the loop for tens of milliseconds."""
+    return httpx.create_ssl_context()
 
 
 def _read_base_url(text: str) -> httpx.URL:

@@ -77,6 +77,7 @@ class Gate:
 
     def note_success(self) -> None:
         self._is_failing = False
+        self._open_at = min(self._open_at, self._entered_at + self._spacing_s)
 
     def hold(self, wait_s: float) -> None:
         """Let nothing through for so long, from now."""

@@ -8,7 +8,8 @@ connection asks for a fresh look. Called by the connector.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ class AccountStream:
         self._ws_url = ws_url.rstrip("/")
         self._timing = timing
         self._key = ""
+        self._expected: dict[str, float] = {}
         self._sink: AccountSink | None = None
 
     async def run(self, sink: AccountSink) -> None:
@@ -46,6 +48,21 @@ class AccountStream:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.stream.run())
             group.create_task(self._extend_key())
+            group.create_task(self._watch_expected())
+
+    @contextmanager
+    def expecting(self, client_order_id: str) -> Iterator[None]:
+        """Expect the event of an order that is placed inside, unless placing it fails.
+
+        The event may come before the reply. When it does not come at all, the stream is connected to nothing.
+        """
+        if self.stream.is_live:
+            self._expected[client_order_id] = asyncio.get_running_loop().time()
+        try:
+            yield
+        except BaseException:
+            self._expected.pop(client_order_id, None)
+            raise
 
     async def build_url(self) -> str:
         """The routed address under the key in force; the exchange gives the same key again while it lives.
@@ -60,6 +77,7 @@ class AccountStream:
 
     def on_open(self) -> None:
         """Whatever happened while nobody listened is found by looking."""
+        self._expected.clear()
         self.on_settings()
         self._get_sink().on_account_changed()
 
@@ -78,9 +96,20 @@ class AccountStream:
     def _tell_order(self, order: VenueOrder) -> None:
         """A fill that is not of an order of ours (a person's, a liquidation's) moves a position under us."""
         sink = self._get_sink()
+        self._expected.pop(order.report.client_order_id, None)
         sink.on_order(order)
         if order.report.filled_quantity and not order.report.client_order_id.startswith(ID_PREFIX):
             sink.on_account_changed()
+
+    async def _watch_expected(self) -> NoReturn:
+        """Renew a stream that stands, answers pings and told nothing of an order that the exchange confirmed."""
+        while True:
+            await asyncio.sleep(self._timing.expect_s / 2)
+            before = asyncio.get_running_loop().time() - self._timing.expect_s
+            if any(expected_at <= before for expected_at in self._expected.values()):
+                log.warning("account_stream_silent", orders=len(self._expected))
+                self._expected.clear()
+                self.stream.renew()
 
     async def _extend_key(self) -> NoReturn:
         delay_s = self._timing.extend_s

@@ -114,7 +114,8 @@ class BinanceConnector(BinanceMarketData):
     async def place_order(self, request: OrderRequest) -> OrderReport:
         check_id(request.client_order_id)
         try:
-            return await self._write(endpoints.PLACE, request.client_order_id, build_order_params(request))
+            with self._account_stream.expecting(request.client_order_id):
+                return await self._write(endpoints.PLACE, request.client_order_id, build_order_params(request))
         except OrderRejected as error:
             if error.code == WRONG_MODE:
                 await self._try(self._update_modes())

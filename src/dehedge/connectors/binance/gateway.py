@@ -36,7 +36,7 @@ from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
-from dehedge.errors import ConfigError, ConnectorError
+from dehedge.errors import ConfigError, ConnectorError, VenueUnavailable
 from dehedge.ports import Clock
 
 with warnings.catch_warnings():
@@ -100,6 +100,7 @@ class Gateway:
         self._repeats_s = timing.repeats_s
         self._timeout = aiohttp.ClientTimeout(total=timing.request_s, connect=timing.connect_s)
         self._client: AsyncClient | None = None
+        self._is_closed = False
         self._writes: set[asyncio.Task[Json]] = set()
 
     async def fetch(self, endpoint: Endpoint, **params: str) -> Json:
@@ -107,6 +108,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         repeats = Repeats(loop.time(), list(self._repeats_s))
         while True:
+            self._check_open()
             reply = await self._request(endpoint, params)
             if not isinstance(reply, Failure):
                 return reply
@@ -122,6 +124,7 @@ class Gateway:
 
         A canceled caller is let go at once; the write runs on to its end, which is then logged.
         """
+        self._check_open()
         task = asyncio.create_task(self._send(endpoint, params))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -137,11 +140,16 @@ class Gateway:
 
     async def close(self) -> None:
         """Wait for the writes under way, then end the session."""
+        self._is_closed = True
         if self._writes:
             await asyncio.wait(set(self._writes), timeout=CLOSE_GRACE_S)
         client, self._client = self._client, None
         if client is not None:
             await client.close_connection()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise VenueUnavailable("the connection to the exchange has been closed")
 
     async def _send(self, endpoint: Endpoint, params: dict[str, str]) -> Json:
         reply = await self._request(endpoint, params)
@@ -220,6 +228,7 @@ class Gateway:
             log.warning("clock_synchronization_failed", reason=str(error))
 
     async def _fetch_time(self) -> float:
+        self._check_open()
         reply = await self._request(endpoints.TIME, {})
         if isinstance(reply, Failure):
             verdict = judge(reply)

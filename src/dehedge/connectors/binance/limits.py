@@ -2,14 +2,16 @@
 
 The exchange counts in fixed windows of its own clock: weight per address, orders per account. We count what we send
 and believe the larger of our count and the exchange's headers, for the address and the account may be shared. A fifth
-of the order limits is kept for reduces. Does no IO; the gateway asks before each request and feeds back each response.
+of the order limits is kept for reduces. Pauses run on a clock that nobody sets. Does no IO; the gateway asks before
+each request and feeds back each response.
 
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -31,6 +33,9 @@ DEFAULT_LIMITS = (
 
 REDUCE_RESERVE = 0.20
 """The share of the order limits that increases leave for reduces."""
+
+REPEATED_S = 60.0
+"""An order refused for its rate this soon after another means that the longer window is full."""
 
 READ_RESERVE = 0.10
 """The share of the weight that reads leave for writes and for what others on this address send."""
@@ -56,13 +61,14 @@ class Window:
 
 
 class Limits:
-    """Counts weight and orders, and holds the pauses. ``clock`` is the exchange's."""
+    """Counts weight and orders by the exchange's clock, and holds the pauses."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._monotonic = monotonic
         self._windows = [Window(limit) for limit in DEFAULT_LIMITS]
-        self._paused_until = 0.0
-        self._orders_paused_until = 0.0
+        self._paused_until = -math.inf
+        self._orders_paused_until = -math.inf
         self._order_refusal_at = -math.inf
 
     def set_limits(self, limits: Sequence[RateLimit]) -> None:
@@ -76,7 +82,7 @@ class Limits:
     def admit(self, *, weight: int, orders: int) -> None:
         """Count a request that is about to be sent. Raises ``RateLimited`` instead when it must not be."""
         now_s = self._turn()
-        self._check_pauses(now_s, orders)
+        self._check_pauses(orders)
         for window in self._windows:
             cost, ceiling = self._get_cost(window, weight, orders)
             if cost and window.used + cost > ceiling:
@@ -87,8 +93,8 @@ class Limits:
 
     def check_orders(self, orders: int, *, is_reduce: bool) -> bool:
         """True when so many orders fit into every window; increases may not touch the reserve."""
-        now_s = self._turn()
-        if now_s < max(self._paused_until, self._orders_paused_until):
+        self._turn()
+        if self._get_pause_s(orders) > 0:
             return False
         share = 1.0 if is_reduce else 1.0 - REDUCE_RESERVE
         windows = [window for window in self._windows if window.limit.kind == ORDERS]
@@ -109,7 +115,7 @@ class Limits:
 
     def pause(self, seconds: float, reason: str) -> None:
         """Send nothing at all for so long; a longer pause in force stays."""
-        until = self._clock.time() + seconds
+        until = self._monotonic() + seconds
         if until > self._paused_until:
             self._paused_until = until
             log.warning("requests_paused", seconds=round(seconds, 1), reason=reason)
@@ -118,10 +124,10 @@ class Limits:
         """Send no orders until the shortest order window ends, or the longest if that did not help; says how long."""
         now_s = self._turn()
         rests = sorted(window.get_rest_s(now_s) for window in self._windows if window.limit.kind == ORDERS)
-        is_repeated = now_s - self._order_refusal_at < 60
+        is_repeated = self._monotonic() - self._order_refusal_at < REPEATED_S
         seconds = rests[-1] if is_repeated else rests[0]
-        self._order_refusal_at = now_s
-        self._orders_paused_until = max(self._orders_paused_until, now_s + seconds)
+        self._order_refusal_at = self._monotonic()
+        self._orders_paused_until = max(self._orders_paused_until, self._monotonic() + seconds)
         log.warning("orders_paused", seconds=round(seconds, 1), reason=reason)
         return seconds
 
@@ -140,10 +146,14 @@ class Limits:
             window.turn(now_s)
         return now_s
 
-    def _check_pauses(self, now_s: float, orders: int) -> None:
+    def _check_pauses(self, orders: int) -> None:
+        rest_s = self._get_pause_s(orders)
+        if rest_s > 0:
+            raise RateLimited("the exchange told us to wait", retry_after_s=rest_s)
+
+    def _get_pause_s(self, orders: int) -> float:
         until = max(self._paused_until, self._orders_paused_until) if orders else self._paused_until
-        if now_s < until:
-            raise RateLimited("the exchange told us to wait", retry_after_s=until - now_s)
+        return until - self._monotonic()
 
     def _get_limits(self, kind: str) -> list[RateLimit]:
         return [window.limit for window in self._windows if window.limit.kind == kind]

@@ -7,9 +7,9 @@ a ``KeyError`` out: what is not as documented raises ``MalformedPayload``. Calle
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -19,6 +19,8 @@ from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
 from dehedge.ports import Balance, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
 
 log = structlog.get_logger()
+
+Parsed = TypeVar("Parsed")
 
 PERPETUALS = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL"})
 """Contract types that never expire; a hedge in a dated future would be settled under us."""
@@ -74,16 +76,18 @@ def parse_rate_limit(row: Row) -> RateLimit:
 
 
 def parse_trading_rules(payload: Json) -> dict[str, TradingRules]:
-    """The rules of every symbol of an exchangeInfo. One unreadable symbol is left out, not all of them."""
-    rules: dict[str, TradingRules] = {}
-    for row in build_row("exchangeInfo", payload).get_rows("symbols"):
+    """The rules of every symbol of an exchangeInfo, but for those that cannot be read."""
+    rows = build_row("exchangeInfo", payload).get_rows("symbols")
+    return {rule.symbol: rule for rule in parse_readable(parse_symbol, rows)}
+
+
+def parse_readable(parse: Callable[[Row], Parsed], rows: Iterable[Row]) -> Iterator[Parsed]:
+    """Parse a list of everything that the exchange has: one symbol that is odd must not cost all the others."""
+    for row in rows:
         try:
-            rule = parse_symbol(row)
+            yield parse(row)
         except MalformedPayload as error:
-            log.warning("symbol_skipped", symbol=str(row.values.get("symbol")), reason=str(error))
-        else:
-            rules[rule.symbol] = rule
-    return rules
+            log.debug("symbol_skipped", symbol=str(row.values.get("symbol")), reason=str(error))
 
 
 def parse_symbol(row: Row) -> TradingRules:
@@ -126,10 +130,11 @@ def combine_steps(steps: Sequence[Decimal]) -> Decimal:
 
 
 def parse_mark_prices(payload: Json) -> dict[str, MarkPrice]:
-    """A premiumIndex: one object for one symbol, a list for all."""
-    items = [payload] if isinstance(payload, dict) else payload
-    marks = [parse_mark_price(row) for row in iterate_rows("premiumIndex", items)]
-    return {mark.symbol: mark for mark in marks}
+    """A premiumIndex: one object for one symbol, a list for all, where an unreadable one leaves the others be."""
+    if isinstance(payload, dict):
+        mark = parse_mark_price(build_row("premiumIndex", payload))
+        return {mark.symbol: mark}
+    return {mark.symbol: mark for mark in parse_readable(parse_mark_price, iterate_rows("premiumIndex", payload))}
 
 
 def parse_mark_price(row: Row) -> MarkPrice:

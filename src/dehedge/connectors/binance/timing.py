@@ -39,7 +39,8 @@ class Timing:
     A request takes ``request_s`` at most, of which ``connect_s`` to connect; a failed read is repeated after each of
     ``repeats_s``. A cheap one goes out every ``touch_s``.
     Marks are polled every ``poll_s`` while the stream is down, and a symbol that the live stream leaves out after
-    ``overdue_s``. The listen key is extended every ``extend_s``, and ``extend_again_s`` after that failed; it lives 3600.
+    ``overdue_s``. The listen key lives 3600; it is extended every ``extend_s``, and ``extend_again_s`` after that
+    failed. An order of ours is told by the account stream within ``expect_s``.
     """
 
     request_s: float = 5.0
@@ -52,6 +53,7 @@ class Timing:
     account_stream: StreamTiming = ACCOUNT_STREAM
     extend_s: float = 1800.0
     extend_again_s: float = 60.0
+    expect_s: float = 10.0
 
 
 DEFAULT_TIMING = Timing()

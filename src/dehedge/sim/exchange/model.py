@@ -29,10 +29,6 @@ def get_sign(side: Side) -> int:
     return 1 if side == "BUY" else -1
 
 
-def get_opposite(side: Side) -> Side:
-    return "SELL" if side == "BUY" else "BUY"
-
-
 class Ask(NamedTuple):
     """What an order asks for: side, kind and size, before the exchange has looked at it."""
 
@@ -211,4 +207,5 @@ class PublicTradeEvent(NamedTuple):
     at_ms: int
 
 
-Event = OrderEvent | LiteEvent | AccountEvent | ConfigEvent | MarginCallEvent | PublicTradeEvent
+UserEvent = OrderEvent | LiteEvent | AccountEvent | ConfigEvent | MarginCallEvent
+Event = UserEvent | PublicTradeEvent

@@ -155,8 +155,8 @@ class SimExchange:
         for event in self.ledger.take_events():
             if isinstance(event, PublicTradeEvent):
                 self._push_trade(event)
-            elif (payload := build_user_event(self.ledger, event)) is not None:
-                self.streams.publish_user(payload)
+            else:
+                self.streams.publish_user(build_user_event(self.ledger, event))
         for ended in self.api.venue.listen_keys.take_ended():
             if ended.expired:
                 expired = build_listen_key_expired(ended.listen_key, self.get_now_ms())

@@ -84,6 +84,8 @@ def parse_batch(params: Params) -> list[Params]:
         raise Refused(-1130, "batchOrders") from error
     if not isinstance(batch, list) or not 1 <= len(batch) <= BATCH_MAX:
         raise Refused(-4082)
+    if not all(isinstance(row, dict) for row in batch):
+        raise Refused(-1130, "batchOrders")
     return [Params({name: _show_json(value) for name, value in row.items()}) for row in batch]
 
 

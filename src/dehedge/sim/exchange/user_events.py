@@ -12,19 +12,19 @@ from dehedge.sim.exchange.model import (
     ZERO,
     AccountEvent,
     ConfigEvent,
-    Event,
     LiteEvent,
     MarginCallEvent,
     OrderEvent,
     Position,
+    UserEvent,
 )
 from dehedge.sim.exchange.payloads import Json, show, show_money, show_price, show_quantity
 from dehedge.sim.exchange.positions import compute_break_even
 from dehedge.sim.exchange.symbols import SymbolRules
 
 
-def build_user_event(ledger: Ledger, event: Event) -> Json | None:
-    """The event as the account's owner is told of it, or None for one that is not theirs."""
+def build_user_event(ledger: Ledger, event: UserEvent) -> Json:
+    """The event as the account's owner is told of it."""
     if isinstance(event, OrderEvent):
         return build_order_update(ledger, event)
     if isinstance(event, LiteEvent):
@@ -33,9 +33,7 @@ def build_user_event(ledger: Ledger, event: Event) -> Json | None:
         return build_account_update(ledger, event)
     if isinstance(event, ConfigEvent):
         return build_config_update(event)
-    if isinstance(event, MarginCallEvent):
-        return build_margin_call(ledger, event)
-    return None
+    return build_margin_call(ledger, event)
 
 
 def build_order_update(ledger: Ledger, event: OrderEvent) -> Json:

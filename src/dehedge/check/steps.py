@@ -1,7 +1,6 @@
 """The order of the checks, and the parts of the daemon that they borrow.
 
-Opens what it needs, closes it in any case, and turns the outcome into an exit code: 0 when nothing failed, 78 when the
-configuration itself cannot be read, else 1.
+Opens what it needs and closes it in any case; the checks themselves are in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -16,34 +15,14 @@ from dehedge.check.exchange import check_exchange, get_symbols
 from dehedge.check.inputs import check_contracts, check_endpoints, check_markets, check_prices, check_snapshot
 from dehedge.check.local import check_journal, check_port, check_settings
 from dehedge.check.report import Report, Verdict, build_failure, build_warning
-from dehedge.config import Settings, read_configuration
+from dehedge.config import Settings
 from dehedge.core.model import ChainSnapshot
 from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_price_source
 from dehedge.errors import ConfigError
-from dehedge.logs import Redactor, configure_logging
-
-EXIT_FAILED = 1
-EXIT_CONFIG = 78
 
 
-async def run_checks(*, use_json: bool) -> int:
-    """Check everything and tell of it on standard output; returns the exit code."""
-    report = Report(use_json)
-    try:
-        settings, symbols = read_configuration()
-    except ConfigError as error:
-        report.add(*(build_failure("configuration", problem) for problem in error.problems))
-        report.finish()
-        return EXIT_CONFIG
-    report.redactor = Redactor(settings.get_secret_texts())
-    # The parts' own log would stand between the lines; what matters of it is in them.
-    configure_logging(level="CRITICAL", use_json=False, secrets=settings.get_secret_texts())
-    await _check_all(report, settings, symbols)
-    report.finish()
-    return 0 if report.is_passed else EXIT_FAILED
-
-
-async def _check_all(report: Report, settings: Settings, symbols: Mapping[str, str]) -> None:
+async def check_all(report: Report, settings: Settings, symbols: Mapping[str, str]) -> None:
+    """Add a line for everything there is to check."""
     clock = SystemClock()
     report.add(*check_settings(settings, symbols))
     report.add(check_journal(settings, clock), check_port(settings))

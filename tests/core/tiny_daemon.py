@@ -1,0 +1,137 @@
+"""The least that a daemon does around the core: pass after pass, facts recorded before they count, orders sent once.
+
+Everything is synchronous. Checks as it goes that no pass decides what the kill switch or a block forbids, and that what is
+under way is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from dehedge.core.audit import LegKey, audit_leg
+from dehedge.core.batching import OrderDraft, build_drafts
+from dehedge.core.book import HedgeBook, TradingMode
+from dehedge.core.events import Event, HedgesCooled, HedgesReheated, OrderAbandoned, OrderReported, fold
+from dehedge.core.hedging import Decision, HedgingPolicy, Hold, Reason, RefreshHedge, ResizeHedge, plan
+from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
+from dehedge.core.orders import Action, get_leg
+from tests.core.builders import a_venue, an_intent, get_trades, replay
+from tests.core.tiny_exchange import TinyExchange
+
+Fate = Literal["filled", "taken", "lost"]
+"""What becomes of a pass's orders: filled and told at once, taken by the exchange, or lost on the way to it."""
+FATES: tuple[Fate, ...] = get_args(Fate)
+
+
+class TinyDaemon:
+    """Book, journal and executor of one account."""
+
+    def __init__(
+        self, exchange: TinyExchange, policy: HedgingPolicy, rules: Sequence[TradingRules], *, hedge_mode: bool
+    ) -> None:
+        self.book = HedgeBook()
+        self.events: list[Event] = []
+        self.blocked: dict[str, str] = {}
+        self.refused: dict[HedgeKey, float] = {}
+        self.sequence = 0
+        self.policy = policy
+        self._exchange = exchange
+        self._rules = {known.symbol: known for known in rules}
+        self._hedge_mode = hedge_mode
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+        fold(self.book, event)
+
+    def get_leg_key(self, symbol: str, side: Side) -> LegKey:
+        return symbol, get_leg(side, hedge_mode=self._hedge_mode)
+
+    def get_in_flight(self, symbol: str) -> list[str]:
+        return [name for name, order in self.book.in_flight.items() if order.request.symbol == symbol]
+
+    def get_lost(self) -> list[str]:
+        return [name for name in self.book.in_flight if name not in self._exchange.orders]
+
+    def plan(self, seen: Observation) -> list[Decision]:
+        venue = a_venue(known=self._rules.values(), blocked=self.blocked, backing_off=self.refused)
+        return plan(seen, self.book, self.policy, venue)
+
+    def run_pass(self, seen: Observation, fate: Fate) -> int:
+        """One pass; the number of orders sent."""
+        decisions = self.plan(seen)
+        self._note_risk(decisions, seen.taken_at)
+        drafts = build_drafts(get_trades(decisions), self._rules, {})
+        for draft in drafts:
+            self._check_allowed(draft)
+            self._send(draft, fate, seen.taken_at)
+        if fate != "filled":
+            assert not get_trades(self.plan(seen)), "a second pass sends again what is under way"
+        return len(drafts)
+
+    def end_orders(self, now: float) -> None:
+        """What the exchange has is filled and told; what it never had is abandoned."""
+        for order in self._exchange.get_live():
+            self._exchange.fill(order, order.left)
+        for name in self.get_lost():
+            self.record(OrderAbandoned(name, "never arrived"))
+        for name in list(self.book.in_flight):
+            self.record(OrderReported(self._exchange.orders[name].said[-1], now))
+
+    def restart(self, now: float) -> None:
+        """Die, and be the same again from the journal; what was refused is forgotten."""
+        recovered = replay(self.events)
+        for book in (recovered, self.book):
+            hedges = book.get_all_hedged_positions()
+            book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], now)
+        assert recovered == self.book
+        self.book, self.refused = recovered, {}
+
+    def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
+        """Refresh what is still at risk; journal what cooled and what came back."""
+        hedges = self.book.get_all_hedged_positions()
+        lasting = [d.key for d in decisions if d.key in hedges and _check_lasting(d)]
+        back = tuple(key for key in lasting if hedges[key].is_cooling)
+        cooled = tuple(
+            (d.key, hedges[d.key].placed_at)
+            for d in decisions
+            if d.reason is Reason.COOLING_DOWN and not hedges[d.key].is_cooling
+        )
+        self.book.refresh(lasting, now)
+        if back:
+            self.record(HedgesReheated(back, now))
+        if cooled:
+            self.record(HedgesCooled(cooled))
+
+    def _check_allowed(self, draft: OrderDraft) -> None:
+        assert 0 < draft.quantity <= self._rules[draft.symbol].quantity_max
+        assert self.book.mode is not TradingMode.HALTED
+        if draft.action is Action.INCREASE:
+            assert draft.symbol not in self.blocked
+            assert self.book.mode is not TradingMode.REDUCE_ONLY
+            assert not self.book.is_flattening
+            is_open = any(not self.book.has_hedged_position(share.key) for share in draft.shares)
+            assert self.book.mode is TradingMode.ACTIVE or not is_open
+
+    def _send(self, draft: OrderDraft, fate: Fate, now: float) -> None:
+        self.sequence += 1
+        key = self.get_leg_key(draft.symbol, draft.hedge_side)
+        found = audit_leg(self.book, key, self._exchange.legs[key])
+        intent = an_intent(
+            shares=draft.shares, hedge_side=draft.hedge_side, action=draft.action, symbol=draft.symbol,
+            hedge_mode=self._hedge_mode, sequence=self.sequence, intended_at=now,
+            reduce_only=draft.action is Action.REDUCE and found.check_reduces(draft.hedge_side, draft.quantity),
+        )  # fmt: skip
+        self.record(intent)
+        if fate != "lost":
+            order = self._exchange.accept(intent.request)
+            if fate == "filled":
+                self._exchange.fill(order, order.left)
+                self.record(OrderReported(replace(order.said[-1]), now))
+
+
+def _check_lasting(decision: Decision) -> bool:
+    if isinstance(decision, RefreshHedge | ResizeHedge):
+        return True
+    return isinstance(decision, Hold) and decision.assessment is not None and decision.assessment.at_risk

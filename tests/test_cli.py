@@ -1,0 +1,281 @@
+"""The commands as an operator runs them: real processes, exit codes, one line for each mistake, never a traceback."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from dehedge import __version__
+from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
+from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
+
+COMMANDS = ["run", "check", "demo", "status", "hedges"]
+NOWHERE = "http://127.0.0.1:1"
+TIMEOUT_S = 30.0
+ACCOUNT = {
+    "NETWORKS": NOWHERE,
+    "PYTH_PRICE_SERVICE": NOWHERE,
+    "BINANCE_FUTURES_URL": NOWHERE,
+    "BINANCE_FUTURES_WS_URL": "ws://127.0.0.1:1",
+    "BINANCE_API_KEY": "the-api-key-of-a-test",
+    "BINANCE_API_SECRET": "the-api-secret-of-a-test",
+    "HTTP_PORT": "0",
+}
+"""A whole configuration, of services that do not answer."""
+
+
+class Outcome(NamedTuple):
+    code: int
+    output: str
+    errors: list[str]
+
+
+def build_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "COLUMNS": "100", **variables}
+
+
+def run_dehedge(folder: Path, *arguments: str, **variables: str) -> Outcome:
+    done = subprocess.run(
+        [sys.executable, "-m", "dehedge", *arguments],
+        cwd=folder, env=build_environment(variables), capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return Outcome(done.returncode, done.stdout, done.stderr.splitlines())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "markets.toml").write_text('[binance]\n"BTC-USD" = "BTCUSDT"\n')
+    return tmp_path
+
+
+class Daemon:
+    """``dehedge run``, with its log read line by line."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dehedge", "run"],
+            cwd=folder, env=build_environment({**ACCOUNT, "LOG_FORMAT": "json", **variables}),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.events: list[dict[str, Any]] = []
+
+    def read_until(self, name: str) -> dict[str, Any]:
+        """Read the log up to an event of this name."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            if self.events[-1]["event"] == name:
+                return self.events[-1]
+        raise AssertionError(f"the daemon ended without {name}: {self.events}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(TIMEOUT_S)
+        assert self.process.stdout is not None
+        self.events += [json.loads(line) for line in self.process.stdout]
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One that waits for services which never answer, with a typing error in its environment."""
+    folder = tmp_path_factory.mktemp("daemon")
+    (folder / "markets.toml").write_text('[binance]\n"BTC-USD" = "BTCUSDT"\n')
+    daemon = Daemon(folder, VAULT_FACTR="1")
+    try:
+        yield daemon
+    finally:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+        if daemon.process.stdout is not None:
+            daemon.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def url(daemon: Daemon) -> str:
+    return f"http://127.0.0.1:{daemon.read_until('http_started')['port']}"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_version_and_help_are_on_every_command(command: str):
+    version = CliRunner().invoke(app, [*command.split(), "--version"])
+    usage = CliRunner().invoke(app, [*command.split(), "--help"])
+
+    assert (version.exit_code, version.stdout) == (0, f"dehedge {__version__}\n")
+    assert usage.exit_code == 0
+    assert "Usage: " in usage.stdout
+
+
+def test_help_lists_every_command(tmp_path: Path):
+    outcome = run_dehedge(tmp_path, "--help")
+
+    assert outcome.code == 0
+    assert all(f" {command} " in outcome.output for command in COMMANDS)
+
+
+def test_unknown_command_is_a_usage_error(tmp_path: Path):
+    assert run_dehedge(tmp_path, "fly").code == 2
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_every_mistake_is_one_line_and_the_code_says_do_not_restart(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, command, LEVERAGE="x", HTTP_PORT="99999", HTTP_TOKEN="a-token-not-to-show", NETWORKS=",")
+
+    lines = outcome.errors if command == "run" else outcome.output.splitlines()[:-1]
+    beginning = "dehedge: " if command == "run" else "fail  configuration: "
+    names = [line.removeprefix(beginning).split(":")[0] for line in lines]
+    assert outcome.code == EXIT_CONFIG
+    assert sorted(names) == sorted(
+        ["LEVERAGE", "HTTP_PORT", "NETWORKS", "BINANCE_API_KEY", "BINANCE_API_SECRET", "markets.toml"]
+    )
+    assert "a-token-not-to-show" not in outcome.output + "".join(outcome.errors)
+
+
+def test_run_ends_with_75_when_another_process_holds_the_journal(folder: Path):
+    with (folder / "dehedge.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = run_dehedge(folder, "run", **ACCOUNT)
+
+    assert outcome.code == EXIT_LOCKED
+    assert outcome.errors == ["dehedge: journal dehedge.db is held by another daemon; stop it or use another STATE_URL"]
+
+
+def test_run_ends_with_1_when_the_journal_is_corrupt(folder: Path):
+    (folder / "dehedge.db").write_bytes(b"not a database at all " * 100)
+    outcome = run_dehedge(folder, "run", **ACCOUNT)
+
+    (line,) = outcome.errors
+    assert outcome.code == EXIT_CRASHED
+    assert line.startswith("dehedge: journal dehedge.db: file is not a database; ")
+
+
+def test_run_ends_with_78_when_its_port_is_taken(folder: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outcome = run_dehedge(folder, "run", **{**ACCOUNT, "HTTP_PORT": str(taken.getsockname()[1])})
+
+    (line,) = outcome.errors
+    assert outcome.code == EXIT_CONFIG
+    assert line.startswith("dehedge: HTTP_PORT: cannot listen on 127.0.0.1:")
+
+
+def test_check_fails_in_plain_lines_when_nothing_answers(folder: Path):
+    outcome = run_dehedge(folder, "check", **ACCOUNT)
+    lines = outcome.output.splitlines()
+
+    assert outcome.code == 1
+    assert outcome.errors == []
+    assert all(line.startswith(("pass  ", "warn  ", "fail  ")) for line in lines[:-1])
+    assert any(line.startswith("fail  RPC 1 (http://127.0.0.1:1): ") for line in lines)
+    assert any(line.startswith("fail  exchange: ") for line in lines)
+    assert sorted(path.name for path in folder.iterdir()) == ["markets.toml"]
+
+
+@pytest.mark.parametrize("command", ["status", "hedges"])
+def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, command, HTTP_PORT="1")
+
+    assert outcome.code == EXIT_CRASHED
+    assert outcome.errors == [
+        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); is it running? see --url"
+    ]
+
+
+def test_question_tells_its_own_mistakes_only(tmp_path: Path):
+    outcome = run_dehedge(tmp_path, "hedges", HTTP_PORT="x", LEVERAGE="x")
+
+    assert outcome.code == EXIT_CONFIG
+    assert outcome.errors == ["dehedge: HTTP_PORT: got 'x', accepted: a port from 0 to 65535, 0 picks a free one"]
+
+
+def test_status_tells_why_the_daemon_is_not_ready(tmp_path: Path, url: str):
+    told = run_dehedge(tmp_path, "status", "--url", url)
+    as_json = run_dehedge(tmp_path, "status", "--json", "--url", f"{url}/")
+
+    status = json.loads(as_json.output)
+    assert (told.code, as_json.code) == (1, 1)
+    assert told.output.startswith(f"dehedge {__version__} on binance: not ready, mode active\n")
+    assert status["ready"] is False
+    assert status["version"] == __version__
+
+
+def test_hedges_are_listed(tmp_path: Path, url: str):
+    told = run_dehedge(tmp_path, "hedges", "--url", url)
+    as_json = run_dehedge(tmp_path, "hedges", "--json", "--url", url)
+
+    assert told == Outcome(0, "no hedges\n", [])
+    assert json.loads(as_json.output) == {"hedges": []}
+
+
+def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
+    outcome = run_dehedge(daemon.folder, "check", **{**ACCOUNT, "HTTP_PORT": url.rpartition(":")[2]})
+
+    lines = [line for line in outcome.output.splitlines() if line.startswith("warn  ")]
+    assert any(line.startswith("warn  journal: journal dehedge.db is held by another daemon") for line in lines)
+    assert any(line.endswith("a dehedge daemon runs there") for line in lines)
+
+
+def test_run_warns_of_unknown_variables(daemon: Daemon, url: str):
+    (event,) = [event for event in daemon.events if event["event"] == "variable_unknown"]
+
+    assert event["variable"] == "VAULT_FACTR"
+
+
+def test_run_ends_with_0_when_told_to_stop_although_nothing_answers(folder: Path):
+    daemon = Daemon(folder)
+    daemon.read_until("http_started")
+    code = daemon.stop()
+
+    assert code == 0
+    assert daemon.events[-1]["event"] == "daemon_stopped"
+    assert ACCOUNT["BINANCE_API_SECRET"] not in json.dumps(daemon.events)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (ConfigError("a: 1", "b: 2"), EXIT_CONFIG, ["a: 1", "b: 2"]),
+        (AuthenticationFailed("key"), EXIT_CONFIG, ["key"]),
+        (JournalLocked("held"), EXIT_LOCKED, ["held"]),
+        (JournalError("full"), EXIT_CRASHED, ["full"]),
+        (DehedgeError("else"), EXIT_CRASHED, ["else"]),
+        (ExceptionGroup("tasks", [ExceptionGroup("more", [JournalError("full")])]), EXIT_CRASHED, ["full"]),
+        (BaseExceptionGroup("tasks", [ConfigError("a", "b")]), EXIT_CONFIG, ["a", "b"]),
+        (KeyboardInterrupt(), 130, []),
+    ],
+)
+def test_expected_error_becomes_lines_and_a_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, lines: list[str]
+):
+    def fail() -> int:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        _exit_with(fail)
+
+    assert caught.value.code == code
+    assert capsys.readouterr().err.splitlines() == [f"dehedge: {line}" for line in lines]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), ExceptionGroup("tasks", [JournalError("full"), KeyError(1)])])
+def test_unexpected_error_goes_on_to_crash_the_process(error: Exception):
+    def fail() -> int:
+        raise error
+
+    with pytest.raises(type(error)):
+        _exit_with(fail)

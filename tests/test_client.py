@@ -1,0 +1,184 @@
+"""What ``status`` and ``hedges`` make of an answer, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from dehedge.client import fetch_answer, print_hedges, print_status
+from dehedge.config import Settings
+from dehedge.errors import DehedgeError
+
+STATUS: Mapping[str, Any] = {
+    "version": "1.2.3",
+    "connector": "paper",
+    "ready": True,
+    "reasons": [],
+    "mode": "active",
+    "snapshot": {"block_number": 7, "positions": 3, "vault": "1000", "shield": "50"},
+    "prices": {"BTC-USD": {"price": "60000.5"}},
+    "decisions": {"not at risk": 2, "too small": 1},
+    "hedges": 1,
+    "orders_in_flight": [],
+}
+HEDGE: Mapping[str, Any] = {
+    "market": "BTC-USD",
+    "position_id": f"0x{'ab' * 20}|0x{'cd' * 20}",
+    "side": "BUY",
+    "quantity": "0.020",
+    "status": "OPEN",
+    "opened_at": 1_800_000_000.0,
+    "reason": "[shield_pnl_risk]",
+    "decision": None,
+}
+
+
+class StandIn(ThreadingHTTPServer):
+    """Answers every GET with ``content``."""
+
+    status = 200
+    content = b""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+        self.wfile.write(self.server.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with StandIn(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+
+
+def test_status_is_told_in_whole_lines_when_ready(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    server.content = json.dumps(STATUS).encode()
+
+    code = print_status(server.url, use_json=False)
+
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "dehedge 1.2.3 on paper: ready, mode active",
+        "block 7: 3 positions, vault 1000 USDC, shield 50 USDC",
+        "BTC-USD: 60000.5",
+        "1 hedges, 0 orders in flight; 2 not at risk, 1 too small",
+    ]
+
+
+def test_status_tells_every_reason_as_it_is_when_not_ready(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    reasons = ["chain: [Errno 111] at http://[::1]:8545 [/red]", "prices: " + "x" * 150]
+    server.content = json.dumps({**STATUS, "ready": False, "reasons": reasons, "snapshot": None}).encode()
+
+    code = print_status(server.url, use_json=False)
+
+    assert code == 1
+    assert capsys.readouterr().out.splitlines()[1:3] == [f"  - {reason}" for reason in reasons]
+
+
+def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    server.content = json.dumps({"hedges": [HEDGE, HEDGE]}).encode()
+
+    code = print_hedges(server.url, use_json=False)
+
+    rows = [line for line in capsys.readouterr().out.splitlines() if "BTC-USD" in line]
+    assert code == 0
+    assert len(rows) == 2
+    assert f"0x{'ab' * 20}" in rows[0]
+    assert "[shield_pnl_risk]" in rows[0]
+    assert "2027-01-15 08:00:00" in rows[0]
+
+
+@pytest.mark.parametrize("answer", [{"hedges": []}, {"hedges": [HEDGE]}])
+def test_hedges_for_programs_are_the_answer_itself(
+    server: StandIn, capsys: pytest.CaptureFixture[str], answer: Mapping[str, Any]
+):
+    server.content = json.dumps(answer).encode()
+
+    print_hedges(server.url, use_json=True)
+
+    assert json.loads(capsys.readouterr().out) == answer
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b"null", b'{"hedges": []}', b'{"status": "ok"}'])
+def test_somebody_else_on_the_port_is_told_in_one_line(server: StandIn, content: bytes):
+    server.content = content
+
+    with pytest.raises(DehedgeError, match=r"see --url$"):
+        fetch_answer(server.url, "status")
+
+
+def test_refusal_is_told_in_one_line(server: StandIn):
+    server.status, server.content = 503, json.dumps(STATUS).encode()
+
+    with pytest.raises(DehedgeError, match="no daemon answers at"):
+        fetch_answer(server.url, "status")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "ftp://127.0.0.1", "http://127.0.0.1:1"])
+def test_address_without_a_daemon_is_told_in_one_line(url: str):
+    with pytest.raises(DehedgeError, match="no daemon answers at"):
+        fetch_answer(url, "status")
+
+
+def test_proxy_of_the_environment_is_not_asked(server: StandIn, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.content = json.dumps(STATUS).encode()
+
+    assert fetch_answer(server.url, "status")["ready"] is True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_configured_address_is_asked_without_an_url(server: StandIn, monkeypatch: pytest.MonkeyPatch, host: str):
+    monkeypatch.setenv("HTTP_HOST", host)
+    monkeypatch.setenv("HTTP_PORT", str(server.server_port))
+    server.content = json.dumps(STATUS).encode()
+
+    assert fetch_answer("", "status")["version"] == "1.2.3"
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_configured_address_is_put_in_brackets_when_it_is_of_ipv6(monkeypatch: pytest.MonkeyPatch, host: str):
+    monkeypatch.setenv("HTTP_HOST", host)
+    monkeypatch.setenv("HTTP_PORT", "1")
+
+    with pytest.raises(DehedgeError, match=r"no daemon answers at http://\[::1\]:1 "):
+        fetch_answer("", "status")
+
+
+def test_address_is_needed_when_the_port_is_picked_freely(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTP_PORT", "0")
+
+    with pytest.raises(DehedgeError, match="http_started"):
+        fetch_answer("", "status")

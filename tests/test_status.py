@@ -1,0 +1,103 @@
+"""What the daemon shows of itself, and when it says that it can hedge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+
+import pytest
+
+from dehedge.core.book import TradingMode
+from dehedge.status import StatusView
+from tests.kit import Engine, World, a_position
+
+pytestmark = pytest.mark.looptime
+
+LONG = a_position(1)
+
+
+def a_view(engine: Engine) -> StatusView:
+    view = StatusView(
+        policy=engine.policy, snapshots=engine.snapshots, prices=engine.prices, venue=engine.venue,
+        ledger=engine.ledger, auditor=engine.auditor, executor=engine.executor, reconciler=engine.reconciler,
+        clock=engine.clock, connector_name="ledger",
+    )  # fmt: skip
+    view.is_recovered = True
+    return view
+
+
+async def a_running_engine(*positions) -> tuple[Engine, StatusView]:
+    world = World()
+    world.put(*positions)
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(5)
+    return engine, a_view(engine)
+
+
+async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money_as_strings():
+    engine, view = await a_running_engine(LONG, a_position(2, entry=61_000))
+
+    assert view.find_obstacles() == []
+    assert view.check_alive()
+    status = json.loads(json.dumps(view.get_status()))
+    assert (status["ready"], status["snapshot"]["vault"], status["hedges"]) == (True, "100000", 1)
+    (hedge,) = json.loads(json.dumps(view.get_hedges()))
+    assert (hedge["market"], hedge["side"], hedge["quantity"], hedge["status"]) == ("BTC-USD", "BUY", "0.166", "OPEN")
+    assert hedge["position_id"] == LONG.key.position_id
+    risky, quiet = json.loads(json.dumps(view.get_positions()))
+    assert (risky["pnl"], risky["decision"], risky["reason"]) == ("526.315789", "RefreshHedge", "at_risk")
+    assert (quiet["at_risk"], quiet["reason"]) == (False, "not_at_risk")
+    await engine.die()
+
+
+async def test_status_names_every_reason_why_the_daemon_cannot_hedge():
+    engine, view = await a_running_engine(LONG)
+    engine.auditor.blocked["BTCUSDT"] = "somebody traded our hedges by hand"
+    engine.executor.auth_error = "the key is refused"
+    await engine.reconciler.set_mode(TradingMode.NO_OPENS)
+    await engine.die()
+    engine.venue.error = "connection refused"
+
+    found = "\n".join(view.find_obstacles())
+
+    for part in ("connection refused", "the key is refused", "BTCUSDT: somebody", "mode is no-opens: resume"):
+        assert part in found
+    assert view.get_status()["ready"] is False
+
+
+async def test_status_says_which_input_is_stale():
+    engine, view = await a_running_engine(LONG)
+    await engine.die()
+    engine.snapshots.fail(RuntimeError("all nodes are down"))
+    await asyncio.sleep(31)
+
+    found = view.find_obstacles()
+
+    assert any(reason.startswith("chain: the last snapshot is 3") and "all nodes are down" in reason for reason in found)
+    assert any(reason.startswith("prices: none fresh for BTC-USD, ETH-USD") for reason in found)
+
+
+async def test_status_is_not_alive_when_no_pass_ends_for_a_while():
+    engine, view = await a_running_engine(LONG)
+    assert view.check_alive()
+    await engine.die()
+    await asyncio.sleep(16)
+
+    assert not view.check_alive()
+
+
+async def test_status_commands_turn_the_kill_switch():
+    engine, view = await a_running_engine(LONG)
+
+    await view.pause()
+    assert engine.book.mode is TradingMode.NO_OPENS
+    await view.resume()
+    assert engine.book.mode is TradingMode.ACTIVE
+    await view.flatten()
+    await engine.run_for(5)
+
+    assert view.get_hedges() == []
+    assert engine.world.venue.net("BTCUSDT") == Decimal(0)
+    await engine.die()
