@@ -92,11 +92,12 @@ BAD = {
     "MAX_SNAPSHOT_AGE_SECONDS": ["0", "-5"],
     "MAX_CONFIDENCE_BPS": ["0", "10001"],
     "STATE_URL": ["x.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///no/folder/x.db", "postgres://x"],
+    "HTTP_HOST": ["a..b", "a" * 64],
     "HTTP_PORT": ["-1", "65536", "http"],
     "LOG_LEVEL": ["info", "TRACE"],
     "LOG_FORMAT": ["text", "JSON"],
 }
-ANYTHING_GOES = {"KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_HOST", "HTTP_TOKEN"}
+ANYTHING_GOES = {"KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_TOKEN"}
 
 SetVariables = Callable[..., None]
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core.book import TradingMode
+from dehedge.core.model import Leg
+from dehedge.executor import Refusals
 from dehedge.status import StatusView
 from tests.kit import Engine, World, a_position
 
@@ -54,15 +56,15 @@ async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money
 
 async def test_status_names_every_reason_why_the_daemon_cannot_hedge():
     engine, view = await a_running_engine(LONG)
-    engine.auditor.blocked["BTCUSDT"] = "somebody traded our hedges by hand"
-    engine.executor.auth_error = "the key is refused"
+    engine.auditor._confirmed["BTCUSDT", Leg.BOTH] = Decimal("-0.166")
+    engine.executor.refusals["ETHUSDT"] = Refusals(3, "the key is refused", asyncio.get_running_loop().time())
     await engine.reconciler.set_mode(TradingMode.NO_OPENS)
     await engine.die()
-    engine.venue.error = "connection refused"
+    engine.auditor.error = "connection refused"
 
     found = "\n".join(view.find_obstacles())
 
-    for part in ("connection refused", "the key is refused", "BTCUSDT: somebody", "mode is no-opens: resume"):
+    for part in ("cannot be read: connection refused", "the key is refused", "BTCUSDT: the account differs by -0.166", "mode is no-opens: resume"):
         assert part in found
     assert view.get_status()["ready"] is False
 

@@ -25,6 +25,15 @@ def parse_contract(text: str) -> str:
     return text
 
 
+def parse_host(text: str) -> str:
+    """What the resolver can be asked for; whether it knows the name is another matter."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError("it is no host name") from None
+    return text
+
+
 def parse_url(text: str, schemes: Sequence[str]) -> str:
     if not check_is_url(text, schemes):
         raise ValueError("it is no such URL")

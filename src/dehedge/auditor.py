@@ -1,25 +1,35 @@
 """Holds the book against the account, and explains every difference before anybody acts on it.
 
-A difference counts only when it was seen twice, some seconds apart, with nothing in flight in the symbol and the book
-unmoved in between, for the exchange's own views lag behind each other. What the exchange's forced orders explain
-(liquidation, deleveraging, settlement) is taken off our hedges. What eats into our hedges otherwise freezes opens in the
-symbol and is said loudly. The rest is foreign: noted, shown, never traded.
+A difference is acted on when the orders of others explain it to the last step (``core.audit``), or when it has lasted for a
+minute: the exchange's own views lag behind each other, and a lagging view must neither cost a hedge nor invent one.
+Forced orders (liquidation, deleveraging, settlement) are taken off our hedges, the trades of others are foreign, and
+where another hand has closed our hedges, or a forced order left something that is nobody's, opens in the symbol freeze
+and it is said loudly until the account agrees again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 
 import structlog
 
 from dehedge import metrics
-from dehedge.core.audit import LegAudit, LegKey, audit, audit_leg, check_lacks_hedges
-from dehedge.core.events import Event, ForeignPositionSeen, HedgesForced
-from dehedge.core.model import Side
-from dehedge.core.orders import FORCED_PREFIXES, get_leg
+from dehedge.core.audit import (
+    LegAudit,
+    LegKey,
+    OtherFill,
+    accept_foreign,
+    audit_leg,
+    build_account_events,
+    find_explanation,
+    get_hedge_sides,
+)
+from dehedge.core.events import Event, ForeignPositionSeen
+from dehedge.core.model import Leg, Side
+from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, get_leg
 from dehedge.errors import ConnectorError, RateLimited
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
@@ -27,181 +37,254 @@ from dehedge.ports import Clock, Connector, VenueOrder
 log = structlog.get_logger()
 
 AUDIT_INTERVAL_S = 60.0
-CONFIRM_S = 2.0
-"""A difference must outlive the lag between the exchange's order replies and its position view."""
+AUDIT_MIN_INTERVAL_S = 2.0
+"""However often an audit is asked for: one costs request weight."""
+DOUBT_INTERVAL_S = 5.0
+UNEXPLAINED_MAX_S = 60.0
+"""No view of the exchange lags for this long: what is still unexplained then is real."""
 HISTORY_MARGIN_S = 60.0
 HISTORY_MAX_S = 7 * 86_400.0
-READ_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What history and position of a symbol said, read one after the other from ``read_from`` on (loop time)."""
+
+    read_from: float
+    history: Sequence[VenueOrder]
+    exchange: Mapping[LegKey, Decimal]
 
 
 class Auditor:
     """Compares, explains and freezes; also tells the executor what a close may safely take."""
 
     def __init__(self, ledger: Ledger, connector: Connector, clock: Clock) -> None:
-        self.blocked: dict[str, str] = {}
         self.audited_at: float | None = None
+        self.error: str | None = None
         self._ledger = ledger
         self._connector = connector
         self._clock = clock
-        self._suspected: dict[LegKey, tuple[Decimal, float]] = {}
+        self._confirmed: dict[LegKey, Decimal] = {}
+        self._unexplained_since: dict[LegKey, float] = {}
+        self._counted: dict[str, dict[str, Decimal]] = {}
+        self._agreed_at: dict[str, float] = {}
+        self._evidence: dict[str, Evidence] = {}
+        self._evidence_lock = asyncio.Lock()
         self._is_incomplete = False
         self._requested = asyncio.Event()
+
+    @property
+    def blocked(self) -> Mapping[str, str]:
+        """Symbols whose opens are frozen, with the reason."""
+        return {
+            symbol: f"the account differs by {difference} {symbol} from hedges and known foreign positions:"
+            " somebody traded our hedges, or a forced order left it; put it back or close it by hand"
+            for (symbol, _), difference in self._confirmed.items()
+        }
 
     def request(self) -> None:
         """Ask for an audit soon."""
         self._requested.set()
 
     async def run(self) -> None:
-        """Audit every minute, and soon after a request or an unconfirmed difference."""
+        """Audit every minute, soon after a request, and again while something is in doubt."""
         while True:
-            wait_s = CONFIRM_S if self._suspected or self._is_incomplete else AUDIT_INTERVAL_S
+            in_doubt = self._unexplained_since or self._is_incomplete
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(DOUBT_INTERVAL_S if in_doubt else AUDIT_INTERVAL_S):
                     await self._requested.wait()
             except TimeoutError:
                 pass
             self._requested.clear()
             await self._try_audit()
+            await asyncio.sleep(AUDIT_MIN_INTERVAL_S)
 
     async def _try_audit(self) -> None:
         try:
             await self.audit_all()
-        except RateLimited as error:
-            await asyncio.sleep(error.retry_after_s)
         except ConnectorError as error:
-            log.warning("audit_failed", error=str(error))
-            await asyncio.sleep(CONFIRM_S)
+            if self.error is None:
+                log.warning("audit_failed", error=str(error))
+            self.error = str(error)
+            await asyncio.sleep(error.retry_after_s if isinstance(error, RateLimited) else 0)
+        else:
+            if self.error is not None:
+                log.info("audit_recovered")
+            self.error = None
 
     async def audit_all(self) -> None:
         """Compare every leg of the book and of the account that has nothing in flight."""
-        book = self._ledger.book
         unsettled = self._get_unsettled_symbols()
         versions = self._ledger.get_versions()
         exchange = await self._fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
-        legs = sorted({*exchange, *book.foreign, *self._get_book_legs(), *self._suspected})
-        for leg_audit in audit(book, exchange, legs):
-            if leg_audit.symbol not in unsettled:
-                await self._judge(leg_audit)
+        legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
+        for key in legs:
+            if key[0] not in unsettled:
+                await self._judge(audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))), versions)
         self.audited_at = self._clock.time()
 
-    async def examine(self, symbol: str, side: Side) -> LegAudit | None:
-        """The leg that hedges of this side live on, read now; None when the book kept moving during the read."""
-        key = (symbol, get_leg(side, hedge_mode=self._connector.hedge_mode))
-        for _ in range(READ_TRIES):
-            versions = self._ledger.get_versions()
-            exchange = await self._fetch_quantities()
-            if symbol not in self._ledger.get_moved_since(versions):
-                return audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0)))
-        return None
-
-    def get_certain_shortfall(self, leg_audit: LegAudit, side: Side) -> Decimal:
-        """What the account certainly lacks of this side's hedges, whatever the orders in flight have done meanwhile."""
-        in_flight = sum(
-            (
-                order.request.quantity
-                for order in self._ledger.book.in_flight.values()
-                if (order.request.symbol, order.request.leg) == (leg_audit.symbol, leg_audit.leg)
-                and order.request.side is side.opposite
-            ),
-            Decimal(0),
-        )
-        return max(leg_audit.get_shortfall(side) - in_flight, Decimal(0))
-
-    async def confirm_shortfall(self, leg_audit: LegAudit, side: Side) -> Decimal | None:
-        """The shortfall once it is confirmed, 0 when there is none, None while it must be looked at again."""
-        if self.get_certain_shortfall(leg_audit, side) == 0:
-            return Decimal(0)
-        if not self._check_confirmed(leg_audit):
-            return None
-        await self._explain_forced(leg_audit)
-        return self.get_certain_shortfall(self._look_again(leg_audit), side)
-
-    async def _judge(self, leg_audit: LegAudit) -> None:
-        if leg_audit.difference == 0:
-            self._suspected.pop((leg_audit.symbol, leg_audit.leg), None)
-            self._unblock(leg_audit.symbol)
-            return
-        if check_lacks_hedges(self._ledger.book, leg_audit):
-            await self._explain_forced(leg_audit)
-            leg_audit = self._look_again(leg_audit)
-        is_new = (leg_audit.symbol, leg_audit.leg) not in self._ledger.book.foreign
-        if leg_audit.difference == 0 or not (is_new or self._check_confirmed(leg_audit)):
-            return
-        if check_lacks_hedges(self._ledger.book, leg_audit):
-            self._block(leg_audit)
+    async def _judge(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
+        book = self._ledger.book
+        if self.audited_at is None and leg_audit.key not in book.foreign and not get_hedge_sides(book, leg_audit.key):
+            await self._accept_baseline(leg_audit)
+        elif leg_audit.difference in (0, self._confirmed.get(leg_audit.key)):
+            await self._agree(leg_audit)
         else:
-            await self._accept_foreign(leg_audit)
+            await self._explain(leg_audit, versions)
+
+    async def _accept_baseline(self, leg_audit: LegAudit) -> None:
+        """The first look: what is there, where we hold nothing, was there before us."""
+        if leg_audit.difference:
+            await self._record(leg_audit, [ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign)])
+        await self._agree(self._look_again(leg_audit))
 
     def _look_again(self, leg_audit: LegAudit) -> LegAudit:
-        return audit_leg(self._ledger.book, (leg_audit.symbol, leg_audit.leg), leg_audit.exchange)
+        """The same reading of the account against the book as it is now."""
+        return audit_leg(self._ledger.book, leg_audit.key, leg_audit.exchange)
 
-    def _check_confirmed(self, leg_audit: LegAudit) -> bool:
-        """True when this very difference was seen before, long enough ago."""
-        key, now = (leg_audit.symbol, leg_audit.leg), asyncio.get_running_loop().time()
-        difference, since = self._suspected.get(key, (None, now))
-        if difference != leg_audit.difference:
-            since = now
-        self._suspected[key] = (leg_audit.difference, since)
-        return now - since >= CONFIRM_S
+    async def _agree(self, leg_audit: LegAudit) -> None:
+        """From here on only newer orders of others can make a difference."""
+        symbol = leg_audit.symbol
+        if symbol not in self._agreed_at:
+            self._count((await self._fetch_evidence(symbol)).history)
+        self._agreed_at[symbol] = self._clock.time()
+        self._unexplained_since.pop(leg_audit.key, None)
+        self._set_confirmed(leg_audit.key, leg_audit.difference)
 
-    async def _accept_foreign(self, leg_audit: LegAudit) -> None:
-        foreign = leg_audit.exchange - leg_audit.hedged
-        log.info("foreign_position_seen", symbol=leg_audit.symbol, leg=leg_audit.leg.value, quantity=str(foreign))
-        self._suspected.pop((leg_audit.symbol, leg_audit.leg), None)
-        await self._ledger.record(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, foreign))
-        self._unblock(leg_audit.symbol)
+    async def _explain(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
+        history = (await self._fetch_evidence(leg_audit.symbol)).history
+        if leg_audit.symbol in self._ledger.get_moved_since(versions):
+            self._is_incomplete = True
+            return
+        base = self._confirmed.get(leg_audit.key, Decimal(0))
+        fills = find_explanation(leg_audit.difference - base, self._get_new_fills(leg_audit.key, history))
+        if fills is not None:
+            await self._record(leg_audit, build_account_events(self._ledger.book, leg_audit, fills))
+        elif self._check_lasting(leg_audit.key):
+            sides = get_hedge_sides(self._ledger.book, leg_audit.key)
+            accepted = accept_foreign(leg_audit.known_foreign, leg_audit.foreign, sides)
+            await self._record(leg_audit, [ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted)])
+        else:
+            return
+        self._count(history)
+        await self._agree(self._look_again(leg_audit))
 
-    def _block(self, leg_audit: LegAudit) -> None:
-        reason = (
-            f"the account holds {leg_audit.exchange} {leg_audit.symbol} where hedges of {leg_audit.hedged} and"
-            f" {leg_audit.known_foreign} of others were expected: somebody traded our hedges by hand"
-        )
-        if leg_audit.symbol not in self.blocked:
-            log.error("account_differed", symbol=leg_audit.symbol, error=reason)
-        self.blocked[leg_audit.symbol] = reason
-        metrics.ACCOUNT_DIFFERS.labels(leg_audit.symbol).set(1)
-
-    def _unblock(self, symbol: str) -> None:
-        if self.blocked.pop(symbol, None) is not None:
-            log.info("account_agreed", symbol=symbol)
-            metrics.ACCOUNT_DIFFERS.labels(symbol).set(0)
-
-    async def _explain_forced(self, leg_audit: LegAudit) -> None:
-        """Take the exchange's own orders off our hedges, as far as the account really lacks them."""
-        history = await self._connector.fetch_order_history(leg_audit.symbol, self._get_history_start(leg_audit.symbol))
-        for order in history:
-            if order.report.client_order_id.startswith(FORCED_PREFIXES) and order.leg is leg_audit.leg:
-                await self._ledger.record_prepared(partial(self._get_forced, leg_audit, order))
-
-    def _get_forced(self, leg_audit: LegAudit, order: VenueOrder, _: int) -> Sequence[Event]:
-        report = order.report
-        shortfall = self._look_again(leg_audit).get_shortfall(order.side.opposite)
-        seen = self._ledger.book.forced_orders.get(report.venue_order_id, Decimal(0))
-        taken = min(report.filled_quantity - seen, shortfall)
-        if taken <= 0:
-            return ()
-        reason = report.client_order_id.partition("-")[0]
-        return (
-            HedgesForced(report.venue_order_id, order.symbol, order.leg, order.side, seen + taken, reason),
+    async def _record(self, leg_audit: LegAudit, events: Sequence[Event]) -> None:
+        log.info(
+            "account_difference_explained", symbol=leg_audit.symbol, leg=leg_audit.leg.value,
+            exchange=str(leg_audit.exchange), hedged=str(leg_audit.hedged), difference=str(leg_audit.difference),
+            facts=[type(event).__name__ for event in events],
         )  # fmt: skip
+        await self._ledger.record(*events)
+
+    def _check_lasting(self, key: LegKey) -> bool:
+        """True once a difference has been unexplained for longer than any view lags."""
+        now = asyncio.get_running_loop().time()
+        return now - self._unexplained_since.setdefault(key, now) >= UNEXPLAINED_MAX_S
+
+    def _set_confirmed(self, key: LegKey, difference: Decimal) -> None:
+        was = self._confirmed.pop(key, Decimal(0))
+        if difference:
+            self._confirmed[key] = difference
+        if difference and not was:
+            log.error("account_differed", symbol=key[0], leg=key[1].value, error=self.blocked[key[0]])
+        elif was and not difference:
+            log.info("account_agreed", symbol=key[0], leg=key[1].value)
+        metrics.ACCOUNT_DIFFERS.labels(key[0]).set(1 if key[0] in self.blocked else 0)
+
+    async def examine(self, symbol: str, side: Side) -> LegAudit:
+        """The leg that hedges of this side live on, read now, with what our own orders may have moved meanwhile."""
+        key = (symbol, get_leg(side, hedge_mode=self._connector.hedge_mode))
+        in_flight, before = self._get_in_flight(symbol), self._ledger.get_intended_quantity(symbol)
+        exchange = await self._fetch_quantities()
+        uncertain = in_flight + self._ledger.get_intended_quantity(symbol) - before
+        return audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0)), uncertain)
+
+    def check_confirmed(self, leg_audit: LegAudit) -> bool:
+        """True when the difference is known to be real; otherwise it will be looked into."""
+        if self._confirmed.get(leg_audit.key) == leg_audit.difference:
+            return True
+        self.request()
+        return False
+
+    async def find_trace(self, symbol: str, leg: Leg, client_order_id: str, *, since: float) -> VenueOrder | Decimal:
+        """An order of ours in the history, or how far the leg has moved without anybody's order explaining it.
+
+        ``since``: loop time before which nothing that was read may count.
+        """
+        evidence = await self._fetch_evidence(symbol, since=since)
+        for order in evidence.history:
+            if order.report.client_order_id == client_order_id:
+                return order
+        key = (symbol, leg)
+        leg_audit = audit_leg(self._ledger.book, key, evidence.exchange.get(key, Decimal(0)))
+        fills = self._get_new_fills(key, evidence.history)
+        base = self._confirmed.get(key, Decimal(0))
+        return leg_audit.difference - base - sum((fill.signed_quantity for fill in fills), Decimal(0))
+
+    async def _fetch_evidence(self, symbol: str, *, since: float | None = None) -> Evidence:
+        """History and position of a symbol; what was read a moment ago serves everybody who may use it."""
+        loop = asyncio.get_running_loop()
+        wanted_from = loop.time() - AUDIT_MIN_INTERVAL_S if since is None else since
+        async with self._evidence_lock:
+            known = self._evidence.get(symbol)
+            if known is None or known.read_from < max(wanted_from, loop.time() - AUDIT_MIN_INTERVAL_S):
+                read_from = loop.time()
+                history = await self._connector.fetch_order_history(symbol, self._get_history_start(symbol))
+                self._evidence[symbol] = Evidence(read_from, history, await self._fetch_quantities())
+            return self._evidence[symbol]
+
+    def _get_new_fills(self, key: LegKey, history: Iterable[VenueOrder]) -> list[OtherFill]:
+        """What others have filled on the leg since the last agreement."""
+        counted = self._counted.get(key[0], {})
+        fills = []
+        for order in history:
+            report = order.report
+            if order.leg is not key[1] or report.client_order_id.startswith(ID_PREFIX):
+                continue
+            is_forced = report.client_order_id.startswith(FORCED_PREFIXES)
+            seen = counted.get(report.venue_order_id, Decimal(0))
+            if is_forced:
+                seen = max(seen, self._ledger.book.forced_orders.get(report.venue_order_id, Decimal(0)))
+            if report.filled_quantity > seen:
+                reason = report.client_order_id.partition("-")[0] if is_forced else ""
+                new = report.filled_quantity - seen
+                fills.append(OtherFill(report.venue_order_id, order.side, new, report.filled_quantity, reason))
+        return fills
+
+    def _count(self, history: Iterable[VenueOrder]) -> None:
+        """These orders of others are part of what was agreed on."""
+        for order in history:
+            counted = self._counted.setdefault(order.symbol, {})
+            if not order.report.client_order_id.startswith(ID_PREFIX):
+                counted[order.report.venue_order_id] = order.report.filled_quantity
 
     def _get_history_start(self, symbol: str) -> float:
-        now = self._clock.time()
-        opened = [hedge.opened_at for hedge in self._ledger.book.get_symbol_hedges(symbol)]
-        return max(min(opened, default=now) - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
+        """From the last agreement, or else from our oldest hedge or order in the symbol."""
+        now, book = self._clock.time(), self._ledger.book
+        opened = [hedge.opened_at for hedge in book.get_symbol_hedges(symbol)]
+        in_flight = [order.intended_at for order in book.in_flight.values() if order.request.symbol == symbol]
+        agreed = self._agreed_at.get(symbol)
+        start = min([*in_flight, agreed if agreed is not None else min(opened, default=now)])
+        return max(start - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
 
     async def _fetch_quantities(self) -> dict[LegKey, Decimal]:
         positions = await self._connector.fetch_positions()
         return {(position.symbol, position.leg): position.quantity for position in positions}
 
+    def _get_in_flight(self, symbol: str) -> Decimal:
+        orders = self._ledger.book.in_flight.values()
+        return sum((o.request.quantity for o in orders if o.request.symbol == symbol), Decimal(0))
+
     def _get_unsettled_symbols(self) -> set[str]:
         return {order.request.symbol for order in self._ledger.book.in_flight.values()}
 
-    def _get_book_legs(self) -> set[LegKey]:
+    def _get_legs(self, exchange: Mapping[LegKey, Decimal]) -> list[LegKey]:
+        """Every leg that may hold something, in the position mode that the account is in."""
         hedge_mode = self._connector.hedge_mode
         hedges = self._ledger.book.get_all_hedged_positions().values()
-        return {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
-
-
+        held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
+        known = {*exchange, *self._ledger.book.foreign, *self._confirmed, *self._unexplained_since}
+        return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})

@@ -79,12 +79,12 @@ def _build_console() -> Console:
     return console
 
 
-def fetch_answer(url: str, what: str) -> dict[str, Any]:
+def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
     base = url.rstrip("/") or _get_configured_url()
     try:
         # Without the environment's proxies, which know nothing of this machine.
-        response = httpx.get(f"{base}/api/v1/{what}", timeout=TIMEOUT_S, trust_env=False)
+        response = httpx.get(f"{base}/api/v1/{what}", timeout=timeout_s, trust_env=False)
         response.raise_for_status()
         answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

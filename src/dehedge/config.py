@@ -27,6 +27,7 @@ from dehedge.addresses import (
     hide_userinfo,
     parse_contract,
     parse_file_url,
+    parse_host,
     parse_url,
     parse_urls,
 )
@@ -86,7 +87,9 @@ class HttpAddress(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    http_host: str = Field("127.0.0.1", min_length=1, description="an address or a host name to listen on")
+    http_host: Annotated[str, AfterValidator(parse_host)] = Field(
+        "127.0.0.1", description="an address or a host name to listen on"
+    )
     http_port: int = Field(8780, ge=0, le=65_535, description="a port from 0 to 65535, 0 picks a free one")
 
     @classmethod

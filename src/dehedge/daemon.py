@@ -152,6 +152,7 @@ class Daemon:
             self._status.is_recovered = True
             tasks.create_task(self._auditor.run(), name="auditor")
             tasks.create_task(self._venue.run(), name="venue")
+            tasks.create_task(self._venue.run_marks(self._awake.set), name="marks")
             await self._reconciler.run()
 
     async def _supervise(self) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import structlog
@@ -30,7 +30,7 @@ from dehedge.backoff import Backoff
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeStatus, InFlightOrder
 from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned, OrderIntended, OrderPriced
-from dehedge.core.hedging import TradeDecision
+from dehedge.core.hedging import TradeDecision, check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, OrderStatus, Share, client_order_id, get_leg
 from dehedge.errors import (
@@ -51,8 +51,17 @@ QUERY_DELAYS_S = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Waits between the questions for an order whose outcome is unknown; the last one repeats."""
 BELIEVE_HISTORY_S = 60.0
 """After this long an order that neither query nor history knows is gone, even if the account moved by another hand."""
-HISTORY_MARGIN_S = 60.0
 CAPACITY_RETRY_S = 1.0
+SETTLED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Orders in a row in one symbol that came to nothing, and what was said of the last (at loop time)."""
+
+    count: int
+    reason: str
+    last_at: float
 
 
 class Executor:
@@ -62,11 +71,14 @@ class Executor:
         self, *, ledger: Ledger, connector: Connector, auditor: Auditor, clock: Clock, awake: asyncio.Event
     ) -> None:
         self.backoff = Backoff()
-        self.auth_error: str | None = None
+        self.refusals: dict[str, Refusals] = {}
         self._ledger = ledger
         self._connector = connector
         self._auditor = auditor
         self._clock = clock
+        self._block_number = 0
+        self._is_finishing = False
+        self._settled: dict[str, Decimal] = {}
         self._busy: set[HedgeKey] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
@@ -84,30 +96,45 @@ class Executor:
 
     def note_order(self, order: VenueOrder) -> None:
         """An event of the account's stream: settles an order of ours sooner than its reply or the next question."""
-        in_flight = self._ledger.book.in_flight.get(order.report.client_order_id)
+        report = order.report
+        in_flight = self._ledger.book.in_flight.get(report.client_order_id)
         if in_flight is not None:
-            self._spawn(self._settle(in_flight, order.report))
+            self._spawn(self._settle(in_flight, report))
+        elif report.filled_quantity > self._settled.get(report.client_order_id, report.filled_quantity):
+            log.error("order_executed_after_all", client_order_id=report.client_order_id, filled=str(report.filled_quantity))
+            self._auditor.request()
 
     async def finish(self, timeout_s: float) -> None:
-        """Let orders being sent come to their end; what stays unknown is asked for after the restart."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-        for task in self._tasks:
+        """Intend nothing more, and let what is being sent come to its end; the unknown is asked for after the restart."""
+        self._is_finishing = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while self._tasks and loop.time() < deadline:
+            await asyncio.wait(self._tasks, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def execute(self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules]) -> None:
-        """Journal and send what has been decided; comes back once it is journaled."""
+    async def execute(
+        self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], block_number: int
+    ) -> None:
+        """Journal and send what has been decided from that block; comes back once it is journaled."""
+        self._block_number = block_number
+        exhausted = set(self.backoff.get_exhausted())
+        probed: set[str] = set()
         increases = []
         for draft in build_drafts(decisions, rules, self.backoff.group_max):
             if draft.action is Action.REDUCE:
-                keys = {share.key for share in draft.shares}
-                self._busy |= keys
-                self._spawn(self._reduce(draft), keys)
-            else:
+                self._busy |= set(draft.keys)
+                self._spawn(self._reduce(draft), set(draft.keys))
+            elif draft.symbol not in exhausted:
                 increases.append(draft)
+            elif draft.symbol not in probed:
+                probed.add(draft.symbol)
+                increases.append(replace(draft, shares=draft.shares[:1]))
+                self.backoff.begin_probe(draft.symbol)
         if increases:
-            await self._place(increases)
+            await asyncio.shield(self._spawn(self._place(increases)))
 
     def resume(self) -> Sequence[asyncio.Task[None]]:
         """After a restart: one task for every order in flight, that asks and never sends."""
@@ -146,19 +173,21 @@ class Executor:
     def _intend(self, drafts: Sequence[OrderDraft], sequence: int, *, reduce_only: bool) -> Sequence[Event]:
         """The intents of what is still wanted, now that nothing else can change the book in between."""
         events: list[Event] = []
-        for draft in drafts:
+        for draft in [] if self._is_finishing else drafts:
             kept = [share for share in draft.shares if self._check_still_wanted(share, draft)]
             if kept:
                 final = replace(draft, shares=tuple(kept))
                 request = self._build_request(final, sequence + len(events), reduce_only=reduce_only)
-                events.append(
-                    OrderIntended(request, draft.hedge_side, draft.action, tuple(kept), self._clock.time())
-                )  # fmt: skip
+                now, block = self._clock.time(), self._block_number
+                events.append(OrderIntended(request, draft.hedge_side, draft.action, tuple(kept), now, block))
         return events
 
     def _check_still_wanted(self, share: Share, draft: OrderDraft) -> bool:
-        """False when the hedge changed after the decision: the planner decides anew on its next pass."""
-        hedge = self._ledger.book.get_hedged_position(share.key)
+        """False when the hedge or the kill switch changed after the decision: the planner decides anew."""
+        book = self._ledger.book
+        hedge = book.get_hedged_position(share.key)
+        if not check_mode_allows(book, draft.action, is_open=hedge is None):
+            return False
         if draft.action is Action.REDUCE:
             return hedge is not None and hedge.status is HedgeStatus.OPEN and hedge.quantity >= share.quantity
         return hedge is None or (
@@ -193,15 +222,14 @@ class Executor:
             log.warning("order_outcome_unknown", client_order_id=request.client_order_id, error=str(error))
             await self.resolve(order)
         except OrderRejected as error:
-            if isinstance(error, OrderTooLarge) and len(order.shares) > 1:
-                await self._split(order, error)
+            if isinstance(error, OrderTooLarge) and order.action is Action.INCREASE:
+                await self._refuse_size(order, error)
                 return
             refused = OrderReport(request.client_order_id, OrderStatus.REJECTED, Decimal(0), reason=str(error))
             await self._settle(order, refused)
         except (RateLimited, VenueUnavailable, AuthenticationFailed) as error:
             await self._abandon(order, error)
         else:
-            self.auth_error = None
             await self._settle(order, report)
             if not report.status.is_terminal:
                 await self.resolve(order)
@@ -210,7 +238,7 @@ class Executor:
         """Ask what became of an order until it is known; never sends."""
         request, loop = order.request, asyncio.get_running_loop()
         # It was sent before this moment at the latest, so counting from here is on the safe side after a restart too.
-        since, misses = loop.time(), 0
+        since, window_s, misses = loop.time(), self._connector.unknown_window_s, 0
         for delay_s in _repeat_last(QUERY_DELAYS_S):
             await asyncio.sleep(delay_s)
             if request.client_order_id not in self._ledger.book.in_flight:
@@ -222,28 +250,33 @@ class Executor:
                     await self._settle(order, report)
                     if report.status.is_terminal:
                         return
-                elif age_s >= self._connector.unknown_window_s:
+                elif age_s >= window_s:
                     misses += 1
-                    if misses > 1 and await self._check_never_executed(order, age_s):
+                    if misses > 1 and await self._check_never_executed(order, since=since + window_s, age_s=age_s):
                         await self._abandon(order, VenueUnavailable("the exchange never had this order"))
                         return
             except RateLimited as error:
                 await asyncio.sleep(error.retry_after_s)
             except ConnectorError as error:
                 log.debug("order_query_failed", client_order_id=request.client_order_id, error=str(error))
+                if age_s >= window_s:
+                    await self._try_find_in_history(order, since=since + window_s)
 
-    async def _check_never_executed(self, order: InFlightOrder, age_s: float) -> bool:
+    async def _check_never_executed(self, order: InFlightOrder, *, since: float, age_s: float) -> bool:
         """True when neither the order history nor the account's position shows a trace of the order."""
         request = order.request
-        history = await self._connector.fetch_order_history(request.symbol, order.intended_at - HISTORY_MARGIN_S)
-        for known in history:
-            if known.report.client_order_id == request.client_order_id:
-                await self._settle(order, known.report)
-                return False
-        if age_s >= BELIEVE_HISTORY_S:
-            return True
-        leg_audit = await self._auditor.examine(request.symbol, order.hedge_side)
-        return leg_audit is not None and leg_audit.get_surplus(request.side) == 0
+        trace = await self._auditor.find_trace(request.symbol, request.leg, request.client_order_id, since=since)
+        if isinstance(trace, VenueOrder):
+            await self._settle(order, trace.report)
+            return False
+        return trace * request.side.sign <= 0 or age_s >= BELIEVE_HISTORY_S
+
+    async def _try_find_in_history(self, order: InFlightOrder, *, since: float) -> None:
+        """Where an order cannot be asked for by its id, the history may still tell of it; its silence says nothing."""
+        try:
+            await self._check_never_executed(order, since=since, age_s=0)
+        except ConnectorError as error:
+            log.debug("order_history_failed", client_order_id=order.request.client_order_id, error=str(error))
 
     async def _settle(self, order: InFlightOrder, report: OrderReport) -> None:
         """Record what is known now; once that is final, say so and look after the hedges that got nothing."""
@@ -251,6 +284,7 @@ class Executor:
         await self._ledger.record_report(report)
         if not (was_in_flight and report.status.is_terminal):
             return
+        self._remember(report)
         if report.filled_quantity and report.average_price is None:
             self._spawn(self._learn_price(order))
         outcome = report.status.value.lower()
@@ -262,8 +296,11 @@ class Executor:
                 error=report.reason,
             )  # fmt: skip
             self._back_off(order.shares, order.action)
+            if not report.filled_quantity:
+                self._note_refusal(order, report.reason or outcome)
         else:
-            self.backoff.clear(share.key for share in order.shares)
+            self.refusals.pop(order.request.symbol, None)
+            self.backoff.clear(order.request.symbol, [share.key for share in order.shares], order.action)
 
     async def _learn_price(self, order: InFlightOrder) -> None:
         """The reply to an order has no fill price: ask for it, a few times at most, for the accounts only."""
@@ -285,40 +322,53 @@ class Executor:
         """The order certainly was not executed: free its hedges, to be decided on again after a while."""
         metrics.ORDERS.labels(order.request.symbol, order.action.value, "not_executed").inc()
         log.warning("order_not_executed", client_order_id=order.request.client_order_id, error=str(error))
-        if isinstance(error, AuthenticationFailed):
-            self.auth_error = str(error)
+        self._note_refusal(order, str(error))
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
         self._back_off(order.shares, order.action, at_least_s=wait_s)
         await self._ledger.record(OrderAbandoned(order.request.client_order_id, str(error)))
+        self._remember(OrderReport(order.request.client_order_id, OrderStatus.REJECTED, Decimal(0)))
 
-    async def _split(self, order: InFlightOrder, error: OrderTooLarge) -> None:
-        """Too much at once: what was refused together is tried again in smaller groups, the largest hedges first."""
-        log.warning("order_too_large", client_order_id=order.request.client_order_id, error=str(error))
-        self.backoff.split([share.key for share in order.shares], now=self._clock.time())
-        await self._ledger.record(OrderAbandoned(order.request.client_order_id, str(error)))
+    def _remember(self, report: OrderReport) -> None:
+        """Keep how orders ended, for a while: a fill that comes after the end is told."""
+        self._settled[report.client_order_id] = report.filled_quantity
+        while len(self._settled) > SETTLED_MAX:
+            del self._settled[next(iter(self._settled))]
+
+    def _note_refusal(self, order: InFlightOrder, reason: str) -> None:
+        """Count orders in a row that came to nothing, by symbol; a fill begins anew."""
+        count = self.refusals[order.request.symbol].count if order.request.symbol in self.refusals else 0
+        self.refusals[order.request.symbol] = Refusals(count + 1, reason, asyncio.get_running_loop().time())
+
+    async def _refuse_size(self, order: InFlightOrder, error: OrderTooLarge) -> None:
+        """Too much for the account: what was refused together is tried again in smaller groups, the largest first."""
+        request = order.request
+        metrics.ORDERS.labels(request.symbol, order.action.value, "too_large").inc()
+        log.warning("order_too_large", client_order_id=request.client_order_id, hedges=len(order.shares), error=str(error))
+        self._note_refusal(order, str(error))
+        self.backoff.refuse_size(request.symbol, [share.key for share in order.shares])
+        await self._ledger.record(OrderAbandoned(request.client_order_id, str(error)))
 
     def _back_off(self, shares: Sequence[Share], action: Action, *, at_least_s: float = 0.0) -> None:
-        keys = [share.key for share in shares]
-        self.backoff.fail(keys, action, now=self._clock.time(), at_least_s=at_least_s)
+        self.backoff.fail([share.key for share in shares], action, at_least_s=at_least_s)
 
     async def _reduce(self, draft: OrderDraft) -> None:
         """Hold a close against the account, then send what is there to be closed."""
         try:
             leg_audit = await self._auditor.examine(draft.symbol, draft.hedge_side)
-            shortfall = await self._auditor.confirm_shortfall(leg_audit, draft.hedge_side) if leg_audit else None
         except ConnectorError as error:
             log.warning("close_delayed", symbol=draft.symbol, error=str(error))
             wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
             self._back_off(draft.shares, draft.action, at_least_s=wait_s)
             return
-        if leg_audit is None or shortfall is None:
-            self._back_off(draft.shares, draft.action)
-            return
-        if shortfall > 0:
+        shortfall = leg_audit.get_shortfall(draft.hedge_side)
+        if shortfall == 0:
+            reduces = leg_audit.check_reduces(draft.hedge_side, draft.quantity)
+            await self._place([draft], reduce_only=reduces)
+        elif self._auditor.check_confirmed(leg_audit):
             await self._ledger.record_prepared(lambda _: self._write_down(draft, shortfall))
-            return
-        reduces = leg_audit.check_reduces(draft.hedge_side, draft.quantity)
-        await self._place([draft], reduce_only=reduces)
+            self._auditor.request()
+        else:
+            self._back_off(draft.shares, draft.action)
 
     def _write_down(self, draft: OrderDraft, shortfall: Decimal) -> Sequence[Event]:
         """What another hand has closed already is taken off the hedges, so that it is not sold a second time."""

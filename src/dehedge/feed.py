@@ -54,16 +54,17 @@ class SnapshotFeed(Feed[ChainSnapshot]):
     async def run(self, source: ChainSource, *, interval_s: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            started = loop.time()
+            started, wait_s = loop.time(), interval_s
             try:
                 snapshot = await source.fetch_snapshot()
             except ChainUnavailable as error:
+                wait_s = max(interval_s, error.retry_after_s or 0.0)
                 self.fail(error)
             else:
                 metrics.SNAPSHOT_BLOCK.set(snapshot.block_number)
                 metrics.SNAPSHOT_TIME.set(snapshot.block_time)
                 self.put(snapshot)
-            await asyncio.sleep(max(started + interval_s - loop.time(), 0.05))
+            await asyncio.sleep(max(started + wait_s - loop.time(), 0.05))
 
 
 class PriceFeed:

@@ -8,9 +8,10 @@ commands. A caller that is canceled in the middle loses nothing: the commit goes
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import structlog
 
@@ -44,6 +45,7 @@ class Ledger:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._versions: Counter[str] = Counter()
+        self._intended: defaultdict[str, Decimal] = defaultdict(Decimal)
 
     async def record(self, *events: Event) -> None:
         """Make facts true. Raises ``JournalError``, after which nothing may be sent."""
@@ -65,6 +67,10 @@ class Ledger:
         """The symbols about which a fact was recorded since: a read of the account may not be held against them."""
         return {symbol for symbol, version in self._versions.items() if versions.get(symbol, 0) != version}
 
+    def get_intended_quantity(self, symbol: str) -> Decimal:
+        """How much was ever intended in the symbol; its growth during a read is what our orders may have moved."""
+        return self._intended[symbol]
+
     async def drain(self) -> None:
         """Wait until no commit is under way."""
         async with self._lock:
@@ -72,13 +78,20 @@ class Ledger:
 
     def _get_news(self, report: OrderReport) -> Sequence[Event]:
         order = self.book.in_flight.get(report.client_order_id)
-        if order is None or apply_report(order.report, report) == order.report:
+        if order is None:
+            return ()
+        if report.filled_quantity > order.request.quantity:
+            # What was never asked for is not a hedge; the audit finds it on the account.
+            log.error("order_overfilled", client_order_id=report.client_order_id, filled=str(report.filled_quantity))
+            report = replace(report, filled_quantity=order.request.quantity)
+        if apply_report(order.report, report) == order.report:
             return ()
         return (OrderReported(report, self._clock.time()),)
 
     async def _commit(self, prepare: Prepare) -> Sequence[Event]:
         async with self._lock:
             events = prepare(self.journal.last_sequence + 1)
+            self._rehearse(events)
             if events:
                 with metrics.JOURNAL_SECONDS.time():
                     await self.journal.append(self._clock.time(), events)
@@ -86,9 +99,16 @@ class Ledger:
                 self._fold(event)
             return events
 
+    def _rehearse(self, events: Sequence[Event]) -> None:
+        """A fact that cannot be folded must never be journaled: no restart could get past it."""
+        book = self.book.copy()
+        for event in events:
+            fold(book, event)
+
     def _fold(self, event: Event) -> None:
         if isinstance(event, OrderIntended):
             self._versions[event.request.symbol] += 1
+            self._intended[event.request.symbol] += event.request.quantity
         for change in fold(self.book, event):
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()

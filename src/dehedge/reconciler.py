@@ -28,8 +28,10 @@ from dehedge.core.hedging import (
     ResizeHedge,
     VenueState,
     plan,
+    plan_flattening,
 )
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.core.orders import Action
 from dehedge.executor import Executor
 from dehedge.feed import Feed, PriceFeed
 from dehedge.ledger import Ledger
@@ -38,6 +40,8 @@ from dehedge.venue import Venue
 
 log = structlog.get_logger()
 
+COOLING_AFTER = 1 / 12
+"""The share of the expiry after which a risk that has gone is journaled as gone."""
 PASS_INTERVAL_S = 1.0
 """A pass at least this often: ages and expiries change without any input."""
 
@@ -93,14 +97,19 @@ class Reconciler:
 
     async def run_pass(self) -> None:
         """Observe, plan, execute, once."""
+        book = self._ledger.book
+        book.clamp_placed_times(self._clock.time())
         observation = self.observe()
+        decisions: list[Decision] = []
         if observation is not None:
-            decisions = plan(observation, self._ledger.book, self._policy, self._get_venue_state())
-            self.decisions = {decision.key: decision for decision in decisions}
+            decisions = plan(observation, book, self._policy, self._get_venue_state())
             await self._note_risk(decisions, observation.taken_at)
-            await self._execute(decisions)
-            await self._end_flattening()
-            self._measure(decisions)
+        elif book.is_flattening and self._venue.error is None:
+            decisions = plan_flattening(book, self._get_venue_state())
+        self.decisions = {decision.key: decision for decision in decisions}
+        await self._execute(decisions)
+        await self._end_flattening()
+        self._measure(decisions)
         self.last_pass_at = self._clock.time()
         metrics.LAST_PASS_TIME.set(self.last_pass_at)
 
@@ -113,7 +122,15 @@ class Reconciler:
 
     def _get_venue_state(self) -> VenueState:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
-        return VenueState(self._venue.rules, blocked, self._executor.backoff.until, self._executor.busy)
+        backoff = self._executor.backoff
+        return VenueState(
+            rules=self._venue.rules,
+            blocked=blocked,
+            exhausted={symbol for symbol, may_try in backoff.get_exhausted().items() if not may_try},
+            waiting_to_grow=backoff.get_waiting(Action.INCREASE),
+            waiting_to_reduce=backoff.get_waiting(Action.REDUCE),
+            busy=self._executor.busy,
+        )
 
     async def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
         """Refresh the hedges whose risk lasts; journal only where it went or came back."""
@@ -126,6 +143,8 @@ class Reconciler:
             (d.key, hedges[d.key].placed_at)
             for d in decisions
             if d.reason is Reason.COOLING_DOWN and not hedges[d.key].is_cooling
+            # A risk that flickers at its threshold is not worth a row of the journal at every price.
+            and now - hedges[d.key].placed_at >= self._policy.expiry_s * COOLING_AFTER
         )
         events: list[Event] = [HedgesReheated(back, now)] if back else []
         if gone:
@@ -137,11 +156,11 @@ class Reconciler:
         decisions = list(decisions)
         unmarked = {d.key.market for d in decisions if d.reason is Reason.NO_MARK_PRICE}
         if unmarked:
-            await self._venue.refresh_marks(sorted({self._policy.symbols[market] for market in unmarked}))
-            self.wake()
+            self._venue.request_marks({self._policy.symbols[market] for market in unmarked})
         trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
         if trades and not self.is_stopping:
-            await self._executor.execute(trades, self._venue.rules)
+            snapshot = self._snapshots.latest
+            await self._executor.execute(trades, self._venue.rules, snapshot.block_number if snapshot else 0)
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""

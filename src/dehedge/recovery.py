@@ -21,6 +21,7 @@ from dehedge.ports import Clock, Journal
 log = structlog.get_logger()
 
 AUDIT_RETRY_S = 2.0
+RESOLVE_MAX_S = 30.0
 
 
 def replay(journal: Journal, clock: Clock) -> HedgeBook:
@@ -38,8 +39,14 @@ def replay(journal: Journal, clock: Clock) -> HedgeBook:
 
 
 async def recover(executor: Executor, auditor: Auditor) -> None:
-    """Resolve what is in flight, then audit; waits for the exchange as long as that takes."""
-    await asyncio.gather(*executor.resume())
+    """Resolve what is in flight, then audit; waits for the exchange as long as that takes.
+
+    An order that cannot be resolved for half a minute goes on being asked for; it keeps its own hedges locked, and the
+    others are not left unprotected for its sake.
+    """
+    resuming = executor.resume()
+    if resuming:
+        await asyncio.wait(resuming, timeout=RESOLVE_MAX_S)
     while True:
         try:
             await auditor.audit_all()

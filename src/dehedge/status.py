@@ -5,6 +5,7 @@ Reads the reconciler, the book and the feeds; changes only the kill switch. Mone
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -22,6 +23,9 @@ from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
 from dehedge.venue import Venue
 
+UNKNOWN_MAX_S = 60.0
+REFUSALS_MAX = 3
+REFUSAL_REMEMBERED_S = 60.0
 STALL_S = 15.0
 """Without a pass for this long the loop no longer makes progress."""
 
@@ -63,6 +67,8 @@ class StatusView:
 
     def find_obstacles(self) -> Sequence[str]:
         found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
+        if not self.check_alive():
+            found.append("no pass has ended for a while")
         if self._reconciler.is_stopping:
             found.append("shutting down")
         if self._ledger.book.mode is not TradingMode.ACTIVE:
@@ -71,15 +77,37 @@ class StatusView:
         return found
 
     def _find_venue_obstacles(self) -> list[str]:
-        found = []
         if self._venue.error is not None:
-            found.append(f"exchange: {self._venue.error}")
+            found = [f"exchange: {self._venue.error}"]
         elif not self.is_recovered:
-            found.append("recovery: orders in flight are being resolved")
-        if self._executor.auth_error is not None:
-            found.append(f"exchange: {self._executor.auth_error}")
+            found = ["recovery: orders in flight are being resolved"]
+        else:
+            found = [*self._find_account_obstacles(), *self._find_order_obstacles()]
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
         return [*found, *(f"{symbol}: {reason}" for symbol, reason in sorted(blocked.items()))]
+
+    def _find_account_obstacles(self) -> list[str]:
+        found = []
+        if self._auditor.error is not None:
+            found.append(f"exchange: the account cannot be read: {self._auditor.error}")
+        missing = self._venue.find_missing_marks()
+        if missing:
+            found.append(f"exchange: no fresh mark price for {', '.join(missing)}")
+        return found
+
+    def _find_order_obstacles(self) -> list[str]:
+        now = self._clock.time()
+        found = [
+            f"{order.request.symbol}: what became of order {order_id} is unknown for {now - order.intended_at:.0f} s"
+            for order_id, order in self._ledger.book.in_flight.items()
+            if now - order.intended_at > UNKNOWN_MAX_S
+        ]
+        recent = asyncio.get_running_loop().time() - REFUSAL_REMEMBERED_S
+        return found + [
+            f"{symbol}: {refusals.count} orders in a row came to nothing: {refusals.reason}"
+            for symbol, refusals in sorted(self._executor.refusals.items())
+            if refusals.count >= REFUSALS_MAX and refusals.last_at > recent
+        ]
 
     def _find_input_obstacles(self) -> list[str]:
         snapshot = self._snapshots.latest
@@ -90,11 +118,9 @@ class StatusView:
         if age_s > self._policy.max_snapshot_age_s:
             found.append(f"chain: the last snapshot is {age_s:.0f} s old: {self._snapshots.error or 'no newer block'}")
         observation = Observation(snapshot, self._prices.latest, {}, self._clock.time())
-        stale = [
-            market
-            for market in sorted(self._policy.symbols)
-            if market in snapshot.markets and not check_price_fresh(observation, self._policy, market)
-        ]
+        hedged = {key.market for key in self._ledger.book.get_all_hedged_positions()}
+        wanted = {market for market in self._policy.symbols if market in snapshot.markets} | hedged
+        stale = [market for market in sorted(wanted) if not check_price_fresh(observation, self._policy, market)]
         if stale:
             found.append(f"prices: none fresh for {', '.join(stale)}: {self._prices.feed.error or 'no update'}")
         return found
@@ -197,10 +223,15 @@ class StatusView:
         }
 
     async def pause(self) -> None:
-        await self._reconciler.set_mode(TradingMode.NO_OPENS)
+        """At least no more opens; a stricter mode and a flattening under way stay."""
+        book = self._ledger.book
+        mode = TradingMode.NO_OPENS if book.mode is TradingMode.ACTIVE else book.mode
+        await self._reconciler.set_mode(mode, is_flattening=book.is_flattening)
 
     async def resume(self) -> None:
         await self._reconciler.set_mode(TradingMode.ACTIVE)
 
     async def flatten(self) -> None:
-        await self._reconciler.set_mode(TradingMode.NO_OPENS, is_flattening=True)
+        mode = self._ledger.book.mode
+        wanted = mode if mode is TradingMode.REDUCE_ONLY else TradingMode.NO_OPENS
+        await self._reconciler.set_mode(wanted, is_flattening=True)

@@ -7,7 +7,7 @@ by the reconciler.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 
 import structlog
@@ -23,6 +23,7 @@ RETRY_MAX_S = 10.0
 SETTLE_INTERVAL_S = 60.0
 RULES_INTERVAL_S = 3600.0
 MARK_AGE_MAX_S = 2.0
+MARK_INTERVAL_S = 1.0
 """Marks come each second; an older one is fetched anew before anything is sized by it."""
 
 
@@ -36,7 +37,10 @@ class Venue:
         self._connector = connector
         self._symbols = sorted(set(symbols.values()))
         self._clock = clock
-        self._is_fetching_marks = False
+        self._fetched_marks: dict[str, Decimal] = {}
+        self._marks_fetched_at = float("-inf")
+        self._wanted_marks: set[str] = set()
+        self._marks_wanted = asyncio.Event()
 
     async def connect(self) -> None:
         """Connect and settle, trying again until the exchange answers. Raises what no retry can mend."""
@@ -77,22 +81,42 @@ class Venue:
         return [symbol for symbol in self._symbols if symbol in self.rules]
 
     def get_marks(self) -> Mapping[str, Decimal]:
-        """The mark prices young enough to size by."""
+        """The mark prices young enough to size by: streamed, or fetched a moment ago."""
         now = self._clock.time()
-        marks = self._connector.get_mark_prices()
-        return {symbol: mark.price for symbol, mark in marks.items() if now - mark.time_s <= MARK_AGE_MAX_S}
+        streamed = self._connector.get_mark_prices()
+        fresh = {symbol: mark.price for symbol, mark in streamed.items() if now - mark.time_s <= MARK_AGE_MAX_S}
+        is_fetched_fresh = asyncio.get_running_loop().time() - self._marks_fetched_at <= MARK_AGE_MAX_S
+        return {**self._fetched_marks, **fresh} if is_fetched_fresh else fresh
 
-    async def refresh_marks(self, symbols: Sequence[str]) -> None:
-        """Fetch mark prices that the stream does not bring. A failure is the next pass's business."""
-        if self._is_fetching_marks:
-            return
-        self._is_fetching_marks = True
-        try:
-            await self._connector.fetch_mark_prices(symbols)
-        except ConnectorError as error:
-            log.debug("mark_price_failed", error=str(error))
-        finally:
-            self._is_fetching_marks = False
+    def find_missing_marks(self) -> Sequence[str]:
+        """Tradable symbols without a mark price to size by; they are asked for, and may be there the next time."""
+        marks = self.get_marks()
+        missing = [symbol for symbol in self._tradable if symbol not in marks]
+        if missing:
+            self.request_marks(set(missing))
+        return missing
+
+    def request_marks(self, symbols: Set[str]) -> None:
+        """Have mark prices fetched that the stream does not bring, by ``run_marks``."""
+        self._wanted_marks |= symbols
+        self._marks_wanted.set()
+
+    async def run_marks(self, wake: Callable[[], None]) -> None:
+        """Fetch the marks that were asked for, at most once a second. What fails is asked for again by the next pass."""
+        while True:
+            await self._marks_wanted.wait()
+            self._marks_wanted.clear()
+            wanted, self._wanted_marks = sorted(self._wanted_marks), set()
+            try:
+                marks = await self._connector.fetch_mark_prices(wanted)
+            except ConnectorError as error:
+                log.debug("mark_price_failed", error=str(error))
+            else:
+                # A price just fetched is fresh whatever the exchange's clock says.
+                self._fetched_marks = {symbol: mark.price for symbol, mark in marks.items()}
+                self._marks_fetched_at = asyncio.get_running_loop().time()
+                wake()
+            await asyncio.sleep(MARK_INTERVAL_S)
 
     async def _fetch_rules(self) -> None:
         self.rules = await self._connector.fetch_trading_rules()

@@ -156,7 +156,11 @@ def draw_from(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is tuple:
         element, *more = get_args(kind)
         is_open = more == [...]
-        return st.lists(draw_from(element), max_size=3).map(tuple) if is_open else st.tuples(*map(draw_from, get_args(kind)))
+        return (
+            st.lists(draw_from(element), max_size=3).map(tuple)
+            if is_open
+            else st.tuples(*map(draw_from, get_args(kind)))
+        )
     return st.builds(kind, **{name: draw_from(hint) for name, hint in get_type_hints(kind).items()})
 
 
@@ -400,6 +404,7 @@ def test_file_that_another_program_holds_is_told(path: Path, journal: SqliteJour
 
 AS_NOBODY = f"""
 import os
+import dehedge.adapters.journal
 if os.getuid() == 0:
     os.setgid({NOBODY})
     os.setuid({NOBODY})

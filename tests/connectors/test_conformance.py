@@ -28,7 +28,7 @@ def options(request, exchange, clock, tmp_path):
         api_key=exchange.settings.api_key,
         api_secret=exchange.settings.api_secret,
         state_path=str(tmp_path / "paper.db"),
-        request_s=1.0,
+        request_s=3.0,
     )
 
 

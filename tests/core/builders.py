@@ -148,8 +148,10 @@ def a_hedge(
     return replace(hedge, **changes)
 
 
-def a_book(*hedges: HedgedPosition, mode: TradingMode = TradingMode.ACTIVE, is_flattening: bool = False) -> HedgeBook:
-    book = HedgeBook(mode=mode, is_flattening=is_flattening)
+def a_book(
+    *hedges: HedgedPosition, mode: TradingMode = TradingMode.ACTIVE, is_flattening: bool = False, block_number: int = 0
+) -> HedgeBook:
+    book = HedgeBook(mode=mode, is_flattening=is_flattening, block_number=block_number)
     for hedge in hedges:
         book.set_hedged_position(hedge)
     return book
@@ -184,11 +186,17 @@ def a_venue(
     *,
     known: Iterable[TradingRules] | None = None,
     blocked: Mapping[str, str] | None = None,
-    backing_off: Mapping[HedgeKey, float] | None = None,
+    exhausted: Iterable[str] = (),
+    waiting_to_grow: Iterable[HedgeKey] = (),
+    waiting_to_reduce: Iterable[HedgeKey] = (),
     busy: Iterable[HedgeKey] = (),
 ) -> VenueState:
     known = [rules(symbol=symbol) for symbol in SYMBOLS.values()] if known is None else known
-    return VenueState({rule.symbol: rule for rule in known}, blocked or {}, backing_off or {}, frozenset(busy))
+    return VenueState(
+        rules={rule.symbol: rule for rule in known}, blocked=blocked or {}, exhausted=frozenset(exhausted),
+        waiting_to_grow=frozenset(waiting_to_grow), waiting_to_reduce=frozenset(waiting_to_reduce),
+        busy=frozenset(busy),
+    )  # fmt: skip
 
 
 def a_share(*, position: Position | None = None, quantity: Number = "0.2", target: Number | None = None) -> Share:
@@ -208,6 +216,7 @@ def an_intent(
     reduce_only: bool | None = None,
     sequence: int = 1,
     intended_at: float = NOW,
+    block_number: int = 1_000,
 ) -> OrderIntended:
     """The intent of an order for these shares; a reduction is reduce-only in one-way mode unless told otherwise."""
     draft = OrderDraft(symbol, hedge_side, action, (a_share(),) if shares is None else tuple(shares))
@@ -216,7 +225,7 @@ def an_intent(
         client_order_id("a1b2c3", action, draft.shares, sequence), symbol, draft.order_side,
         get_leg(hedge_side, hedge_mode=hedge_mode), draft.quantity, reduce_only=reduces and not hedge_mode,
     )  # fmt: skip
-    return OrderIntended(request, hedge_side, action, draft.shares, intended_at)
+    return OrderIntended(request, hedge_side, action, draft.shares, intended_at, block_number)
 
 
 def a_report(

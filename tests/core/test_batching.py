@@ -188,7 +188,7 @@ def test_draft_can_be_compared_and_not_changed() -> None:
     draft = OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, (share,))
 
     assert draft == OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, (share,))
-    assert draft.quantity == share.quantity
+    assert (draft.quantity, draft.keys) == (share.quantity, [share.key])
 
 
 def test_rules_of_another_symbol_do_not_split() -> None:

@@ -75,6 +75,15 @@ def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
     }
 
 
+def test_placed_times_in_the_future_become_now_when_the_clock_was_set_back() -> None:
+    ahead, behind = a_hedge(placed_at=NOW + 500), a_hedge(position=a_position(user=a_user(2)), placed_at=NOW - 5)
+    book = a_book(ahead, behind)
+
+    book.clamp_placed_times(NOW)
+
+    assert [hedge.placed_at for hedge in book.get_all_hedged_positions().values()] == [NOW, NOW - 5]
+
+
 @pytest.mark.parametrize(("leg", "net"), [(Leg.BOTH, "0.3"), (Leg.LONG, "0.5"), (Leg.SHORT, "-0.2")])
 def test_net_quantity_counts_the_hedges_on_the_leg(leg: Leg, net: str) -> None:
     book = a_book(

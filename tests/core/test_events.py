@@ -91,6 +91,13 @@ def test_intent_puts_the_order_in_flight_as_it_is_sent() -> None:
     assert (order.hedge_side, order.action, order.intended_at) == (Side.BUY, Action.INCREASE, NOW)
 
 
+def test_intent_tells_the_newest_block_that_was_acted_on() -> None:
+    others = [a_share(position=SECOND)]
+    events = [an_intent(block_number=7), an_intent(shares=others, sequence=2, block_number=5)]
+
+    assert [replay(events[:count]).block_number for count in range(3)] == [0, 7, 7]
+
+
 @pytest.mark.parametrize("status", [HedgeStatus.OPENING, HedgeStatus.ADJUSTING, HedgeStatus.CLOSING])
 def test_intent_for_a_hedge_with_an_order_in_flight_is_a_broken_invariant(status: HedgeStatus) -> None:
     with pytest.raises(AssertionError, match="two live orders"):

@@ -8,6 +8,7 @@ allowed to settle, and then every position at risk is hedged, no other hedge is 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -15,17 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dehedge.core.audit import LegKey, audit_leg, check_lacks_hedges
+from dehedge.core.audit import LegKey, OtherFill
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
-from dehedge.core.events import (
-    ForeignPositionSeen,
-    HedgesForced,
-    HedgeWrittenDown,
-    OrderAbandoned,
-    OrderReported,
-    TradingModeSet,
-)
-from dehedge.core.model import HedgeKey, Position, Side
+from dehedge.core.events import OrderAbandoned, OrderReported, TradingModeSet
+from dehedge.core.model import HedgeKey, Leg, Position, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.risk import Capital, assess
 from dehedge.core.sizing import Sizing
@@ -69,11 +63,12 @@ class CoreMachine(RuleBasedStateMachine):
         self.now = NOW
         self.prices = {BTC: 80_000, ETH: 20_000}
         self.exchange = TinyExchange()
-        self.foreign: defaultdict[LegKey, Decimal] = defaultdict(Decimal)
+        self.block_number = 1
         self.daemon = TinyDaemon(self.exchange, a_policy(sizing=sizing), list(RULES.values()), hedge_mode=hedge_mode)
         opened = [a_position(user=a_user(number), is_long=is_long) for number, is_long in enumerate(longs)]
         self.positions: dict[HedgeKey, Position] = {position.key: position for position in opened}
         self.observe()
+        self.lagging = self.seen.snapshot.positions
 
     @property
     def book(self) -> HedgeBook:
@@ -107,7 +102,18 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((1, 20, 61)), fate=fates)
     def time_passes(self, seconds: int, fate: Fate) -> None:
         self.now += seconds
+        self.daemon.forget_refusals()
         self.look_and_run_pass(fate)
+
+    @rule(fate=fates, blocks=st.integers(1, 3))
+    def another_node_lags(self, fate: Fate, blocks: int) -> None:
+        snapshot = a_snapshot(
+            positions=self.lagging.values(), block_number=self.block_number - blocks, block_time=int(self.now) - blocks
+        )
+        old = replace(self.seen, snapshot=snapshot, taken_at=self.now)
+        acted_on = self.book.block_number
+        sent = self.daemon.run_pass(old, fate)
+        assert not sent or snapshot.block_number >= acted_on
 
     @rule(seconds=st.sampled_from((11, 31)), fate=fates)
     def sources_fall_silent(self, seconds: int, fate: Fate) -> None:
@@ -137,8 +143,8 @@ class CoreMachine(RuleBasedStateMachine):
     def order_ends(self, data: st.DataObject, status: OrderStatus) -> None:
         order = data.draw(st.sampled_from(self.exchange.get_live()))
         order.say(OrderStatus.CANCELED if order.filled else status)
-        for share in self.book.in_flight[order.request.client_order_id].shares:
-            self.daemon.refused[share.key] = self.now + 1
+        refused = self.book.in_flight[order.request.client_order_id]
+        self.daemon.refused[refused.action] |= {share.key for share in refused.shares}
 
     @precondition(lambda self: self.exchange.orders)
     @rule(data=st.data())
@@ -151,39 +157,28 @@ class CoreMachine(RuleBasedStateMachine):
     def lost_order_is_abandoned(self, data: st.DataObject) -> None:
         self.daemon.record(OrderAbandoned(data.draw(st.sampled_from(self.daemon.get_lost())), "never arrived"))
 
-    @rule(symbol=symbols, side=st.sampled_from(Side), quantity=parts)
-    def exchange_liquidates(self, symbol: str, side: Side, quantity: Decimal) -> None:
-        """Seen in two reports and a late one; only of legs at rest, as the auditor demands."""
-        held = sum((h.quantity for h in self.book.get_symbol_hedges(symbol) if h.side is side), Decimal(0))
+    @rule(symbol=symbols, side=st.sampled_from(Side), share=st.integers(1, 10))
+    def exchange_liquidates(self, symbol: str, side: Side, share: int) -> None:
+        """A part of what is on a leg at rest, ours and others', seen half done and then whole."""
         key = self.daemon.get_leg_key(symbol, side)
-        taken = min(quantity, held, self.exchange.legs[key] * side.sign)
-        if taken > 0 and not self.daemon.get_in_flight(symbol):
-            self.exchange.legs[key] -= taken * side.sign
+        taken = (max(self.exchange.legs[key] * side.sign, Decimal(0)) * share / 10).quantize(STEP)
+        if taken and not self.daemon.get_in_flight(symbol):
             self.daemon.sequence += 1
-            first = (taken / 2).quantize(STEP)
-            for filled in (first, taken, first):
+            half = (taken / 2).quantize(STEP)
+            for total, quantity in ((half, half), (taken, taken - half)):
+                self.exchange.legs[key] -= quantity * side.sign
                 name = f"liquidation-{self.daemon.sequence}"
-                self.daemon.record(HedgesForced(name, *key, side.opposite, filled, "autoclose"))
+                fill = OtherFill(name, side.opposite, quantity, total, "autoclose")
+                self.daemon.settle_account(key, [fill] if quantity else [])
 
-    @precondition(lambda self: self.book.get_all_hedged_positions())
-    @rule(data=st.data(), quantity=parts)
-    def another_hand_closes_a_hedge(self, data: st.DataObject, quantity: Decimal) -> None:
-        hedge = data.draw(st.sampled_from(list(self.book.get_all_hedged_positions().values())))
-        if not self.daemon.get_in_flight(hedge.symbol):
-            taken = min(quantity, hedge.quantity)
-            key = self.daemon.get_leg_key(hedge.symbol, hedge.side)
-            self.exchange.legs[key] -= taken * hedge.side.sign
-            assert check_lacks_hedges(self.book, audit_leg(self.book, key, self.exchange.legs[key]))
-            self.daemon.record(HedgeWrittenDown(hedge.key, taken, "closed by another hand"))
-
-    @rule(symbol=symbols, side=st.sampled_from(Side), quantity=parts)
-    def another_hand_trades_beside_us(self, symbol: str, side: Side, quantity: Decimal) -> None:
-        key = self.daemon.get_leg_key(symbol, side)
-        found = audit_leg(self.book, key, self.exchange.legs[key] + quantity * side.sign)
-        if not self.daemon.get_in_flight(symbol) and not check_lacks_hedges(self.book, found):
-            self.exchange.legs[key] = found.exchange
-            self.foreign[key] += quantity * side.sign
-            self.daemon.record(ForeignPositionSeen(*key, found.exchange - found.hedged))
+    @rule(symbol=symbols, leg_side=st.sampled_from(Side), side=st.sampled_from(Side), quantity=parts)
+    def another_hand_trades(self, symbol: str, leg_side: Side, side: Side, quantity: Decimal) -> None:
+        """On a leg at rest; a leg of hedge mode never turns over."""
+        key = self.daemon.get_leg_key(symbol, leg_side)
+        after = self.exchange.legs[key] + quantity * side.sign
+        if not self.daemon.get_in_flight(symbol) and (key[1] is Leg.BOTH or after * leg_side.sign >= 0):
+            self.exchange.legs[key] = after
+            self.daemon.settle_account(key, [OtherFill("other", side, quantity, quantity)])
 
     @rule()
     def daemon_dies_and_comes_back(self) -> None:
@@ -191,7 +186,8 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule()
     def everything_settles(self) -> None:
-        self.daemon.blocked, self.daemon.refused = {}, {}
+        self.daemon.blocked = {}
+        self.daemon.forget_refusals()
         self.daemon.record(TradingModeSet(TradingMode.ACTIVE, is_flattening=False))
         self.daemon.end_orders(self.now)
         self.now += 61
@@ -207,8 +203,8 @@ class CoreMachine(RuleBasedStateMachine):
         for name, order in self.book.in_flight.items():
             part = self.exchange.get_filled(name) * order.request.side.sign
             filled[(order.request.symbol, order.request.leg)] += part
-        for key in {*self.exchange.legs, *self.foreign}:
-            assert self.exchange.legs[key] == self.book.get_net_quantity(*key) + filled[key] + self.foreign[key]
+        for key, held in self.exchange.legs.items():
+            assert held == self.book.get_net_quantity(*key) + filled[key] + self.book.foreign.get(key, 0)
 
     @invariant()
     def every_lock_is_one_live_order(self) -> None:
@@ -233,10 +229,14 @@ class CoreMachine(RuleBasedStateMachine):
 
     def observe(self) -> None:
         """The newest snapshot and prices, as of now."""
-        snapshot = a_snapshot(positions=self.positions.values(), block_time=int(self.now))
+        self.block_number += 1
+        snapshot = a_snapshot(
+            positions=self.positions.values(), block_number=self.block_number, block_time=int(self.now)
+        )
         self.seen = an_observation(snapshot=snapshot, prices=self.prices, taken_at=self.now)
 
     def look_and_run_pass(self, fate: Fate) -> int:
+        self.lagging = self.seen.snapshot.positions
         self.observe()
         return self.daemon.run_pass(self.seen, fate)
 

@@ -7,13 +7,29 @@ under way is never sent again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
-from dehedge.core.audit import LegKey, audit_leg
+from dehedge.core.audit import (
+    LegAudit,
+    LegKey,
+    OtherFill,
+    accept_foreign,
+    audit_leg,
+    build_account_events,
+    get_hedge_sides,
+)
 from dehedge.core.batching import OrderDraft, build_drafts
-from dehedge.core.book import HedgeBook, TradingMode
-from dehedge.core.events import Event, HedgesCooled, HedgesReheated, OrderAbandoned, OrderReported, fold
+from dehedge.core.book import HedgeBook, TradingMode, check_on_leg
+from dehedge.core.events import (
+    Event,
+    ForeignPositionSeen,
+    HedgesCooled,
+    HedgesReheated,
+    HedgeWrittenDown,
+    OrderAbandoned,
+    OrderReported,
+    fold,
+)
 from dehedge.core.hedging import Decision, HedgingPolicy, Hold, Reason, RefreshHedge, ResizeHedge, plan
 from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action, get_leg
@@ -34,7 +50,7 @@ class TinyDaemon:
         self.book = HedgeBook()
         self.events: list[Event] = []
         self.blocked: dict[str, str] = {}
-        self.refused: dict[HedgeKey, float] = {}
+        self.refused: dict[Action, set[HedgeKey]] = {action: set() for action in Action}
         self.sequence = 0
         self.policy = policy
         self._exchange = exchange
@@ -55,7 +71,10 @@ class TinyDaemon:
         return [name for name in self.book.in_flight if name not in self._exchange.orders]
 
     def plan(self, seen: Observation) -> list[Decision]:
-        venue = a_venue(known=self._rules.values(), blocked=self.blocked, backing_off=self.refused)
+        venue = a_venue(
+            known=self._rules.values(), blocked=self.blocked, waiting_to_grow=self.refused[Action.INCREASE],
+            waiting_to_reduce=self.refused[Action.REDUCE],
+        )  # fmt: skip
         return plan(seen, self.book, self.policy, venue)
 
     def run_pass(self, seen: Observation, fate: Fate) -> int:
@@ -65,7 +84,7 @@ class TinyDaemon:
         drafts = build_drafts(get_trades(decisions), self._rules, {})
         for draft in drafts:
             self._check_allowed(draft)
-            self._send(draft, fate, seen.taken_at)
+            self._send(draft, fate, seen)
         if fate != "filled":
             assert not get_trades(self.plan(seen)), "a second pass sends again what is under way"
         return len(drafts)
@@ -86,7 +105,29 @@ class TinyDaemon:
             hedges = book.get_all_hedged_positions()
             book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], now)
         assert recovered == self.book
-        self.book, self.refused = recovered, {}
+        self.book = recovered
+        self.forget_refusals()
+
+    def forget_refusals(self) -> None:
+        for keys in self.refused.values():
+            keys.clear()
+
+    def settle_account(self, key: LegKey, fills: Sequence[OtherFill]) -> None:
+        """What others did, at rest: explained, what they closed of ours written down, the rest theirs."""
+        for event in build_account_events(self.book, self._audit(key), fills):
+            self.record(event)
+        for hedge in list(self.book.get_symbol_hedges(key[0])):
+            lacking = self._audit(key).get_shortfall(hedge.side) if check_on_leg(hedge.side, key[1]) else 0
+            if lacking:
+                self.record(HedgeWrittenDown(hedge.key, min(lacking, hedge.quantity), "closed by another hand"))
+        found = self._audit(key)
+        if found.difference:
+            rest = accept_foreign(found.known_foreign, found.foreign, get_hedge_sides(self.book, key))
+            self.record(ForeignPositionSeen(*key, rest))
+        assert self._audit(key).difference == 0
+
+    def _audit(self, key: LegKey) -> LegAudit:
+        return audit_leg(self.book, key, self._exchange.legs[key])
 
     def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
         """Refresh what is still at risk; journal what cooled and what came back."""
@@ -114,13 +155,14 @@ class TinyDaemon:
             is_open = any(not self.book.has_hedged_position(share.key) for share in draft.shares)
             assert self.book.mode is TradingMode.ACTIVE or not is_open
 
-    def _send(self, draft: OrderDraft, fate: Fate, now: float) -> None:
+    def _send(self, draft: OrderDraft, fate: Fate, seen: Observation) -> None:
         self.sequence += 1
         key = self.get_leg_key(draft.symbol, draft.hedge_side)
-        found = audit_leg(self.book, key, self._exchange.legs[key])
+        found = self._audit(key)
         intent = an_intent(
             shares=draft.shares, hedge_side=draft.hedge_side, action=draft.action, symbol=draft.symbol,
-            hedge_mode=self._hedge_mode, sequence=self.sequence, intended_at=now,
+            hedge_mode=self._hedge_mode, sequence=self.sequence, intended_at=seen.taken_at,
+            block_number=seen.snapshot.block_number,
             reduce_only=draft.action is Action.REDUCE and found.check_reduces(draft.hedge_side, draft.quantity),
         )  # fmt: skip
         self.record(intent)
@@ -128,7 +170,7 @@ class TinyDaemon:
             order = self._exchange.accept(intent.request)
             if fate == "filled":
                 self._exchange.fill(order, order.left)
-                self.record(OrderReported(replace(order.said[-1]), now))
+                self.record(OrderReported(order.said[-1], seen.taken_at))
 
 
 def _check_lasting(decision: Decision) -> bool:

@@ -75,8 +75,10 @@ async def _check_account(connector: Connector, settings: Settings, symbols: Sequ
     """Once connected. Raises ``ConnectorError`` where the account cannot be read."""
     mode = "hedge mode, long and short are kept apart" if connector.hedge_mode else "one-way mode, long and short net"
     lines = [build_pass("position mode", mode)]
+    if settings.connector != "paper":
+        lines.append(build_pass("API key", "accepted"))
     if isinstance(connector, AccountReader):
-        lines = [build_pass("API key", "accepted"), _check_clock(connector.clock_offset_s), *lines]
+        lines.append(_check_clock(connector.clock_offset_s))
         lines += [_check_config(symbol, await connector.fetch_symbol_config(symbol), settings) for symbol in symbols]
     return [*lines, _check_balance(await connector.fetch_balances())]
 

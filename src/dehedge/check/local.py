@@ -17,6 +17,9 @@ from dehedge.errors import DehedgeError, JournalError, JournalLocked
 from dehedge.ports import Clock
 from dehedge.recovery import replay
 
+ANSWER_S = 1.0
+"""A daemon on this machine answers at once; something else on the port may never."""
+
 
 def check_settings(settings: Settings, symbols: Mapping[str, str]) -> list[Line]:
     listed = ", ".join(f"{market} -> {symbol}" for market, symbol in symbols.items())
@@ -56,7 +59,7 @@ def _find_oddities(settings: Settings) -> list[Line]:
 def _find_doubles(symbols: Mapping[str, str]) -> list[Line]:
     names = list(symbols.values())
     return [
-        build_warning(symbol, "is the symbol of several markets", "correct markets.toml unless that is meant")
+        build_warning(f"{symbol} in markets.toml", "is the symbol of several markets", "correct it unless that is meant")
         for symbol in sorted({symbol for symbol in names if names.count(symbol) > 1})
     ]
 
@@ -115,7 +118,7 @@ def _bind(host: str, port: int) -> None:
 
 def _check_is_daemon() -> bool:
     try:
-        fetch_answer("", "status")
+        fetch_answer("", "status", timeout_s=ANSWER_S)
     except DehedgeError:
         return False
     return True

@@ -1,65 +1,147 @@
 """The book against the account: what the exchange holds beyond our hedges, and what of our hedges it lacks.
 
-Per symbol and leg: ``exchange = hedged + foreign``. What is foreign was there before, or is another hand's; it is shown
-and never traded. When the account holds *less* of our side than book and known foreign say, somebody closed a part of
-our hedges: the shortfall is never sold a second time, because that would open the opposite position.
+Per symbol and leg, ``exchange = hedged + foreign``. The book changes by our own fills and by the exchange's forced orders, the
+foreign part by everybody else's. So a difference is *explained* when the orders of others since the last agreement add up
+to it exactly; anything else is a view that lags behind, and nothing may be done about it yet.
+
+What others trade is theirs, with one exception. Where they trade against our hedges beyond what was their own, they
+closed a part of our hedges: the account holds less of our side than the book. That shortfall is never sold a second
+time, because that would open the opposite position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from dehedge.core.book import HedgeBook, check_on_leg
+from dehedge.core.events import Event, ForeignPositionSeen, HedgesForced
 from dehedge.core.model import Leg, Side
 
 LegKey = tuple[str, Leg]
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class LegAudit:
-    """One leg of one symbol; all quantities signed, negative for short."""
+    """One leg of one symbol; quantities signed, negative for short.
+
+    ``uncertain`` is how much our own orders may have moved the leg while it was read.
+    """
 
     symbol: str
     leg: Leg
     exchange: Decimal
     hedged: Decimal
     known_foreign: Decimal
+    uncertain: Decimal = ZERO
+
+    @property
+    def key(self) -> LegKey:
+        return self.symbol, self.leg
+
+    @property
+    def foreign(self) -> Decimal:
+        """What the account holds beyond our hedges."""
+        return self.exchange - self.hedged
 
     @property
     def difference(self) -> Decimal:
         """What the account holds beyond book and known foreign."""
-        return self.exchange - self.hedged - self.known_foreign
+        return self.foreign - self.known_foreign
 
     def get_shortfall(self, side: Side) -> Decimal:
-        """How much of the hedges of this side the account lacks; 0 or more."""
-        return max(-self.difference * side.sign, Decimal(0))
-
-    def get_surplus(self, side: Side) -> Decimal:
-        """How much more of this side the account holds than explained; 0 or more."""
-        return max(self.difference * side.sign, Decimal(0))
+        """How much of the hedges of this side the account certainly lacks; 0 or more."""
+        foreign, known = self.foreign * side.sign, self.known_foreign * side.sign
+        return max(min(known, ZERO) - foreign - self.uncertain, ZERO)
 
     def check_reduces(self, side: Side, quantity: Decimal) -> bool:
         """True when an order against hedges of this side only reduces the account's net position."""
         return self.exchange * side.sign >= quantity
 
 
-def audit_leg(book: HedgeBook, key: LegKey, exchange: Decimal) -> LegAudit:
+class OtherFill(NamedTuple):
+    """What an order that is not ours has filled: ``quantity`` since it was last counted, ``total`` in all."""
+
+    venue_order_id: str
+    side: Side
+    quantity: Decimal
+    total: Decimal
+    forced_by: str = ""
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity * self.side.sign
+
+
+def audit_leg(book: HedgeBook, key: LegKey, exchange: Decimal, uncertain: Decimal = ZERO) -> LegAudit:
     symbol, leg = key
-    known = book.foreign.get(key, Decimal(0))
-    return LegAudit(symbol, leg, exchange, book.get_net_quantity(symbol, leg), known)
+    return LegAudit(symbol, leg, exchange, book.get_net_quantity(symbol, leg), book.foreign.get(key, ZERO), uncertain)
 
 
-def audit(book: HedgeBook, exchange: Mapping[LegKey, Decimal], legs: Iterable[LegKey]) -> list[LegAudit]:
-    """Audit each of the legs; a leg the exchange does not name is flat."""
-    return [audit_leg(book, key, exchange.get(key, Decimal(0))) for key in legs]
+def find_explanation(difference: Decimal, fills: Sequence[OtherFill]) -> Sequence[OtherFill] | None:
+    """The fills that make up the difference: all of them, or the forced ones alone; None when neither add up."""
+    forced = [fill for fill in fills if fill.forced_by]
+    for part in (fills, forced):
+        if sum((fill.signed_quantity for fill in part), ZERO) == difference:
+            return part
+    return None
 
 
-def check_lacks_hedges(book: HedgeBook, leg_audit: LegAudit) -> bool:
-    """True when the difference has eaten into hedges that we hold on this leg."""
-    return any(
-        leg_audit.get_shortfall(hedge.side) > 0
-        for hedge in book.get_symbol_hedges(leg_audit.symbol)
-        if check_on_leg(hedge.side, leg_audit.leg)
+def get_hedge_sides(book: HedgeBook, key: LegKey) -> Set[Side]:
+    """The sides of the hedges that live on the leg."""
+    symbol, leg = key
+    return {hedge.side for hedge in book.get_symbol_hedges(symbol) if check_on_leg(hedge.side, leg)}
+
+
+def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[OtherFill]) -> list[Event]:
+    """The facts that the explaining fills amount to: forced orders off our hedges first, the rest to the foreign part.
+
+    What neither our hedges nor the foreign position can have lost, and what ate into our hedges, stays a difference.
+    """
+    events: list[Event] = []
+    known = leg_audit.known_foreign
+    for fill in fills:
+        if fill.forced_by:
+            rest = fill.signed_quantity + _get_absorbed(book, leg_audit, fill) * -fill.side.sign
+            known = _move_toward_zero(known, rest)
+            events.append(
+                HedgesForced(
+                    fill.venue_order_id, leg_audit.symbol, leg_audit.leg, fill.side, fill.total, fill.forced_by
+                )
+            )
+    wanted = known + sum((fill.signed_quantity for fill in fills if not fill.forced_by), ZERO)
+    accepted = accept_foreign(known, wanted, get_hedge_sides(book, leg_audit.key))
+    if accepted != leg_audit.known_foreign:
+        events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted))
+    return events
+
+
+def accept_foreign(known: Decimal, found: Decimal, hedge_sides: Set[Side]) -> Decimal:
+    """As much of a new foreign position as others can own: they may give up what was theirs, not what is ours."""
+    if Side.BUY in hedge_sides:
+        found = max(found, min(known, ZERO))
+    if Side.SELL in hedge_sides:
+        found = min(found, max(known, ZERO))
+    return found
+
+
+def _get_absorbed(book: HedgeBook, leg_audit: LegAudit, fill: OtherFill) -> Decimal:
+    """How much of a forced order our hedges on the leg take."""
+    held = sum(
+        (
+            hedge.quantity
+            for hedge in book.get_symbol_hedges(leg_audit.symbol)
+            if hedge.side is fill.side.opposite and check_on_leg(hedge.side, leg_audit.leg)
+        ),
+        ZERO,
     )
+    return min(held, fill.quantity)
+
+
+def _move_toward_zero(known: Decimal, signed_quantity: Decimal) -> Decimal:
+    if known > 0:
+        return max(known + min(signed_quantity, ZERO), ZERO)
+    return min(known + max(signed_quantity, ZERO), ZERO)

@@ -30,6 +30,10 @@ class OrderDraft:
     shares: tuple[Share, ...]
 
     @property
+    def keys(self) -> list[HedgeKey]:
+        return [share.key for share in self.shares]
+
+    @property
     def quantity(self) -> Decimal:
         return sum((share.quantity for share in self.shares), Decimal(0))
 

@@ -76,13 +76,17 @@ class InFlightOrder:
 
 @dataclass(slots=True)
 class HedgeBook:
-    """The in-memory dict of hedged positions, the orders in flight, and what the account holds that is not ours."""
+    """The in-memory dict of hedged positions, the orders in flight, and what the account holds that is not ours.
+
+    ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news.
+    """
 
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
     foreign: dict[tuple[str, Leg], Decimal] = field(default_factory=dict)
     forced_orders: dict[str, Decimal] = field(default_factory=dict)
     mode: TradingMode = TradingMode.ACTIVE
     is_flattening: bool = False
+    block_number: int = 0
     _hedges: dict[HedgeKey, HedgedPosition] = field(default_factory=dict)
 
     def set_hedged_position(self, hedge: HedgedPosition) -> None:
@@ -100,10 +104,20 @@ class HedgeBook:
     def get_all_hedged_positions(self) -> Mapping[HedgeKey, HedgedPosition]:
         return MappingProxyType(self._hedges)
 
+    def copy(self) -> HedgeBook:
+        """A book of its own with the same contents."""
+        hedges, in_flight = dict(self._hedges), dict(self.in_flight)
+        foreign, forced = dict(self.foreign), dict(self.forced_orders)
+        return HedgeBook(in_flight, foreign, forced, self.mode, self.is_flattening, self.block_number, hedges)
+
     def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:
         """Set the placed time of hedges that are still at risk; memory only, for it changes at every price."""
         for key in keys:
             self._hedges[key] = replace(self._hedges[key], placed_at=at)
+
+    def clamp_placed_times(self, now: float) -> None:
+        """After the wall clock was set back, a time in the future would keep a hedge for ever."""
+        self.refresh([key for key, hedge in self._hedges.items() if hedge.placed_at > now], now)
 
     def get_symbol_hedges(self, symbol: str) -> Iterator[HedgedPosition]:
         return (hedge for hedge in self._hedges.values() if hedge.symbol == symbol)

@@ -36,6 +36,7 @@ class OrderIntended:
     action: Action
     shares: tuple[Share, ...]
     intended_at: float
+    block_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,10 @@ class HedgesReheated:
 
 @dataclass(frozen=True, slots=True)
 class HedgesForced:
-    """The exchange itself reduced a leg (liquidation, deleveraging, settlement): ``filled`` of that order in all."""
+    """The exchange itself reduced a leg (liquidation, deleveraging, settlement).
+
+    ``filled_quantity`` is what that order has filled in all, our hedges' part and others'.
+    """
 
     venue_order_id: str
     symbol: str
@@ -165,6 +169,7 @@ def _fold_intended(book: HedgeBook, event: OrderIntended) -> list[HedgeChange]:
     book.in_flight[request.client_order_id] = InFlightOrder(
         request, event.hedge_side, event.action, event.shares, event.intended_at
     )
+    book.block_number = max(book.block_number, event.block_number)
     for share in event.shares:
         book.set_hedged_position(_lock(book.get_hedged_position(share.key), share, event))
     return []

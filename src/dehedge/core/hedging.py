@@ -20,8 +20,8 @@ refusal of the exchange that is a moment old.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -55,6 +55,7 @@ class Reason(StrEnum):
     BELOW_MIN_COLLATERAL = "below_min_collateral"
     TOO_SMALL = "too_small"
     BACKING_OFF = "backing_off"
+    MARGIN_EXHAUSTED = "margin_exhausted"
     TRADING_PAUSED = "trading_paused"
 
 
@@ -76,12 +77,18 @@ class HedgingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class VenueState:
-    """What is known of the exchange: its rules, symbols that may not grow and why, keys to leave alone until a time."""
+    """What is known of the exchange: its rules, and what may not grow, or not be touched, for now.
+
+    ``blocked`` symbols have a reason, ``exhausted`` ones no margin; ``waiting`` hedges were refused a moment ago, for
+    growing and for reducing apart; ``busy`` ones are being held against the account.
+    """
 
     rules: Mapping[str, TradingRules]
-    blocked: Mapping[str, str]
-    backing_off: Mapping[HedgeKey, float]
-    busy: frozenset[HedgeKey]
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    exhausted: Set[str] = frozenset()
+    waiting_to_grow: Set[HedgeKey] = frozenset()
+    waiting_to_reduce: Set[HedgeKey] = frozenset()
+    busy: Set[HedgeKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,31 +169,52 @@ def plan(observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue
     this = _Pass(observation, book, policy, venue)
     positions = observation.snapshot.positions
     keys = [*positions, *(key for key in book.get_all_hedged_positions() if key not in positions)]
-    if observation.taken_at - observation.snapshot.block_time > policy.max_snapshot_age_s:
-        return [Hold(key, Reason.STALE_SNAPSHOT) for key in keys]
     if book.mode is TradingMode.HALTED:
         return [Hold(key, Reason.TRADING_PAUSED) for key in keys]
+    if book.is_flattening:
+        return plan_flattening(book, venue)
+    if check_snapshot_stale(observation, book, policy):
+        return [Hold(key, Reason.STALE_SNAPSHOT) for key in keys]
     closed = process_closed_hedge_positions(this)
     return [*closed, *(process_hedge_position(this, position) for position in positions.values())]
+
+
+def check_mode_allows(book: HedgeBook, action: Action, *, is_open: bool) -> bool:
+    """What the kill switch lets through: nothing when halted, and less exposure always else."""
+    if action is Action.REDUCE or book.mode is TradingMode.HALTED:
+        return book.mode is not TradingMode.HALTED
+    if book.is_flattening or book.mode is TradingMode.REDUCE_ONLY:
+        return False
+    return book.mode is TradingMode.ACTIVE or not is_open
+
+
+def plan_flattening(book: HedgeBook, venue: VenueState) -> list[Decision]:
+    """Close every hedge because an operator says so, whatever is known of the chain and of prices."""
+    hedges = book.get_all_hedged_positions().values()
+    return [_close(venue, hedge, Reason.FLATTENED) for hedge in hedges]
+
+
+def check_snapshot_stale(observation: Observation, book: HedgeBook, policy: HedgingPolicy) -> bool:
+    """True when the snapshot is too old by its block's time, or older than one that a hedge was already decided from."""
+    snapshot = observation.snapshot
+    is_old = observation.taken_at - snapshot.block_time > policy.max_snapshot_age_s
+    return is_old or snapshot.block_number < book.block_number
 
 
 def process_closed_hedge_positions(this: _Pass) -> list[Decision]:
     """Close every hedge whose position is gone from the snapshot, by its own held quantity."""
     positions = this.observation.snapshot.positions
     gone = [hedge for key, hedge in this.book.get_all_hedged_positions().items() if key not in positions]
-    return [_close(this, hedge, Reason.POSITION_CLOSED) for hedge in gone]
+    return [_close(this.venue, hedge, Reason.POSITION_CLOSED) for hedge in gone]
 
 
 def process_hedge_position(this: _Pass, position: Position) -> Decision:
     """Decide for one open position."""
     key = position.key
     hedge = this.book.get_hedged_position(key)
-    if hedge is not None:
-        if this.book.is_flattening:
-            return _close(this, hedge, Reason.FLATTENED)
-        if hedge.side is not position.hedge_side:
-            return _close(this, hedge, Reason.SIDE_CHANGED)
-    obstacle = _find_obstacle(this, position)
+    if hedge is not None and hedge.side is not position.hedge_side:
+        return _close(this.venue, hedge, Reason.SIDE_CHANGED)
+    obstacle = _find_obstacle(this, position, is_hedged=hedge is not None)
     if obstacle is not None:
         return Hold(key, obstacle)
     assessment = _assess(this, position)
@@ -195,11 +223,11 @@ def process_hedge_position(this: _Pass, position: Position) -> Decision:
     return _follow(this, position, hedge, assessment) if assessment.at_risk else _cool(this, hedge, assessment)
 
 
-def _find_obstacle(this: _Pass, position: Position) -> Reason | None:
+def _find_obstacle(this: _Pass, position: Position, *, is_hedged: bool) -> Reason | None:
     """Why this position cannot be judged at all, if it cannot."""
     if position.asset != this.policy.asset:
         return Reason.OTHER_ASSET
-    if position.market not in this.policy.symbols:
+    if position.market not in this.policy.symbols and not is_hedged:
         return Reason.UNSUPPORTED_MARKET
     if not check_price_fresh(this.observation, this.policy, position.market):
         return Reason.STALE_PRICE
@@ -230,7 +258,7 @@ def _open(this: _Pass, position: Position, assessment: RiskAssessment) -> Decisi
         return Hold(key, Reason.BELOW_MIN_COLLATERAL, assessment)
     symbol = policy.symbols[position.market]
     obstacle = _find_growth_obstacle(this, key, symbol)
-    if obstacle is None and this.book.mode is not TradingMode.ACTIVE:
+    if obstacle is None and not check_mode_allows(this.book, Action.INCREASE, is_open=True):
         obstacle = Reason.TRADING_PAUSED
     if obstacle is not None:
         return Hold(key, obstacle, assessment)
@@ -249,11 +277,13 @@ def _find_growth_obstacle(this: _Pass, key: HedgeKey, symbol: str) -> Reason | N
     rules = this.venue.rules.get(symbol)
     if key in this.venue.busy:
         return Reason.IN_FLIGHT
+    if symbol in this.venue.exhausted:
+        return Reason.MARGIN_EXHAUSTED
     if rules is None or not rules.is_trading or symbol in this.venue.blocked:
         return Reason.SYMBOL_BLOCKED
     if symbol not in this.observation.marks:
         return Reason.NO_MARK_PRICE
-    if this.venue.backing_off.get(key, 0) > this.now:
+    if key in this.venue.waiting_to_grow:
         return Reason.BACKING_OFF
     return None
 
@@ -274,14 +304,18 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
         return keep
     is_same = (hedge.size, hedge.entry_price) == (position.size, position.entry_price) and hedge.target > 0
     target = hedge.target if is_same else _get_target(this, position, hedge.symbol)
-    if target == hedge.quantity or this.venue.backing_off.get(key, 0) > this.now:
+    if target == hedge.quantity:
         return keep
     reason = Reason.INCOMPLETE if is_same else Reason.SIZE_CHANGED
     if target > hedge.quantity:
         return _grow(this, position, hedge, target, keep) or keep
     if target == 0:
-        return _close(this, hedge, Reason.TOO_SMALL)
-    quantity = min(hedge.quantity - target, this.venue.rules[hedge.symbol].quantity_max)
+        return _close(this.venue, hedge, Reason.TOO_SMALL)
+    rules = this.venue.rules[hedge.symbol]
+    surplus = hedge.quantity - target
+    if key in this.venue.waiting_to_reduce or not check_large_enough(surplus, this.observation.marks[hedge.symbol], rules):
+        return keep  # In one-way mode the exchange may refuse a reduction below its minimum.
+    quantity = min(surplus, rules.quantity_max)
     share = Share(key, quantity, target, position.size, position.entry_price, reason)
     return ResizeHedge(key, reason, hedge.symbol, hedge.side, share, assessment, Action.REDUCE)
 
@@ -292,7 +326,7 @@ def _grow(
     """The order that brings the hedge up to its target, or None while nothing may or need be added."""
     key, rules = hedge.key, this.venue.rules[hedge.symbol]
     missing = target - hedge.quantity
-    if this.book.mode in (TradingMode.REDUCE_ONLY, TradingMode.HALTED) or this.book.is_flattening:
+    if not check_mode_allows(this.book, Action.INCREASE, is_open=False):
         return None
     if _find_growth_obstacle(this, key, hedge.symbol) is not None:
         return None
@@ -307,17 +341,19 @@ def _grow(
 def _cool(this: _Pass, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
     """The risk is gone: keep the hedge until it has been gone for the whole expiry time."""
     if check_if_hedge_position_is_expired(hedge, now=this.now, expiry_s=this.policy.expiry_s):
-        return _close(this, hedge, Reason.EXPIRED, assessment)
+        return _close(this.venue, hedge, Reason.EXPIRED, assessment)
     return Hold(hedge.key, Reason.COOLING_DOWN, assessment)
 
 
-def _close(this: _Pass, hedge: HedgedPosition, reason: Reason, assessment: RiskAssessment | None = None) -> Decision:
+def _close(
+    venue: VenueState, hedge: HedgedPosition, reason: Reason, assessment: RiskAssessment | None = None
+) -> Decision:
     key = hedge.key
-    if hedge.status is not HedgeStatus.OPEN or key in this.venue.busy:
+    if hedge.status is not HedgeStatus.OPEN or key in venue.busy:
         return Hold(key, Reason.IN_FLIGHT, assessment)
-    if this.venue.backing_off.get(key, 0) > this.now:
+    if key in venue.waiting_to_reduce:
         return Hold(key, Reason.BACKING_OFF, assessment)
-    rules = this.venue.rules.get(hedge.symbol)
+    rules = venue.rules.get(hedge.symbol)
     quantity = min(hedge.quantity, rules.quantity_max) if rules is not None else hedge.quantity
     share = Share(key, quantity, Decimal(0), hedge.size, hedge.entry_price, reason)
     return CloseHedge(key, reason, hedge.symbol, hedge.side, share, assessment)

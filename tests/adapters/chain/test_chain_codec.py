@@ -102,6 +102,31 @@ def test_decoder_refuses_what_the_library_refuses_when_words_are_replaced(name: 
     assert decode_or_refuse(decoder, bytes(encoded)) == decode_with_library(abi_type, bytes(encoded))
 
 
+EXAMPLES: dict[str, Any] = {
+    "positions": [("0x" + "ab" * 20, "0x" + "cd" * 20, "BTC-€", True, 5, 6, -7, 8, 9)] * 2,
+    "markets": [("Bitcoin", "crypto", "0x" + "ab" * 20, 1, 2, 3, 4, 5, 6, 7, b"\x11" * 32, True, False)],
+    "results": [(True, b"abc"), (False, b"")],
+    "strings": ["BTC-USD", "", "€" * 11],
+    "ints": [-1, 2],
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoder_refuses_what_the_library_refuses_when_any_one_word_is_replaced(name: str) -> None:
+    abi_type, _, decoder = DECODERS[name]
+    encoded = encode([abi_type], [EXAMPLES[name]])
+    refused = 0
+
+    for place in range(32, len(encoded), 32):
+        for value in (0, 1, 2, 3, 31, 32, 33, 64, len(encoded) - 32, len(encoded), 2**63, 2**160, 2**255, 2**256 - 1):
+            changed = encoded[:place] + value.to_bytes(32, "big") + encoded[place + 32 :]
+            ours = decode_or_refuse(decoder, changed)
+            refused += ours == "refused"
+            assert ours == decode_with_library(abi_type, changed), (place, value)
+
+    assert refused > 0
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_decoder_refuses_noise(data: bytes) -> None:

@@ -109,6 +109,22 @@ async def test_reader_fails_over_when_nobody_listens(pair, open_reader):
     assert reader.active_host == second.url
 
 
+async def test_reader_asks_again_for_the_chain_when_an_endpoint_failed(pair, open_reader, clock):
+    """Another node may have come up under the same URL."""
+    first, second = pair
+    reader = open_reader(first, second)
+    await reader.fetch_snapshot()
+    await first.down()
+    await reader.fetch_snapshot()
+    first.faults.chain_id = 1
+    await first.up()
+    clock.now += 2
+
+    await reader.fetch_snapshot()
+
+    assert reader.active_host == second.url
+
+
 async def test_reader_passes_a_failing_endpoint_over_for_longer_each_time(pair, open_reader, clock, state):
     first, second = pair
     reader = open_reader(first, second)
@@ -308,11 +324,12 @@ async def test_reader_bounds_the_whole_when_every_endpoint_hangs(start_rpc, open
     loop = asyncio.get_running_loop()
     started = loop.time()
 
-    with pytest.raises(ChainUnavailable):
+    with pytest.raises(ChainUnavailable) as caught:
         await reader.fetch_snapshot()
 
     assert loop.time() - started < 2
     assert [endpoint.http_count for endpoint in endpoints] == [1, 1, 1, 0, 0]
+    assert str(caught.value).count("http://") == 3
 
 
 async def test_reader_bounds_an_endpoint_that_is_slow_in_every_request(pair, open_reader):

@@ -236,6 +236,24 @@ async def test_source_tells_the_sink_when_the_stream_sends_malformed_data(start_
         assert len(world.get_times(Route.STREAM)) == 2
 
 
+async def test_source_tells_the_sink_once_and_polls_when_the_stream_is_a_page(start_world):
+    async with start_world(prepare=lambda hermes: hermes.fail(Fault.HTML, Route.STREAM)) as world:
+        await world.pass_time(60)
+
+        assert world.sink.messages == ["Hermes sent text/html; charset=utf-8 instead of a stream"]
+        assert len(world.sink.get_prices("BTC-USD")) > 45
+
+
+async def test_source_polls_when_the_stream_gives_only_prices_that_fail_a_check(start_world, a_market):
+    async with start_world(markets={"BTC-USD": a_market("BTC-USD", BTC)}) as world:
+        await world.pass_time(10.2)
+        world.hermes.freeze()
+        await world.pass_time(20)
+
+        # Too old after twenty seconds, and polled three seconds later.
+        assert world.get_times(Route.LATEST)[1] == pytest.approx(23, abs=0.01)
+
+
 async def test_source_logs_a_lost_stream_once_and_its_return_once(start_world):
     with structlog.testing.capture_logs() as logs:
         async with start_world() as world:

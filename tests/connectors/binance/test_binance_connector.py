@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+import structlog
 
 from dehedge.connectors.binance import BinanceConnector, BinanceMarketData
 from dehedge.connectors.binance.connector import find_problems
@@ -50,7 +52,9 @@ from dehedge.sim.exchange.faults import (
 )
 
 QUICK = StreamTiming(silence_s=1.0, backoff_min_s=0.01, backoff_max_s=0.05)
-TIMING = Timing(request_s=0.3, repeats_s=(0.0, 0.0), mark_stream=QUICK, touch_s=0.05)
+TIMING = Timing(
+    request_s=1.0, repeats_s=(0.0, 0.0), mark_stream=QUICK, account_stream=replace(QUICK, silence_s=None), touch_s=0.05
+)
 NOW_S = 1_795_346_400.0
 DAY_S = 86_400.0
 
@@ -260,6 +264,15 @@ async def test_fill_price_is_unknown_in_the_reply_and_known_later(connector, an_
 
 
 NOW, NEVER = Executes.NOW, Executes.NEVER
+ANOTHER_ORDER = {
+    "orderId": 7,
+    "symbol": "BTCUSDT",
+    "status": "FILLED",
+    "clientOrderId": "dh-another",
+    "executedQty": "5",
+    "side": "BUY",
+    "updateTime": 1,
+}
 UNKNOWN = [
     unknown_503(NOW),
     unknown_503(NEVER),
@@ -279,7 +292,8 @@ UNKNOWN = [
     empty_body(NEVER),
     code_in_200(-1000, NOW),
     executed_late(0.2, unknown_503(NEVER)),
-    Fault("another order", NOW, Answer(200, '{"orderId": 1, "clientOrderId": "x"}')),
+    Fault("another order", NOW, Answer(200, json.dumps(ANOTHER_ORDER))),
+    Fault("part of an order", NOW, Answer(200, '{"orderId": 1, "status": "FILLED"}')),
 ]
 
 
@@ -437,20 +451,21 @@ async def test_account_stream_is_renewed_when_it_tells_nothing_of_an_order(
     assert len(exchange.api.record.select("POST", "/listenKey")) == 2
 
 
-async def test_account_stream_is_kept_when_an_order_was_refused(
+async def test_account_stream_is_kept_when_nothing_is_owed(
     exchange, clock, closing, sink, running, an_order, eventually
 ):
     connector = closing(build(exchange, clock, timing=replace(TIMING, expect_s=0.02)))
     await connector.connect(["BTCUSDT"])
-    async with running(connector.run(sink)):
-        await sink.wait_for(lambda: sink.account_changes >= 1)
-        with pytest.raises(OrderRejected):
-            await connector.place_order(an_order(quantity="0.0001"))
-        await connector.place_order(an_order())
-        pings = len(exchange.api.record.select("GET", "/ping"))
-        await eventually(lambda: len(exchange.api.record.select("GET", "/ping")) >= pings + 3)
+    with structlog.testing.capture_logs() as logs:
+        async with running(connector.run(sink)):
+            await sink.wait_for(lambda: sink.account_changes >= 1)
+            with pytest.raises(OrderRejected):
+                await connector.place_order(an_order(quantity="0.0001"))
+            await connector.place_order(an_order())
+            pings = len(exchange.api.record.select("GET", "/ping"))
+            await eventually(lambda: len(exchange.api.record.select("GET", "/ping")) >= pings + 3)
 
-    assert len(exchange.api.record.select("POST", "/listenKey")) == 1
+    assert "account_stream_silent" not in [entry["event"] for entry in logs]
 
 
 async def test_clock_is_set_right_after_the_exchange_refused_a_timestamp(closing, clock, an_order):
@@ -670,13 +685,14 @@ class TestHistory:
         assert all(request.code == 0 for request in exchange.requests)
 
     async def test_history_is_complete_when_it_has_more_rows_than_an_answer(self, exchange, clock, closing):
+        patient = replace(TIMING, request_s=10.0)
         for number in range(1300):
             self.now_s = NOW_S - 3 * DAY_S + number * 0.005
             exchange.ledger.place(
                 Ask("BTCUSDT", "BUY" if number % 2 else "SELL", Decimal("0.010"), client_id=f"n{number}")
             )
         self.now_s = NOW_S
-        connector = closing(build(exchange, clock))
+        connector = closing(build(exchange, clock, timing=patient))
         await connector.connect(["BTCUSDT"])
 
         orders = await connector.fetch_order_history("BTCUSDT", NOW_S - 4 * DAY_S)

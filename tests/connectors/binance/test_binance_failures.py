@@ -14,8 +14,8 @@ from dehedge.connectors.binance.failures import (
     Verdict,
     build_read_error,
     build_write_error,
+    classify,
     get_pause_s,
-    judge,
 )
 from dehedge.errors import (
     AuthenticationFailed,
@@ -74,7 +74,7 @@ WRITES = [
 def test_write_is_refused_only_when_that_is_certain(status, code, message, expected):
     failure = Failure(status, code, message)
 
-    error = build_write_error(failure, judge(failure), retry_after_s=1.0)
+    error = build_write_error(failure, classify(failure), retry_after_s=1.0)
 
     assert type(error) is expected
 
@@ -83,7 +83,7 @@ def test_write_is_refused_only_when_that_is_certain(status, code, message, expec
 def test_read_never_has_an_unknown_outcome(status, code, message, expected):
     failure = Failure(status, code, message)
 
-    error = build_read_error(failure, judge(failure), retry_after_s=1.0)
+    error = build_read_error(failure, classify(failure), retry_after_s=1.0)
 
     wanted = {OutcomeUnknown: VenueUnavailable, OrderRejected: RequestRefused}.get(expected, expected)
     assert type(error) is wanted
@@ -93,7 +93,7 @@ def test_read_never_has_an_unknown_outcome(status, code, message, expected):
 def test_write_is_unavailable_when_nothing_was_sent(status):
     failure = Failure(status, 0, "ClientConnectorError", is_sent=False)
 
-    error = build_write_error(failure, judge(failure), retry_after_s=0.0)
+    error = build_write_error(failure, classify(failure), retry_after_s=0.0)
 
     assert type(error) is VenueUnavailable
     assert "BINANCE_FUTURES_URL" in str(error)
@@ -102,7 +102,7 @@ def test_write_is_unavailable_when_nothing_was_sent(status):
 def test_rejection_carries_its_code_and_a_remedy():
     failure = Failure(400, -2027, "Exceeded the maximum allowable position at current leverage.")
 
-    error = build_write_error(failure, judge(failure), retry_after_s=0.0)
+    error = build_write_error(failure, classify(failure), retry_after_s=0.0)
 
     assert isinstance(error, OrderRejected)
     assert error.code == -2027
@@ -113,7 +113,7 @@ def test_rejection_carries_its_code_and_a_remedy():
 def test_authentication_failure_names_the_variables(code):
     failure = Failure(401, code, "no")
 
-    text = str(build_read_error(failure, judge(failure), retry_after_s=0.0))
+    text = str(build_read_error(failure, classify(failure), retry_after_s=0.0))
 
     assert "BINANCE_API_KEY" in text
     assert "BINANCE_API_SECRET" in text

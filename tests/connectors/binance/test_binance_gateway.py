@@ -61,7 +61,7 @@ async def cut_in_the_body(request):
 
 @pytest.fixture
 async def gateway(scripted, clock):
-    gateway = Gateway(scripted.url, Credentials(KEY, SECRET), clock, Timing(request_s=0.3, repeats_s=(0.0, 0.0)))
+    gateway = Gateway(scripted.url, Credentials(KEY, SECRET), clock, Timing(request_s=0.5, repeats_s=(0.0, 0.0)))
     yield gateway
     await gateway.close()
 

@@ -283,7 +283,9 @@ async def test_symbol_is_polled_alone_when_the_live_stream_leaves_it_out(gateway
         feed.watch(["BTCUSDT", "ETHUSDT"])
         async with running(feed.run(sink.on_marks)):
             await sink.wait_for(lambda: feed.stream.is_live)
-            await sink.wait_for(lambda: any(r.params.get("symbol") == "ETHUSDT" for r in exchange.requests))
+            await sink.wait_for(
+                lambda: any(r.params.get("symbol") == "ETHUSDT" for r in exchange.requests) and "ETHUSDT" in feed.get()
+            )
 
     assert feed.get()["ETHUSDT"].price == 3000
 

@@ -116,19 +116,12 @@ def open_reply(data: bytes) -> int:
 
 
 def iterate_words(data: bytes, place: int) -> Iterator[int]:
-    """The places of the items of an array whose items are one word each."""
-    begin, count = _open_array(data, place)
-    return iter(range(begin, begin + WORD * count, WORD))
+    """The places of the items of an array whose items are one word each; reading one tells whether it is there."""
+    begin = place + WORD
+    return iter(range(begin, begin + WORD * read_uint(data, place), WORD))
 
 
 def iterate_tails(data: bytes, place: int) -> Iterator[int]:
     """The places of the items of an array whose items are of dynamic type."""
-    frame, count = _open_array(data, place)
+    frame, count = place + WORD, read_uint(data, place)
     return (follow(data, frame, slot, count) for slot in range(count))
-
-
-def _open_array(data: bytes, place: int) -> tuple[int, int]:
-    begin, count = place + WORD, read_uint(data, place)
-    if WORD * count > len(data) - begin:
-        raise Malformed(f"the reply ends at byte {len(data)}, {count} items are due at {begin}")
-    return begin, count

@@ -87,7 +87,8 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                # Above the threshold aiohttp rounds a limit up to a whole second of the loop's clock.
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=2 * self._timeout_s),
                 headers=_HEADERS,
             )
         return self._session

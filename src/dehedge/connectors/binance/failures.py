@@ -120,7 +120,7 @@ FIREWALL_S, BAN_S = 60.0, 120.0
 _BANNED_UNTIL = re.compile(r"until (\d{13})")
 
 
-def judge(failure: Failure) -> Verdict:
+def classify(failure: Failure) -> Verdict:
     """What a failed request means, for reads and writes alike."""
     if not failure.is_sent:
         return Verdict.NOT_EXECUTED

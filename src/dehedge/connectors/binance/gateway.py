@@ -29,8 +29,8 @@ from dehedge.connectors.binance.failures import (
     Verdict,
     build_read_error,
     build_write_error,
+    classify,
     get_pause_s,
-    judge,
 )
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.repeats import Repeats
@@ -112,7 +112,7 @@ class Gateway:
             reply = await self._request(endpoint, params)
             if not isinstance(reply, Failure):
                 return reply
-            verdict = judge(reply)
+            verdict = classify(reply)
             error = build_read_error(reply, verdict, retry_after_s=await self._heed(reply, verdict))
             delay_s = repeats.next_delay_s(verdict, loop.time())
             if delay_s is None:
@@ -155,7 +155,7 @@ class Gateway:
         reply = await self._request(endpoint, params)
         if not isinstance(reply, Failure):
             return reply
-        verdict = judge(reply)
+        verdict = classify(reply)
         raise build_write_error(reply, verdict, retry_after_s=await self._heed(reply, verdict))
 
     async def _request(self, endpoint: Endpoint, params: dict[str, str]) -> Json | Failure:
@@ -231,7 +231,7 @@ class Gateway:
         self._check_open()
         reply = await self._request(endpoints.TIME, {})
         if isinstance(reply, Failure):
-            verdict = judge(reply)
+            verdict = classify(reply)
             # To synchronize because asking for the time failed would wait for itself.
             wait_s = 0.0 if verdict is Verdict.CLOCK else await self._heed(reply, verdict)
             raise build_read_error(reply, verdict, retry_after_s=wait_s)

@@ -1,0 +1,62 @@
+# `make demo` and `make test` do all the set-up; the first run takes a minute, the next ones none.
+PYTHON ?= python3
+ARGS ?=
+ANVIL_VERSION := 1.7.1
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install tools demo test check lock clean
+
+help:
+	@echo "make demo     play two minutes of a crash on this machine, offline"
+	@echo "make test     run the tests; ARGS='-k journal' chooses"
+	@echo "make check    lint, types, import contracts"
+	@echo "make install  only make the virtual environment in .venv"
+	@echo "make lock     pin the newest versions that pyproject.toml allows"
+	@echo "make clean    remove what the others made"
+
+demo: install tools
+	@$(BIN)/python -m dehedge demo $(ARGS)
+
+test: install tools
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+install: .venv/.installed
+
+.venv/.installed: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv \
+	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# A real EVM for the demo and some tests. Without it the in-process chain answers the same reads.
+tools:
+	@if [ -e .tools/anvil-$(ANVIL_VERSION) ]; then :; \
+	elif command -v npm >/dev/null; then $(MAKE) --no-print-directory .tools/anvil-$(ANVIL_VERSION) \
+	  || echo "anvil could not be installed: the in-process chain stands in for it"; \
+	else echo "npm is not there: the in-process chain stands in for anvil"; fi
+
+.tools/anvil-$(ANVIL_VERSION):
+	@echo "installing anvil $(ANVIL_VERSION)"
+	@mkdir -p .tools
+	@npm install --prefix .tools --ignore-scripts --no-audit --no-fund --silent @foundry-rs/anvil@$(ANVIL_VERSION) </dev/null
+	@touch $@
+
+# Hatchling and editables build the package itself. Needs uv (pipx install uv).
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header
+lock:
+	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
+	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - --extra dev --constraint requirements.lock \
+	  --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
