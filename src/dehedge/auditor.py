@@ -29,7 +29,7 @@ from dehedge.core.audit import (
 )
 from dehedge.core.events import Event, ForeignPositionSeen
 from dehedge.core.model import Leg, Side
-from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, get_leg
+from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, OrderRequest, get_leg
 from dehedge.errors import ConnectorError, RateLimited
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
@@ -137,7 +137,8 @@ class Auditor:
     async def _accept_baseline(self, leg_audit: LegAudit) -> None:
         """The first look: what is there, where we hold nothing, was there before us."""
         if leg_audit.difference:
-            await self._record(leg_audit, [ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign)])
+            seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign, counted_until=0.0)
+            await self._record(leg_audit, [seen])
         await self._agree(self._look_again(leg_audit))
 
     def _look_again(self, leg_audit: LegAudit) -> LegAudit:
@@ -165,7 +166,9 @@ class Auditor:
         elif self._check_lasting(leg_audit.key):
             sides = get_hedge_sides(self._ledger.book, leg_audit.key)
             accepted = accept_foreign(leg_audit.known_foreign, leg_audit.foreign, sides)
-            await self._record(leg_audit, [ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted)])
+            counted_until = max((order.updated_at for order in history), default=0.0)
+            seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until)
+            await self._record(leg_audit, [seen])
         else:
             return
         self._count(history)
@@ -209,20 +212,36 @@ class Auditor:
         self.request()
         return False
 
-    async def find_trace(self, symbol: str, leg: Leg, client_order_id: str, *, since: float) -> VenueOrder | Decimal:
-        """An order of ours in the history, or how far the leg has moved without anybody's order explaining it.
+    def confirm_difference(self, key: LegKey, signed_quantity: Decimal) -> None:
+        """An order of ours that was given up has been executed after all: what it filled belongs to no hedge."""
+        self._set_confirmed(key, self._confirmed.get(key, Decimal(0)) + signed_quantity)
+        self.request()
 
-        ``since``: loop time before which nothing that was read may count.
+    async def find_trace(self, request: OrderRequest, *, since: float) -> VenueOrder | Decimal:
+        """An order of ours in the history, or how much of it the leg may have moved by with nobody's order to show.
+
+        ``since``: loop time before which nothing that was read may count. What other orders in flight may have done in
+        the opposite direction could hide it, and is added.
         """
-        evidence = await self._fetch_evidence(symbol, since=since)
+        evidence = await self._fetch_evidence(request.symbol, since=since)
         for order in evidence.history:
-            if order.report.client_order_id == client_order_id:
+            if order.report.client_order_id == request.client_order_id:
                 return order
-        key = (symbol, leg)
+        key = (request.symbol, request.leg)
         leg_audit = audit_leg(self._ledger.book, key, evidence.exchange.get(key, Decimal(0)))
         fills = self._get_new_fills(key, evidence.history)
         base = self._confirmed.get(key, Decimal(0))
-        return leg_audit.difference - base - sum((fill.signed_quantity for fill in fills), Decimal(0))
+        moved = leg_audit.difference - base - sum((fill.signed_quantity for fill in fills), Decimal(0))
+        return moved * request.side.sign + self._get_opposite_in_flight(request)
+
+    def _get_opposite_in_flight(self, request: OrderRequest) -> Decimal:
+        others = [order.request for order in self._ledger.book.in_flight.values()]
+        opposite = [
+            other.quantity
+            for other in others
+            if (other.symbol, other.leg, other.side) == (request.symbol, request.leg, request.side.opposite)
+        ]
+        return sum(opposite, Decimal(0))
 
     async def _fetch_evidence(self, symbol: str, *, since: float | None = None) -> Evidence:
         """History and position of a symbol; what was read a moment ago serves everybody who may use it."""
@@ -244,15 +263,22 @@ class Auditor:
             report = order.report
             if order.leg is not key[1] or report.client_order_id.startswith(ID_PREFIX):
                 continue
-            is_forced = report.client_order_id.startswith(FORCED_PREFIXES)
-            seen = counted.get(report.venue_order_id, Decimal(0))
-            if is_forced:
-                seen = max(seen, self._ledger.book.forced_orders.get(report.venue_order_id, Decimal(0)))
-            if report.filled_quantity > seen:
+            new = report.filled_quantity - self._get_counted(order, counted)
+            if new > 0:
+                is_forced = report.client_order_id.startswith(FORCED_PREFIXES)
                 reason = report.client_order_id.partition("-")[0] if is_forced else ""
-                new = report.filled_quantity - seen
-                fills.append(OtherFill(report.venue_order_id, order.side, new, report.filled_quantity, reason))
+                total, at = report.filled_quantity, order.updated_at
+                fills.append(OtherFill(report.venue_order_id, order.side, new, total, at, reason))
         return fills
+
+    def _get_counted(self, order: VenueOrder, counted: Mapping[str, Decimal]) -> Decimal:
+        """How much of an order of others is part of what was agreed on, in this life of the daemon or before it."""
+        book, order_id = self._ledger.book, order.report.venue_order_id
+        if order_id in counted:
+            return counted[order_id]
+        if order.updated_at <= book.counted_until.get(order.symbol, 0.0):
+            return order.report.filled_quantity
+        return book.forced_orders.get(order_id, Decimal(0))
 
     def _count(self, history: Iterable[VenueOrder]) -> None:
         """These orders of others are part of what was agreed on."""

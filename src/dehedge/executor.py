@@ -102,7 +102,9 @@ class Executor:
             self._spawn(self._settle(in_flight, report))
         elif report.filled_quantity > self._settled.get(report.client_order_id, report.filled_quantity):
             log.error("order_executed_after_all", client_order_id=report.client_order_id, filled=str(report.filled_quantity))
-            self._auditor.request()
+            late = report.filled_quantity - self._settled[report.client_order_id]
+            self._settled[report.client_order_id] = report.filled_quantity
+            self._auditor.confirm_difference((order.symbol, order.leg), late * order.side.sign)
 
     async def finish(self, timeout_s: float) -> None:
         """Intend nothing more, and let what is being sent come to its end; the unknown is asked for after the restart."""
@@ -265,11 +267,11 @@ class Executor:
     async def _check_never_executed(self, order: InFlightOrder, *, since: float, age_s: float) -> bool:
         """True when neither the order history nor the account's position shows a trace of the order."""
         request = order.request
-        trace = await self._auditor.find_trace(request.symbol, request.leg, request.client_order_id, since=since)
+        trace = await self._auditor.find_trace(request, since=since)
         if isinstance(trace, VenueOrder):
             await self._settle(order, trace.report)
             return False
-        return trace * request.side.sign <= 0 or age_s >= BELIEVE_HISTORY_S
+        return trace <= 0 or age_s >= BELIEVE_HISTORY_S
 
     async def _try_find_in_history(self, order: InFlightOrder, *, since: float) -> None:
         """Where an order cannot be asked for by its id, the history may still tell of it; its silence says nothing."""
@@ -361,10 +363,11 @@ class Executor:
             self._back_off(draft.shares, draft.action, at_least_s=wait_s)
             return
         shortfall = leg_audit.get_shortfall(draft.hedge_side)
-        if shortfall == 0:
-            reduces = leg_audit.check_reduces(draft.hedge_side, draft.quantity)
+        reduces = leg_audit.check_reduces(draft.hedge_side, draft.quantity)
+        # What our own orders may still explain is no shortfall yet, and a close that only reduces can do no harm.
+        if shortfall == 0 or (reduces and shortfall <= leg_audit.uncertain):
             await self._place([draft], reduce_only=reduces)
-        elif self._auditor.check_confirmed(leg_audit):
+        elif leg_audit.uncertain == 0 and self._auditor.check_confirmed(leg_audit):
             await self._ledger.record_prepared(lambda _: self._write_down(draft, shortfall))
             self._auditor.request()
         else:

@@ -53,9 +53,9 @@ class LegAudit:
         return self.foreign - self.known_foreign
 
     def get_shortfall(self, side: Side) -> Decimal:
-        """How much of the hedges of this side the account certainly lacks; 0 or more."""
+        """How much of the hedges of this side the account seems to lack; 0 or more. ``uncertain`` of it may be a mirage."""
         foreign, known = self.foreign * side.sign, self.known_foreign * side.sign
-        return max(min(known, ZERO) - foreign - self.uncertain, ZERO)
+        return max(min(known, ZERO) - foreign, ZERO)
 
     def check_reduces(self, side: Side, quantity: Decimal) -> bool:
         """True when an order against hedges of this side only reduces the account's net position."""
@@ -69,6 +69,7 @@ class OtherFill(NamedTuple):
     side: Side
     quantity: Decimal
     total: Decimal
+    updated_at: float
     forced_by: str = ""
 
     @property
@@ -103,10 +104,12 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
     """
     events: list[Event] = []
     known = leg_audit.known_foreign
+    held = {side: _get_held(book, leg_audit.key, side) for side in Side}
     for fill in fills:
         if fill.forced_by:
-            rest = fill.signed_quantity + _get_absorbed(book, leg_audit, fill) * -fill.side.sign
-            known = _move_toward_zero(known, rest)
+            absorbed = min(held[fill.side.opposite], fill.quantity)
+            held[fill.side.opposite] -= absorbed
+            known = _move_toward_zero(known, (fill.quantity - absorbed) * fill.side.sign)
             events.append(
                 HedgesForced(
                     fill.venue_order_id, leg_audit.symbol, leg_audit.leg, fill.side, fill.total, fill.forced_by
@@ -115,7 +118,8 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
     wanted = known + sum((fill.signed_quantity for fill in fills if not fill.forced_by), ZERO)
     accepted = accept_foreign(known, wanted, get_hedge_sides(book, leg_audit.key))
     if accepted != leg_audit.known_foreign:
-        events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted))
+        counted_until = max((fill.updated_at for fill in fills), default=0.0)
+        events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until))
     return events
 
 
@@ -128,17 +132,11 @@ def accept_foreign(known: Decimal, found: Decimal, hedge_sides: Set[Side]) -> De
     return found
 
 
-def _get_absorbed(book: HedgeBook, leg_audit: LegAudit, fill: OtherFill) -> Decimal:
-    """How much of a forced order our hedges on the leg take."""
-    held = sum(
-        (
-            hedge.quantity
-            for hedge in book.get_symbol_hedges(leg_audit.symbol)
-            if hedge.side is fill.side.opposite and check_on_leg(hedge.side, leg_audit.leg)
-        ),
-        ZERO,
-    )
-    return min(held, fill.quantity)
+def _get_held(book: HedgeBook, key: LegKey, side: Side) -> Decimal:
+    """What our hedges of one side hold on the leg."""
+    symbol, leg = key
+    hedges = [hedge for hedge in book.get_symbol_hedges(symbol) if hedge.side is side and check_on_leg(side, leg)]
+    return sum((hedge.quantity for hedge in hedges), ZERO)
 
 
 def _move_toward_zero(known: Decimal, signed_quantity: Decimal) -> Decimal:

@@ -84,6 +84,7 @@ class HedgeBook:
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
     foreign: dict[tuple[str, Leg], Decimal] = field(default_factory=dict)
     forced_orders: dict[str, Decimal] = field(default_factory=dict)
+    counted_until: dict[str, float] = field(default_factory=dict)
     mode: TradingMode = TradingMode.ACTIVE
     is_flattening: bool = False
     block_number: int = 0
@@ -107,8 +108,8 @@ class HedgeBook:
     def copy(self) -> HedgeBook:
         """A book of its own with the same contents."""
         hedges, in_flight = dict(self._hedges), dict(self.in_flight)
-        foreign, forced = dict(self.foreign), dict(self.forced_orders)
-        return HedgeBook(in_flight, foreign, forced, self.mode, self.is_flattening, self.block_number, hedges)
+        foreign, forced, counted = dict(self.foreign), dict(self.forced_orders), dict(self.counted_until)
+        return HedgeBook(in_flight, foreign, forced, counted, self.mode, self.is_flattening, self.block_number, hedges)
 
     def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:
         """Set the placed time of hedges that are still at risk; memory only, for it changes at every price."""

@@ -104,11 +104,15 @@ class HedgeWrittenDown:
 
 @dataclass(frozen=True, slots=True)
 class ForeignPositionSeen:
-    """What the account holds on a leg beyond our hedges."""
+    """What the account holds on a leg beyond our hedges, and up to which time orders of others are part of it.
+
+    ``counted_until`` is the exchange's time, 0 where no order was looked at.
+    """
 
     symbol: str
     leg: Leg
     quantity: Decimal
+    counted_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +307,7 @@ def _write_down(book: HedgeBook, hedge: HedgedPosition, part: Decimal, kind: Cha
 
 def _fold_foreign(book: HedgeBook, event: ForeignPositionSeen) -> list[HedgeChange]:
     book.foreign[(event.symbol, event.leg)] = event.quantity
+    book.counted_until[event.symbol] = max(book.counted_until.get(event.symbol, 0.0), event.counted_until)
     return []
 
 
