@@ -7,6 +7,7 @@ what the account holds, what was sent, and what an operator is told.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -17,14 +18,14 @@ from structlog.testing import capture_logs
 from dehedge.core.book import TradingMode
 from dehedge.core.events import OrderIntended
 from dehedge.core.model import ChainSnapshot, Leg, Market, Side
-from dehedge.core.orders import Action, ClientOrderId, OrderReport, OrderRequest, OrderStatus, Share
+from dehedge.core.orders import Action, ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.errors import AuthenticationFailed, ConnectorError, RateLimited, VenueUnavailable
-from dehedge.executor import Refusals
 from dehedge.ports import MarkPrice, VenueOrder, VenuePosition
 from dehedge.recovery import replay
+from dehedge.settlement import Refusals
 from dehedge.sim.exchange import Ask
 from dehedge.status import StatusView
-from tests.kit import EPOCH, FEEDS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
+from tests.kit import FEEDS, SYMBOLS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -465,6 +466,23 @@ async def test_auditor_shares_two_forced_orders_with_the_foreign_position_in_the
     assert engine.auditor.blocked == {}
     assert engine.held(LONG) == TARGET
     assert engine.book.foreign[BTC] + TARGET == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
+async def test_auditor_takes_forced_orders_off_both_legs_when_they_come_together_in_hedge_mode():
+    world = World(venue=Venue(hedge_mode=True))
+    world.put(LONG, SHORT)
+    engine = await an_engine(world)
+
+    world.venue.force("BTCUSDT", "0.166", leg=Leg.LONG)
+    world.venue.force("BTCUSDT", "0.04", leg=Leg.SHORT)
+    engine.auditor.request()
+    await engine.run_for(30)
+
+    assert (engine.held(LONG), engine.held(SHORT)) == (TARGET, Decimal("-0.1"))
+    assert world.venue.net("BTCUSDT") == TARGET - Decimal("0.1")
+    await engine.run_for(90)
+    assert engine.auditor.blocked == {}
     await engine.die()
 
 
@@ -1022,11 +1040,11 @@ async def test_ledger_journals_no_fact_that_cannot_be_folded():
     engine = await an_engine(world)
     await engine.die()
     entries = world.journal.last_sequence
-    order = world.venue.sent[0]
-    share = Share(LONG.key, TARGET, Decimal(0), LONG.size, LONG.entry_price, "test")
-    wrong = OrderIntended(
-        replace(order, client_order_id=ClientOrderId("dh-x")), Side.SELL, Action.REDUCE, (share,), EPOCH, 1
-    )
+    intent = world.journal.entries[0].event
+    assert isinstance(intent, OrderIntended)
+    request = replace(intent.request, client_order_id=ClientOrderId("dh-x"))
+    wrong = replace(intent, request=request, hedge_side=Side.SELL, action=Action.REDUCE)
+
     with pytest.raises(AssertionError):
         await engine.ledger.record(wrong)
 
@@ -1257,4 +1275,104 @@ async def test_auditor_logs_once_when_the_exchange_is_down_for_long():
         await engine.run_for(1_800)
 
     assert [entry["event"] for entry in logs].count("audit_failed") <= 2
+    await engine.die()
+
+
+# --- anything, in any order
+
+
+FATES = ["fills"] * 6 + ["lost", "partial", "partial_lost", "not_sent", "refused", "never", "limited", "hidden"]
+DEEDS = ["put"] * 5 + ["remove"] * 3 + ["price"] * 3 + ["force"] * 2 + ["kill", "stop"]
+BASES = {"BTC-USD": 60_000, "ETH-USD": 3_000}
+
+
+class AnyFate:
+    """A script without end."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.is_on = True
+        self._rng = rng
+
+    def __bool__(self) -> bool:
+        return self.is_on
+
+    def popleft(self) -> str:
+        return self._rng.choice(FATES)
+
+
+class Chaos:
+    """A world in which positions, prices, orders, the exchange and the daemon's own life go as the dice fall."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.world = World(venue=Venue(hedge_mode=self.rng.random() < 0.5, balance=Decimal(10_000_000)))
+        self.fate = AnyFate(self.rng)
+        self.world.venue.script = self.fate  # type: ignore[assignment]
+        self.engine = Engine(self.world)
+
+    async def do(self) -> None:
+        deed, market = self.rng.choice(DEEDS), self.rng.choice(list(BASES))
+        if deed == "put":
+            self.put(market)
+        elif deed == "remove" and self.world.positions:
+            del self.world.positions[self.rng.choice(sorted(self.world.positions))]
+        elif deed == "price":
+            self.world.set_price(market, int(BASES[market] * self.rng.choice([1, 1, 0.97, 1.03])))
+        elif deed == "force":
+            self.force(SYMBOLS[market])
+        elif deed in ("kill", "stop"):
+            await self.restart(deed)
+        await self.engine.run_for(self.rng.choice([0.01, 0.05, 0.3, 1, 5, 20]))
+
+    def put(self, market: str) -> None:
+        is_long = self.rng.random() < 0.5
+        entry = int(BASES[market] * self.rng.choice([0.95, 0.95, 0.95, 1] if is_long else [1.05, 1.05, 1.05, 1]))
+        user, size_usd = self.rng.randint(1, 5), self.rng.randint(1_000, 50_000)
+        self.world.put(a_position(user, market=market, is_long=is_long, size_usd=size_usd, entry=entry))
+
+    def force(self, symbol: str) -> None:
+        for position in self.world.venue.ledger.account.get_symbol_positions(symbol):
+            part = abs(position.amount) * Decimal(self.rng.choice(["0.3", "1"]))
+            quantity = part.quantize(Decimal("0.001"))
+            if quantity:
+                self.world.venue.force(symbol, str(quantity), leg=Leg(position.leg))
+                self.engine.auditor.request()
+
+    async def restart(self, deed: str) -> None:
+        if deed == "stop":
+            await shut_down(self.engine)
+        else:
+            await self.engine.die()
+        self.engine = Engine(self.world)
+        await self.engine.start()
+
+    def get_unexplained(self) -> dict[str, Decimal]:
+        """What the account holds beyond the book, by symbol."""
+        hedges = self.engine.book.get_all_hedged_positions().values()
+        return {
+            symbol: self.world.venue.net(symbol)
+            - sum((hedge.signed_quantity for hedge in hedges if hedge.symbol == symbol), Decimal(0))
+            for symbol in SYMBOLS.values()
+        }
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_engine_holds_what_is_at_risk_and_nothing_else_whatever_happened_before(seed):
+    chaos = Chaos(seed)
+    await chaos.engine.start()
+    for _ in range(40):
+        await chaos.do()
+    chaos.fate.is_on = False
+    await chaos.engine.run_for(240)
+    engine = chaos.engine
+
+    assert engine.auditor.blocked == {}
+    assert not any(chaos.get_unexplained().values())
+    for key, decision in engine.reconciler.decisions.items():
+        if decision.assessment is not None and decision.assessment.at_risk:
+            assert engine.book.has_hedged_position(key) or decision.reason in ("too_small", "below_min_collateral")
+    chaos.world.positions.clear()
+    await engine.run_for(240)
+    assert not engine.book.get_all_hedged_positions()
+    assert not any(chaos.get_unexplained().values())
     await engine.die()

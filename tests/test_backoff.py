@@ -22,7 +22,7 @@ async def measure_delays(action: Action, times: int, **more: float) -> list[floa
     for _ in range(times):
         backoff.fail([KEY], action, **more)
         failed_at = loop.time()
-        while KEY in backoff.get_waiting(action):
+        while KEY in backoff.get_waiting(action):  # noqa: ASYNC110
             await asyncio.sleep(0.5)
         delays.append(round(loop.time() - failed_at, 3))
     return delays

@@ -10,7 +10,7 @@ import pytest
 
 from dehedge.core.book import TradingMode
 from dehedge.core.model import Leg
-from dehedge.executor import Refusals
+from dehedge.settlement import Refusals
 from dehedge.status import StatusView
 from tests.kit import Engine, World, a_position
 

@@ -66,8 +66,8 @@ class Auditor:
         self._clock = clock
         self._confirmed: dict[LegKey, Decimal] = {}
         self._unexplained_since: dict[LegKey, float] = {}
-        self._counted: dict[str, dict[str, Decimal]] = {}
-        self._agreed_at: dict[str, float] = {}
+        self._counted: dict[LegKey, dict[str, Decimal]] = {}
+        self._agreed_at: dict[LegKey, float] = {}
         self._evidence: dict[str, Evidence] = {}
         self._evidence_lock = asyncio.Lock()
         self._is_incomplete = False
@@ -147,10 +147,9 @@ class Auditor:
 
     async def _agree(self, leg_audit: LegAudit) -> None:
         """From here on only newer orders of others can make a difference."""
-        symbol = leg_audit.symbol
-        if symbol not in self._agreed_at:
-            self._count((await self._fetch_evidence(symbol)).history)
-        self._agreed_at[symbol] = self._clock.time()
+        if leg_audit.key not in self._agreed_at:
+            self._count(leg_audit.key, (await self._fetch_evidence(leg_audit.symbol)).history)
+        self._agreed_at[leg_audit.key] = self._clock.time()
         self._unexplained_since.pop(leg_audit.key, None)
         self._set_confirmed(leg_audit.key, leg_audit.difference)
 
@@ -171,7 +170,7 @@ class Auditor:
             await self._record(leg_audit, [seen])
         else:
             return
-        self._count(history)
+        self._count(leg_audit.key, history)
         await self._agree(self._look_again(leg_audit))
 
     async def _record(self, leg_audit: LegAudit, events: Sequence[Event]) -> None:
@@ -257,7 +256,7 @@ class Auditor:
 
     def _get_new_fills(self, key: LegKey, history: Iterable[VenueOrder]) -> list[OtherFill]:
         """What others have filled on the leg since the last agreement."""
-        counted = self._counted.get(key[0], {})
+        counted = self._counted.get(key, {})
         fills = []
         for order in history:
             report = order.report
@@ -280,11 +279,11 @@ class Auditor:
             return order.report.filled_quantity
         return book.forced_orders.get(order_id, Decimal(0))
 
-    def _count(self, history: Iterable[VenueOrder]) -> None:
+    def _count(self, key: LegKey, history: Iterable[VenueOrder]) -> None:
         """These orders of others are part of what was agreed on."""
+        counted = self._counted.setdefault(key, {})
         for order in history:
-            counted = self._counted.setdefault(order.symbol, {})
-            if not order.report.client_order_id.startswith(ID_PREFIX):
+            if order.leg is key[1] and not order.report.client_order_id.startswith(ID_PREFIX):
                 counted[order.report.venue_order_id] = order.report.filled_quantity
 
     def _get_history_start(self, symbol: str) -> float:
@@ -292,8 +291,8 @@ class Auditor:
         now, book = self._clock.time(), self._ledger.book
         opened = [hedge.opened_at for hedge in book.get_symbol_hedges(symbol)]
         in_flight = [order.intended_at for order in book.in_flight.values() if order.request.symbol == symbol]
-        agreed = self._agreed_at.get(symbol)
-        start = min([*in_flight, agreed if agreed is not None else min(opened, default=now)])
+        agreed = [at for key, at in self._agreed_at.items() if key[0] == symbol]
+        start = min([*in_flight, *(agreed or opened or [now])])
         return max(start - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
 
     async def _fetch_quantities(self) -> dict[LegKey, Decimal]:

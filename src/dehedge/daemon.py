@@ -165,7 +165,7 @@ class Daemon:
             if was_ready is not (not obstacles):
                 was_ready = not obstacles
                 _log_readiness(obstacles)
-                systemd.notify("READY=1" if was_ready else f"STATUS={'; '.join(obstacles)}")
+                systemd.notify("READY=1\nSTATUS=hedging" if was_ready else f"STATUS={'; '.join(obstacles)}")
             await asyncio.sleep(SUPERVISE_INTERVAL_S)
 
     async def _shut_down(self, work: asyncio.Task[None]) -> None:

@@ -16,20 +16,9 @@ import structlog
 from dehedge import metrics
 from dehedge.auditor import Auditor
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
-from dehedge.core.hedging import (
-    CloseHedge,
-    Decision,
-    HedgingPolicy,
-    Hold,
-    OpenHedge,
-    Reason,
-    RefreshHedge,
-    ResizeHedge,
-    VenueState,
-    plan,
-    plan_flattening,
-)
+from dehedge.core.hedging import HedgingPolicy, VenueState, plan, plan_flattening
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.executor import Executor

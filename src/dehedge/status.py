@@ -14,7 +14,8 @@ from fractions import Fraction
 from dehedge import __version__, metrics
 from dehedge.auditor import Auditor
 from dehedge.core.book import HedgedPosition, HedgeStatus, TradingMode
-from dehedge.core.hedging import Decision, HedgingPolicy, check_price_fresh, get_price
+from dehedge.core.decisions import Decision
+from dehedge.core.hedging import HedgingPolicy, check_price_fresh, get_price
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position
 from dehedge.executor import Executor
 from dehedge.feed import Feed, PriceFeed

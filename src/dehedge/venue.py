@@ -7,7 +7,8 @@ by the reconciler.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 
 import structlog
@@ -96,7 +97,7 @@ class Venue:
             self.request_marks(set(missing))
         return missing
 
-    def request_marks(self, symbols: Set[str]) -> None:
+    def request_marks(self, symbols: AbstractSet[str]) -> None:
         """Have mark prices fetched that the stream does not bring, by ``run_marks``."""
         self._wanted_marks |= symbols
         self._marks_wanted.set()

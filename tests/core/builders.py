@@ -15,8 +15,9 @@ from typing import Any
 
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, ResizeHedge, TradeDecision
 from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, fold
-from dehedge.core.hedging import CloseHedge, Decision, HedgingPolicy, OpenHedge, ResizeHedge, TradeDecision, VenueState
+from dehedge.core.hedging import HedgingPolicy, VenueState
 from dehedge.core.model import (
     ChainSnapshot,
     HedgeKey,

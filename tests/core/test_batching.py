@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dehedge.core import batching
 from dehedge.core.batching import OrderDraft, build_drafts
-from dehedge.core.hedging import CloseHedge, OpenHedge, Reason, ResizeHedge, TradeDecision
+from dehedge.core.decisions import CloseHedge, OpenHedge, Reason, ResizeHedge, TradeDecision
 from dehedge.core.model import Side, TradingRules
 from dehedge.core.orders import Action
 from tests.core.builders import BTC, ETH, SYMBOLS, a_position, a_share, a_user, rules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from decimal import Decimal
 
 import pytest
@@ -14,8 +15,9 @@ from dehedge.core.book import (
     check_if_hedge_position_is_expired,
     check_on_leg,
 )
+from dehedge.core.events import ForeignPositionSeen, HedgesForced, TradingModeSet, fold
 from dehedge.core.model import Leg, Side
-from tests.core.builders import NOW, a_book, a_hedge, a_key, a_position, a_user
+from tests.core.builders import NOW, a_book, a_hedge, a_key, a_position, a_user, an_intent, replay
 
 
 def test_book_starts_empty_and_active() -> None:
@@ -73,6 +75,21 @@ def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
         a_key(): a_hedge(placed_at=NOW + 5),
         other.key: a_hedge(position=other),
     }
+
+
+def test_copy_is_equal_and_shares_nothing() -> None:
+    book = replay([an_intent(), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), NOW)])
+    book.set_hedged_position(a_hedge(position=a_position(user=a_user(2))))
+    fold(book, TradingModeSet(TradingMode.NO_OPENS, is_flattening=True))
+    fold(book, HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), "autoclose"))
+
+    copied = book.copy()
+
+    assert copied == book
+    for field in fields(HedgeBook):
+        mine, other = getattr(book, field.name), getattr(copied, field.name)
+        assert mine, "a field left at its default would prove nothing"
+        assert not isinstance(mine, dict) or mine is not other
 
 
 def test_placed_times_in_the_future_become_now_when_the_clock_was_set_back() -> None:

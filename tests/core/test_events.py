@@ -47,7 +47,7 @@ def test_every_event_can_be_folded() -> None:
         an_intent(), a_report(an_intent()), OrderAbandoned(an_intent().request.client_order_id, "late"),
         OrderPriced(an_intent().request.client_order_id, Decimal(9)), HedgesCooled(((a_key(), NOW),)), HedgesReheated((a_key(),), NOW),
         HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), "autoclose"),
-        HedgeWrittenDown(a_key(), Decimal(1), "by hand"), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1)),
+        HedgeWrittenDown(a_key(), Decimal(1), "by hand"), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), NOW),
         TradingModeSet(TradingMode.ACTIVE, is_flattening=False),
     ]  # fmt: skip
 

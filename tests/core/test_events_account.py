@@ -148,12 +148,12 @@ def test_forced_order_takes_first_from_hedges_with_nothing_in_flight() -> None:
 
 
 def test_foreign_position_is_noted_by_leg_and_the_last_word_counts() -> None:
-    book = replay([
-        ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(3)), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(-1)),
-        ForeignPositionSeen("BTCUSDT", Leg.LONG, Decimal(2)),
-    ])  # fmt: skip
+    seen = [(Leg.BOTH, 3, NOW), (Leg.BOTH, -1, NOW + 5), (Leg.LONG, 2, 0.0)]
+
+    book = replay(ForeignPositionSeen("BTCUSDT", leg, Decimal(quantity), until) for leg, quantity, until in seen)
 
     assert book.foreign == {("BTCUSDT", Leg.BOTH): Decimal(-1), ("BTCUSDT", Leg.LONG): Decimal(2)}
+    assert book.counted_until == {"BTCUSDT": NOW + 5}
 
 
 @pytest.mark.parametrize("mode", TradingMode)

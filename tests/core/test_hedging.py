@@ -9,18 +9,10 @@ from typing import Any
 import pytest
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
-from dehedge.core.hedging import (
-    CloseHedge,
-    HedgingPolicy,
-    Hold,
-    OpenHedge,
-    Reason,
-    RefreshHedge,
-    ResizeHedge,
-    VenueState,
-    check_price_fresh,
-)
+from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.hedging import HedgingPolicy, VenueState, check_mode_allows, check_price_fresh
 from dehedge.core.model import Observation
+from dehedge.core.orders import Action
 from tests.core.builders import (
     BTC,
     NOW,
@@ -216,6 +208,17 @@ def test_kill_switch_allows(case: str, mode: TradingMode) -> None:
     assert type(decision) is allowed[MODES.index(mode)]
     if mode is TradingMode.HALTED:
         assert decision.reason is Reason.TRADING_PAUSED
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_flattening", [True, False])
+def test_mode_allows_an_order_by_what_it_does(mode: TradingMode, is_flattening: bool) -> None:
+    book = a_book(mode=mode, is_flattening=is_flattening)
+    level = MODES.index(mode)
+
+    assert check_mode_allows(book, Action.REDUCE, is_open=False) is (level < 3)
+    assert check_mode_allows(book, Action.INCREASE, is_open=False) is (level < 2 and not is_flattening)
+    assert check_mode_allows(book, Action.INCREASE, is_open=True) is (level < 1 and not is_flattening)
 
 
 @pytest.mark.parametrize("mode", [TradingMode.ACTIVE, TradingMode.NO_OPENS, TradingMode.REDUCE_ONLY])

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
-from dehedge.core.hedging import CloseHedge, HedgingPolicy, OpenHedge, VenueState, plan
+from dehedge.core.decisions import CloseHedge, OpenHedge
+from dehedge.core.hedging import HedgingPolicy, VenueState, plan
 from dehedge.core.model import HedgeKey, Observation, Position
 from dehedge.core.orders import Action
 from dehedge.core.sizing import Sizing

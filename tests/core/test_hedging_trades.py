@@ -8,18 +8,8 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core.book import HedgedPosition, TradingMode
-from dehedge.core.hedging import (
-    CloseHedge,
-    Decision,
-    Hold,
-    OpenHedge,
-    Reason,
-    RefreshHedge,
-    ResizeHedge,
-    VenueState,
-    get_price,
-    plan,
-)
+from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.hedging import VenueState, get_price, plan
 from dehedge.core.model import Observation, Position, Side, TradingRules
 from dehedge.core.orders import Action
 from dehedge.core.risk import Risk
@@ -301,7 +291,6 @@ def test_hedge_is_kept_when_the_exchange_says_a_mark_of_nothing() -> None:
     assert name(decision) == KEEP
 
 
-@pytest.mark.xfail(reason="the figures are dropped on the way")
 def test_close_of_what_became_too_small_carries_its_figures() -> None:
     assert follow(sized("49.99"), a_hedge()).assessment is not None
 

@@ -168,7 +168,7 @@ class CoreMachine(RuleBasedStateMachine):
             for total, quantity in ((half, half), (taken, taken - half)):
                 self.exchange.legs[key] -= quantity * side.sign
                 name = f"liquidation-{self.daemon.sequence}"
-                fill = OtherFill(name, side.opposite, quantity, total, "autoclose")
+                fill = OtherFill(name, side.opposite, quantity, total, self.now, "autoclose")
                 self.daemon.settle_account(key, [fill] if quantity else [])
 
     @rule(symbol=symbols, leg_side=st.sampled_from(Side), side=st.sampled_from(Side), quantity=parts)
@@ -178,7 +178,7 @@ class CoreMachine(RuleBasedStateMachine):
         after = self.exchange.legs[key] + quantity * side.sign
         if not self.daemon.get_in_flight(symbol) and (key[1] is Leg.BOTH or after * leg_side.sign >= 0):
             self.exchange.legs[key] = after
-            self.daemon.settle_account(key, [OtherFill("other", side, quantity, quantity)])
+            self.daemon.settle_account(key, [OtherFill("other", side, quantity, quantity, self.now)])
 
     @rule()
     def daemon_dies_and_comes_back(self) -> None:

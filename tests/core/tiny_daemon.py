@@ -20,6 +20,7 @@ from dehedge.core.audit import (
 )
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, TradingMode, check_on_leg
+from dehedge.core.decisions import Decision, Hold, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
@@ -30,7 +31,7 @@ from dehedge.core.events import (
     OrderReported,
     fold,
 )
-from dehedge.core.hedging import Decision, HedgingPolicy, Hold, Reason, RefreshHedge, ResizeHedge, plan
+from dehedge.core.hedging import HedgingPolicy, plan
 from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action, get_leg
 from tests.core.builders import a_venue, an_intent, get_trades, replay
@@ -123,7 +124,7 @@ class TinyDaemon:
         found = self._audit(key)
         if found.difference:
             rest = accept_foreign(found.known_foreign, found.foreign, get_hedge_sides(self.book, key))
-            self.record(ForeignPositionSeen(*key, rest))
+            self.record(ForeignPositionSeen(*key, rest, counted_until=0.0))
         assert self._audit(key).difference == 0
 
     def _audit(self, key: LegKey) -> LegAudit:

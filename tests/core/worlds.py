@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dehedge.core.book import HedgeBook
-from dehedge.core.hedging import Decision, HedgingPolicy, Reason, VenueState, plan
+from dehedge.core.decisions import Decision, Reason
+from dehedge.core.hedging import HedgingPolicy, VenueState, plan
 from dehedge.core.model import Observation
 from tests.core.builders import (
     BTC,

@@ -11,7 +11,8 @@ time, because that would open the opposite position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -91,7 +92,7 @@ def find_explanation(difference: Decimal, fills: Sequence[OtherFill]) -> Sequenc
     return None
 
 
-def get_hedge_sides(book: HedgeBook, key: LegKey) -> Set[Side]:
+def get_hedge_sides(book: HedgeBook, key: LegKey) -> AbstractSet[Side]:
     """The sides of the hedges that live on the leg."""
     symbol, leg = key
     return {hedge.side for hedge in book.get_symbol_hedges(symbol) if check_on_leg(hedge.side, leg)}
@@ -123,7 +124,7 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
     return events
 
 
-def accept_foreign(known: Decimal, found: Decimal, hedge_sides: Set[Side]) -> Decimal:
+def accept_foreign(known: Decimal, found: Decimal, hedge_sides: AbstractSet[Side]) -> Decimal:
     """As much of a new foreign position as others can own: they may give up what was theirs, not what is ours."""
     if Side.BUY in hedge_sides:
         found = max(found, min(known, ZERO))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from dehedge.core.hedging import TradeDecision
+from dehedge.core.decisions import TradeDecision
 from dehedge.core.model import HedgeKey, Side, TradingRules
 from dehedge.core.orders import Action, Share
 

@@ -20,43 +20,18 @@ refusal of the exchange that is a moment old.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
-from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, Side, TradingRules
+from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
 from dehedge.core.orders import Action, Share
 from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
 from dehedge.core.sizing import Sizing, check_large_enough, get_collateral_usd, get_target_quantity
-
-
-class Reason(StrEnum):
-    """Why a decision is what it is."""
-
-    AT_RISK = "at_risk"
-    SIZE_CHANGED = "size_changed"
-    INCOMPLETE = "incomplete_fill"
-    NOT_AT_RISK = "not_at_risk"
-    COOLING_DOWN = "cooling_down"
-    EXPIRED = "expired"
-    POSITION_CLOSED = "position_closed"
-    SIDE_CHANGED = "side_changed"
-    FLATTENED = "flattened"
-    IN_FLIGHT = "in_flight"
-    STALE_SNAPSHOT = "stale_snapshot"
-    STALE_PRICE = "stale_price"
-    NO_MARK_PRICE = "no_mark_price"
-    OTHER_ASSET = "other_asset"
-    UNSUPPORTED_MARKET = "unsupported_market"
-    SYMBOL_BLOCKED = "symbol_blocked"
-    BELOW_MIN_COLLATERAL = "below_min_collateral"
-    TOO_SMALL = "too_small"
-    BACKING_OFF = "backing_off"
-    MARGIN_EXHAUSTED = "margin_exhausted"
-    TRADING_PAUSED = "trading_paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,69 +60,10 @@ class VenueState:
 
     rules: Mapping[str, TradingRules]
     blocked: Mapping[str, str] = field(default_factory=dict)
-    exhausted: Set[str] = frozenset()
-    waiting_to_grow: Set[HedgeKey] = frozenset()
-    waiting_to_reduce: Set[HedgeKey] = frozenset()
-    busy: Set[HedgeKey] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Do nothing, for this reason."""
-
-    key: HedgeKey
-    reason: Reason
-    assessment: RiskAssessment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshHedge:
-    """The hedge is right and its risk lasts."""
-
-    key: HedgeKey
-    reason: Reason
-    assessment: RiskAssessment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Trade:
-    """Common to the decisions that send an order. ``side`` is the hedge's; reducing sends its opposite."""
-
-    key: HedgeKey
-    reason: Reason
-    symbol: str
-    side: Side
-    share: Share
-    assessment: RiskAssessment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenHedge(_Trade):
-    """Build a hedge where there is none."""
-
-    @property
-    def action(self) -> Action:
-        return Action.INCREASE
-
-
-@dataclass(frozen=True, slots=True)
-class ResizeHedge(_Trade):
-    """Bring the hedge to its target by the difference."""
-
-    action: Action = Action.INCREASE
-
-
-@dataclass(frozen=True, slots=True)
-class CloseHedge(_Trade):
-    """Let go of all that is held."""
-
-    @property
-    def action(self) -> Action:
-        return Action.REDUCE
-
-
-TradeDecision = OpenHedge | ResizeHedge | CloseHedge
-Decision = TradeDecision | RefreshHedge | Hold
+    exhausted: AbstractSet[str] = frozenset()
+    waiting_to_grow: AbstractSet[HedgeKey] = frozenset()
+    waiting_to_reduce: AbstractSet[HedgeKey] = frozenset()
+    busy: AbstractSet[HedgeKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,18 +222,8 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
     target = hedge.target if is_same else _get_target(this, position, hedge.symbol)
     if target == hedge.quantity:
         return keep
-    reason = Reason.INCOMPLETE if is_same else Reason.SIZE_CHANGED
-    if target > hedge.quantity:
-        return _grow(this, position, hedge, target, keep) or keep
-    if target == 0:
-        return _close(this.venue, hedge, Reason.TOO_SMALL)
-    rules = this.venue.rules[hedge.symbol]
-    surplus = hedge.quantity - target
-    if key in this.venue.waiting_to_reduce or not check_large_enough(surplus, this.observation.marks[hedge.symbol], rules):
-        return keep  # In one-way mode the exchange may refuse a reduction below its minimum.
-    quantity = min(surplus, rules.quantity_max)
-    share = Share(key, quantity, target, position.size, position.entry_price, reason)
-    return ResizeHedge(key, reason, hedge.symbol, hedge.side, share, assessment, Action.REDUCE)
+    resize = _grow if target > hedge.quantity else _shrink
+    return resize(this, position, hedge, target, keep) or keep
 
 
 def _grow(
@@ -336,6 +242,24 @@ def _grow(
     quantity = min(missing, rules.quantity_max)
     share = Share(key, quantity, target, position.size, position.entry_price, reason)
     return ResizeHedge(key, reason, hedge.symbol, hedge.side, share, keep.assessment, Action.INCREASE)
+
+
+def _shrink(
+    this: _Pass, position: Position, hedge: HedgedPosition, target: Decimal, keep: RefreshHedge
+) -> Decision | None:
+    """The order that brings the hedge down to its target, or None while that is not worth one."""
+    if target == 0:
+        return _close(this.venue, hedge, Reason.TOO_SMALL, keep.assessment)
+    rules, surplus = this.venue.rules[hedge.symbol], hedge.quantity - target
+    # In one-way mode the exchange may refuse a reduction below its minimum.
+    is_worth_it = check_large_enough(surplus, this.observation.marks[hedge.symbol], rules)
+    if hedge.key in this.venue.waiting_to_reduce or not is_worth_it:
+        return None
+    reason = Reason.SIZE_CHANGED
+    share = Share(
+        hedge.key, min(surplus, rules.quantity_max), target, position.size, position.entry_price, reason
+    )
+    return ResizeHedge(hedge.key, reason, hedge.symbol, hedge.side, share, keep.assessment, Action.REDUCE)
 
 
 def _cool(this: _Pass, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:

@@ -99,6 +99,15 @@ class BinanceConnector(BinanceMarketData):
         rules = await self.fetch_trading_rules()
         self.watch(symbol for symbol in symbols if symbol in rules)
 
+    @property
+    def clock_offset_s(self) -> float:
+        """How far the exchange's clock is ahead of ours, as last measured."""
+        return self._gateway.clock.offset_s
+
+    async def fetch_symbol_config(self, symbol: str) -> SymbolConfig:
+        """The leverage and margin type that the account has set for a symbol."""
+        return await self._settings.fetch(symbol)
+
     async def prepare_symbol(self, symbol: str) -> None:
         self._get_rules(symbol)
         await self._settings.apply(symbol)

@@ -15,6 +15,7 @@ from dehedge.errors import (
     AuthenticationFailed,
     ConnectorError,
     OrderRejected,
+    OrderTooLarge,
     OutcomeUnknown,
     RateLimited,
     VenueUnavailable,
@@ -93,6 +94,9 @@ STATUSES: dict[int, Verdict] = {
 }
 """What an HTTP status means when its body has no code: 403 is the firewall, 451 a refused country."""
 
+TOO_LARGE = frozenset({-2018, -2019, -2027, -2028, -4005, -4050, -4051})
+"""Refused for want of margin or for the position's size: less of it may pass."""
+
 REMEDIES: dict[int, str] = {
     -1022: "BINANCE_API_SECRET does not belong to BINANCE_API_KEY",
     -2014: "BINANCE_API_KEY is malformed",
@@ -148,7 +152,8 @@ def get_pause_s(failure: Failure, *, now_s: float, window_rest_s: float) -> floa
 def build_write_error(failure: Failure, verdict: Verdict, *, retry_after_s: float) -> ConnectorError:
     match verdict:
         case Verdict.REFUSED | Verdict.CLOCK:
-            return OrderRejected(f"the exchange refused: {_explain(failure)}", code=failure.code)
+            kind = OrderTooLarge if failure.code in TOO_LARGE else OrderRejected
+            return kind(f"the exchange refused: {_explain(failure)}", code=failure.code)
         case Verdict.NOT_EXECUTED:
             return VenueUnavailable(_explain_unavailable(failure))
         case Verdict.BUSY | Verdict.PAUSED | Verdict.ORDERS_PAUSED | Verdict.FORBIDDEN:

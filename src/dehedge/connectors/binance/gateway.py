@@ -201,7 +201,7 @@ class Gateway:
 
     def _clean(self, message: str) -> str:
         """One short line without our secrets, whatever the exchange or something in between has echoed."""
-        line = re.sub(r"(?i)(signature|listenKey)\W+\w+", r"\1=***", " ".join(message.split()))
+        line = re.sub(r"(?i)(signature|listenKey)(=|%3D|\W*:\W*)\w+", r"\1=***", " ".join(message.split()))
         for secret in (self._credentials.api_key, self._credentials.api_secret):
             line = line.replace(secret, "***") if secret else line
         return line[:200]

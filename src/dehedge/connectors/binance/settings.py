@@ -28,11 +28,11 @@ class SymbolSettings:
 
     async def apply(self, symbol: str) -> None:
         """Bring one symbol to what is wanted. Raises ``OrderRejected`` when it is refused or does not take."""
-        found = await self._fetch(symbol)
+        found = await self.fetch(symbol)
         if found == self.wanted:
             return
         is_certain = await self._change(symbol, found)
-        found = await self._fetch(symbol)
+        found = await self.fetch(symbol)
         if found == self.wanted:
             log.info("symbol_prepared", symbol=symbol, leverage=found.leverage, margin_type=found.margin_type)
             return
@@ -58,7 +58,7 @@ class SymbolSettings:
                 raise OrderRejected(f"{symbol} cannot be prepared: {error}", code=error.code) from None
         return True
 
-    async def _fetch(self, symbol: str) -> SymbolConfig:
+    async def fetch(self, symbol: str) -> SymbolConfig:
         return parse_symbol_config(symbol, await self.gateway.fetch(SYMBOL_CONFIG, symbol=symbol))
 
     def _build_mismatch(self, symbol: str, found: SymbolConfig, *, is_certain: bool) -> Exception:

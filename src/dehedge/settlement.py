@@ -1,0 +1,122 @@
+"""What became of orders: the facts recorded, the hedges freed or left alone for a while, the refusals counted.
+
+The executor and the resolver both end here, whichever learns first; a report that says nothing new changes nothing. A fill
+that comes after an order was given up is told loudly: it belongs to no hedge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from dehedge import metrics
+from dehedge.backoff import Backoff
+from dehedge.core.book import InFlightOrder
+from dehedge.core.events import OrderAbandoned
+from dehedge.core.orders import Action, OrderReport, OrderStatus, Share
+from dehedge.errors import ConnectorError, OrderTooLarge, RateLimited
+from dehedge.ledger import Ledger
+
+log = structlog.get_logger()
+
+SETTLED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Orders in a row in one symbol that came to nothing, and what was said of the last (at loop time)."""
+
+    count: int
+    reason: str
+    last_at: float
+
+
+class Settlement:
+    """Ends orders."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.backoff = Backoff()
+        self.refusals: dict[str, Refusals] = {}
+        self._ledger = ledger
+        self._settled: dict[str, Decimal] = {}
+
+    async def settle(self, order: InFlightOrder, report: OrderReport) -> bool:
+        """Record what is known now; True when that just became final."""
+        was_in_flight = report.client_order_id in self._ledger.book.in_flight
+        await self._ledger.record_report(report)
+        if not (was_in_flight and report.status.is_terminal):
+            return False
+        self._remember(report)
+        outcome = report.status.value.lower()
+        metrics.ORDERS.labels(order.request.symbol, order.action.value, outcome).inc()
+        if report.filled_quantity < order.request.quantity:
+            self._note_unfilled(order, report, outcome)
+        else:
+            self.refusals.pop(order.request.symbol, None)
+            self.backoff.clear(order.request.symbol, [share.key for share in order.shares], order.action)
+        return True
+
+    async def refuse(self, order: InFlightOrder, reason: str) -> None:
+        """The exchange definitively refused the order."""
+        refused = OrderReport(order.request.client_order_id, OrderStatus.REJECTED, Decimal(0), reason=reason)
+        await self.settle(order, refused)
+
+    async def refuse_size(self, order: InFlightOrder, error: OrderTooLarge) -> None:
+        """Too much for the account: what was refused together is tried again in smaller groups, the largest first."""
+        request = order.request
+        log.warning(
+            "order_too_large", client_order_id=request.client_order_id, hedges=len(order.shares), error=str(error)
+        )
+        self._count(order, str(error), "too_large")
+        self.backoff.refuse_size(request.symbol, [share.key for share in order.shares])
+        await self._ledger.record(OrderAbandoned(request.client_order_id, str(error)))
+
+    async def abandon(self, order: InFlightOrder, error: ConnectorError) -> None:
+        """The order certainly was not executed: free its hedges, to be decided on again after a while."""
+        client_order_id = order.request.client_order_id
+        log.warning("order_not_executed", client_order_id=client_order_id, error=str(error))
+        self._count(order, str(error), "not_executed")
+        self.back_off(order.shares, order.action, error)
+        await self._ledger.record(OrderAbandoned(client_order_id, str(error)))
+        self._remember(OrderReport(client_order_id, OrderStatus.REJECTED, Decimal(0)))
+
+    def back_off(self, shares: Sequence[Share], action: Action, error: ConnectorError | None = None) -> None:
+        """Leave hedges alone for a while, at least as long as the exchange asks for."""
+        wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
+        self.backoff.fail([share.key for share in shares], action, at_least_s=wait_s)
+
+    def get_late_fill(self, report: OrderReport) -> Decimal:
+        """What a report tells beyond the end of its order, once; 0 for what is not news or not known."""
+        late = report.filled_quantity - self._settled.get(report.client_order_id, report.filled_quantity)
+        if late > 0:
+            self._remember(report)
+        return max(late, Decimal(0))
+
+    def _note_unfilled(self, order: InFlightOrder, report: OrderReport, outcome: str) -> None:
+        log.warning(
+            "order_not_filled", client_order_id=report.client_order_id, symbol=order.request.symbol, outcome=outcome,
+            filled=str(report.filled_quantity), asked=str(order.request.quantity), error=report.reason,
+        )  # fmt: skip
+        self.back_off(order.shares, order.action)
+        if not report.filled_quantity:
+            self._note_refusal(order, report.reason or outcome)
+
+    def _count(self, order: InFlightOrder, reason: str, outcome: str) -> None:
+        metrics.ORDERS.labels(order.request.symbol, order.action.value, outcome).inc()
+        self._note_refusal(order, reason)
+
+    def _note_refusal(self, order: InFlightOrder, reason: str) -> None:
+        """Count orders in a row that came to nothing, by symbol; a fill begins anew."""
+        symbol = order.request.symbol
+        count = self.refusals[symbol].count if symbol in self.refusals else 0
+        self.refusals[symbol] = Refusals(count + 1, reason, asyncio.get_running_loop().time())
+
+    def _remember(self, report: OrderReport) -> None:
+        """Keep how orders ended, for a while."""
+        self._settled[report.client_order_id] = report.filled_quantity
+        while len(self._settled) > SETTLED_MAX:
+            del self._settled[next(iter(self._settled))]
