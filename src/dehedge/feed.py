@@ -61,8 +61,6 @@ class SnapshotFeed(Feed[ChainSnapshot]):
                 wait_s = max(interval_s, error.retry_after_s or 0.0)
                 self.fail(error)
             else:
-                metrics.SNAPSHOT_BLOCK.set(snapshot.block_number)
-                metrics.SNAPSHOT_TIME.set(snapshot.block_time)
                 self.put(snapshot)
             await asyncio.sleep(max(started + wait_s - loop.time(), 0.05))
 

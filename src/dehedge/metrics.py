@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter as Count
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from dehedge.core.book import HedgeBook
+from dehedge.core.decisions import Decision, Reason
+from dehedge.core.model import ChainSnapshot, Side
 
 REGISTRY = CollectorRegistry()
 
@@ -39,3 +47,35 @@ SHIELD = Gauge("dehedge_shield_usd", "Shield balance at the last snapshot, round
 ACCOUNT_DIFFERS = Gauge(
     "dehedge_account_differs", "1 while the account lacks hedges that the book holds.", ["symbol"], registry=REGISTRY
 )
+
+
+def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:
+    """Count the decisions of a pass, and the positions at risk by market."""
+    reasons = Count(decision.reason for decision in decisions)
+    for reason in Reason:
+        DECISIONS.labels(reason.value).set(reasons[reason])
+    risky = Count(d.key.market for d in decisions if d.assessment is not None and d.assessment.at_risk)
+    for market in markets:
+        AT_RISK.labels(market).set(risky[market])
+
+
+def observe_book(book: HedgeBook, markets: Iterable[str]) -> None:
+    """What is held, by market and side; quantities are rounded, the API has them exact."""
+    hedges = book.get_all_hedged_positions().values()
+    for market in markets:
+        for side in Side:
+            held = [hedge.quantity for hedge in hedges if hedge.key.market == market and hedge.side is side]
+            HEDGES.labels(market, side.value).set(len(held))
+            HEDGED_QUANTITY.labels(market, side.value).set(float(sum(held, Decimal(0))))
+    IN_FLIGHT.set(len(book.in_flight))
+
+
+def observe_snapshot(snapshot: ChainSnapshot, asset_unit: int) -> None:
+    """The chain as last read; amounts are rounded."""
+    SNAPSHOT_BLOCK.set(snapshot.block_number)
+    SNAPSHOT_TIME.set(snapshot.block_time)
+    VAULT.set(snapshot.vault / asset_unit)
+    SHIELD.set(snapshot.shield / asset_unit)
+    positions = Count(key.market for key in snapshot.positions)
+    for market in snapshot.markets:
+        POSITIONS.labels(market).set(positions[market])

@@ -8,7 +8,6 @@ missed, and nothing is sent when nothing changed.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
@@ -165,13 +164,11 @@ class Reconciler:
         self.wake()
 
     def _measure(self, decisions: Sequence[Decision]) -> None:
-        reasons = Counter(decision.reason for decision in decisions)
-        for reason in Reason:
-            metrics.DECISIONS.labels(reason.value).set(reasons[reason])
-        risky = Counter(d.key.market for d in decisions if d.assessment is not None and d.assessment.at_risk)
-        for market in self._policy.symbols:
-            metrics.AT_RISK.labels(market).set(risky[market])
-        metrics.IN_FLIGHT.set(len(self._ledger.book.in_flight))
+        markets = self._policy.symbols
+        metrics.observe_decisions(decisions, markets)
+        metrics.observe_book(self._ledger.book, markets)
+        if self._snapshots.latest is not None:
+            metrics.observe_snapshot(self._snapshots.latest, self._policy.asset_unit)
 
 
 def _check_lasting(decision: Decision) -> bool:

@@ -22,7 +22,7 @@ from dehedge.settlement import Settlement
 
 log = structlog.get_logger()
 
-QUERY_DELAYS_S = (0.2, 0.3, 0.5, 1.0, 2.0)
+QUERY_DELAYS_S = (0.2, 0.3, 0.5, 1.0, 1.5)
 """Waits between the questions for an order whose outcome is unknown; the last one repeats."""
 BELIEVE_HISTORY_S = 60.0
 """After this long an order that neither query nor history knows is gone, even if the account moved by another hand."""

@@ -238,10 +238,8 @@ def _grow(
         return None
     if not check_large_enough(missing, this.observation.marks[hedge.symbol], rules):
         return None
-    reason = Reason.SIZE_CHANGED if target != hedge.target else Reason.INCOMPLETE
     quantity = min(missing, rules.quantity_max)
-    share = Share(key, quantity, target, position.size, position.entry_price, reason)
-    return ResizeHedge(key, reason, hedge.symbol, hedge.side, share, keep.assessment, Action.INCREASE)
+    return _build_resize(position, hedge, quantity, target, keep.assessment, Action.INCREASE)
 
 
 def _shrink(
@@ -255,11 +253,17 @@ def _shrink(
     is_worth_it = check_large_enough(surplus, this.observation.marks[hedge.symbol], rules)
     if hedge.key in this.venue.waiting_to_reduce or not is_worth_it:
         return None
-    reason = Reason.SIZE_CHANGED
-    share = Share(
-        hedge.key, min(surplus, rules.quantity_max), target, position.size, position.entry_price, reason
-    )
-    return ResizeHedge(hedge.key, reason, hedge.symbol, hedge.side, share, keep.assessment, Action.REDUCE)
+    quantity = min(surplus, rules.quantity_max)
+    return _build_resize(position, hedge, quantity, target, keep.assessment, Action.REDUCE)
+
+
+def _build_resize(  # noqa: PLR0917
+    position: Position, hedge: HedgedPosition, quantity: Decimal, target: Decimal,
+    assessment: RiskAssessment | None, action: Action,
+) -> ResizeHedge:  # fmt: skip
+    reason = Reason.SIZE_CHANGED if target != hedge.target else Reason.INCOMPLETE
+    share = Share(hedge.key, quantity, target, position.size, position.entry_price, reason)
+    return ResizeHedge(hedge.key, reason, hedge.symbol, hedge.side, share, assessment, action)
 
 
 def _cool(this: _Pass, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
