@@ -433,6 +433,24 @@ async def test_executor_does_not_send_again_when_a_hidden_order_was_undone_by_an
     await engine.die()
 
 
+async def test_executor_does_not_send_again_when_a_foreign_round_trip_is_only_half_in_the_history_that_it_reads():
+    world = World()
+    engine = await an_engine(world, settle_s=0.5)
+    world.venue.trade_by_hand("BTCUSDT", "SELL", "1")
+    await engine.run_for(26)
+    world.venue.trade_by_hand("BTCUSDT", "BUY", "1")
+    await engine.run_for(45)
+    world.venue.script.append("hidden")
+    world.put(LONG)
+
+    await engine.run_for(15)
+    assert len(world.venue.sent) == 1
+    await engine.run_for(60)
+
+    assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
 async def test_executor_sells_no_more_than_is_there_when_a_forced_order_came_while_another_is_in_doubt():
     world = World()
     world.put(LONG)
@@ -1066,6 +1084,20 @@ async def test_executor_says_so_when_an_abandoned_order_was_executed_after_all()
 
     told = [entry for entry in logs if entry["log_level"] in ("warning", "error")]
     assert any(request.client_order_id in str(entry) or "account" in entry["event"] for entry in told)
+    assert world.venue.net("BTCUSDT") == engine.held(LONG) or "BTCUSDT" in engine.auditor.blocked
+    await engine.die()
+
+
+async def test_auditor_takes_no_fill_of_our_own_for_a_foreign_position_when_only_the_history_tells_of_it():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("not_sent")
+    engine = await an_engine(world, settle_s=0.05)
+    request = world.venue.sent[0]
+    world.venue.ledger.place(Ask("BTCUSDT", "BUY", request.quantity, client_id=request.client_order_id))
+
+    await engine.run_for(200)
+
     assert world.venue.net("BTCUSDT") == engine.held(LONG) or "BTCUSDT" in engine.auditor.blocked
     await engine.die()
 

@@ -129,13 +129,15 @@ class Venue:
                 log.warning("symbol_not_trading", symbol=symbol)
 
     async def _settle(self, symbols: Sequence[str]) -> None:
-        for symbol in symbols:
-            try:
-                await self._connector.prepare_symbol(symbol)
-            except OrderRejected as error:
-                if symbol not in self.unsettled:
-                    log.error("symbol_blocked", symbol=symbol, error=str(error))
-                self.unsettled[symbol] = str(error)
-            else:
-                if self.unsettled.pop(symbol, None) is not None:
-                    log.info("symbol_settled", symbol=symbol)
+        await asyncio.gather(*(self._settle_symbol(symbol) for symbol in symbols))
+
+    async def _settle_symbol(self, symbol: str) -> None:
+        try:
+            await self._connector.prepare_symbol(symbol)
+        except OrderRejected as error:
+            if symbol not in self.unsettled:
+                log.error("symbol_blocked", symbol=symbol, error=str(error))
+            self.unsettled[symbol] = str(error)
+        else:
+            if self.unsettled.pop(symbol, None) is not None:
+                log.info("symbol_settled", symbol=symbol)
