@@ -29,6 +29,7 @@ from dehedge.ledger import Ledger
 from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
+from dehedge.settlement import Settlement
 from dehedge.sim.exchange import BTCUSDT, ETHUSDT, Ask, Refused
 from dehedge.sim.exchange import Ledger as SimLedger
 from dehedge.sim.exchange import Order as SimOrder
@@ -304,10 +305,15 @@ class Engine:
         self.prices = PriceFeed(self.awake.set)
         self.ledger = Ledger(world.journal, replay(world.journal, self.clock), self.clock)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
-        self.auditor = Auditor(self.ledger, world.venue, self.clock)
+        settlement = Settlement(self.ledger)
+        self.auditor = Auditor(
+            ledger=self.ledger, connector=world.venue, settlement=settlement, clock=self.clock,
+            get_symbols=lambda: self.venue.tradable,
+        )  # fmt: skip
         self.executor = Executor(
-            ledger=self.ledger, connector=world.venue, auditor=self.auditor, clock=self.clock, awake=self.awake
-        )
+            ledger=self.ledger, connector=world.venue, auditor=self.auditor, settlement=settlement, clock=self.clock,
+            awake=self.awake,
+        )  # fmt: skip
         self.reconciler = Reconciler(
             policy=self.policy, snapshots=self.snapshots, prices=self.prices, venue=self.venue, ledger=self.ledger,
             auditor=self.auditor, executor=self.executor, clock=self.clock, awake=self.awake,

@@ -218,6 +218,23 @@ async def test_auditor_blocks_nothing_at_the_first_sight_of_a_lagging_view():
     await engine.die()
 
 
+async def test_auditor_finds_a_liquidation_that_came_a_moment_before_the_start_when_the_account_view_lags():
+    venue = LaggingVenue()
+    venue.lag_s = 1.0
+    world = World(venue=venue)
+    world.put(LONG)
+    engine = await an_engine(world, settle_s=30)
+    await engine.die()
+    venue.force("BTCUSDT", "0.166")
+
+    second = await an_engine(world)
+    await second.run_for(90)
+
+    assert second.auditor.blocked == {}
+    assert second.held(LONG) == TARGET == venue.net("BTCUSDT")
+    await second.die()
+
+
 # --- other hands on the account
 
 
@@ -448,6 +465,27 @@ async def test_executor_does_not_send_again_when_a_foreign_round_trip_is_only_ha
     await engine.run_for(60)
 
     assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
+async def test_executor_does_not_send_again_when_a_forced_order_comes_between_two_reads_about_a_hidden_order():
+    venue = WeighedVenue()
+    world = World(venue=venue)
+    world.put(OTHER)
+    engine = await an_engine(world)
+    venue.script.append("hidden")
+    venue.reads_history.clear()
+    venue.history_read_s = 0.1
+    world.put(LONG)
+
+    await venue.reads_history.wait()
+    await asyncio.sleep(0.05)
+    venue.force("BTCUSDT", "0.332")
+    await engine.run_for(120)
+
+    assert (engine.held(LONG), engine.held(OTHER)) == (TARGET, TARGET)
+    assert venue.net("BTCUSDT") == 2 * TARGET
+    assert engine.auditor.blocked == {}
     await engine.die()
 
 

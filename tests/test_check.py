@@ -339,8 +339,12 @@ class ReadingConnector(BinanceConnector):
 
     def __init__(self, offset_s: float, found: SymbolConfig, **options: Any) -> None:
         super().__init__(**options)
-        self.clock_offset_s = offset_s
+        self._offset_s = offset_s
         self._found = found
+
+    @property
+    def clock_offset_s(self) -> float:
+        return self._offset_s
 
     async def fetch_symbol_config(self, symbol: str) -> SymbolConfig:
         assert symbol

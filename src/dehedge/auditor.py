@@ -10,7 +10,7 @@ and it is said loudly until the account agrees again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -30,9 +30,10 @@ from dehedge.core.audit import (
 from dehedge.core.events import Event, ForeignPositionSeen
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, OrderRequest, get_leg
-from dehedge.errors import ConnectorError, RateLimited
+from dehedge.errors import ConnectorError, RateLimited, VenueUnavailable
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
+from dehedge.settlement import Settlement
 
 log = structlog.get_logger()
 
@@ -43,6 +44,8 @@ DOUBT_INTERVAL_S = 5.0
 UNEXPLAINED_MAX_S = 60.0
 """No view of the exchange lags for this long: what is still unexplained then is real."""
 HISTORY_MARGIN_S = 60.0
+COUNT_INTERVAL_S = 50.0
+"""Orders of others are counted this often; less than the margin, so that no window begins between two of them."""
 HISTORY_MAX_S = 7 * 86_400.0
 
 
@@ -58,15 +61,26 @@ class Evidence:
 class Auditor:
     """Compares, explains and freezes; also tells the executor what a close may safely take."""
 
-    def __init__(self, ledger: Ledger, connector: Connector, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        connector: Connector,
+        settlement: Settlement,
+        clock: Clock,
+        get_symbols: Callable[[], Iterable[str]],
+    ) -> None:
         self.audited_at: float | None = None
         self.error: str | None = None
         self._ledger = ledger
         self._connector = connector
+        self._settlement = settlement
+        self._get_symbols = get_symbols
         self._clock = clock
         self._confirmed: dict[LegKey, Decimal] = {}
         self._unexplained_since: dict[LegKey, float] = {}
         self._counted: dict[LegKey, dict[str, Decimal]] = {}
+        self._counted_at: dict[LegKey, float] = {}
         self._agreed_at: dict[LegKey, float] = {}
         self._evidence: dict[str, Evidence] = {}
         self._evidence_lock = asyncio.Lock()
@@ -120,9 +134,15 @@ class Auditor:
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
         legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
+        errors = []
         for key in legs:
             if key[0] not in unsettled:
-                await self._judge(audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))), versions)
+                try:
+                    await self._judge(audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))), versions)
+                except VenueUnavailable as error:
+                    errors.append(error)  # One symbol that cannot be read must not hide the others.
+        if errors:
+            raise errors[0]
         self.audited_at = self._clock.time()
 
     async def _judge(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
@@ -147,8 +167,12 @@ class Auditor:
 
     async def _agree(self, leg_audit: LegAudit) -> None:
         """From here on only newer orders of others can make a difference."""
-        if leg_audit.key not in self._agreed_at:
-            self._count(leg_audit.key, (await self._fetch_evidence(leg_audit.symbol)).history)
+        now = asyncio.get_running_loop().time()
+        if now - self._counted_at.get(leg_audit.key, float("-inf")) >= COUNT_INTERVAL_S:
+            evidence = await self._fetch_evidence(leg_audit.symbol)
+            if evidence.exchange.get(leg_audit.key, Decimal(0)) == leg_audit.exchange:
+                self._count(leg_audit.key, evidence.history)
+                self._counted_at[leg_audit.key] = now
         self._agreed_at[leg_audit.key] = self._clock.time()
         self._unexplained_since.pop(leg_audit.key, None)
         self._set_confirmed(leg_audit.key, leg_audit.difference)
@@ -158,6 +182,7 @@ class Auditor:
         if leg_audit.symbol in self._ledger.get_moved_since(versions):
             self._is_incomplete = True
             return
+        self._confirm_late_fills(leg_audit.key, history)
         base = self._confirmed.get(leg_audit.key, Decimal(0))
         fills = find_explanation(leg_audit.difference - base, self._get_new_fills(leg_audit.key, history))
         if fills is not None:
@@ -215,6 +240,12 @@ class Auditor:
         """An order of ours that was given up has been executed after all: what it filled belongs to no hedge."""
         self._set_confirmed(key, self._confirmed.get(key, Decimal(0)) + signed_quantity)
         self.request()
+
+    def _confirm_late_fills(self, key: LegKey, history: Iterable[VenueOrder]) -> None:
+        for order in history:
+            late = self._settlement.get_late_fill(order.report) if order.leg is key[1] else Decimal(0)
+            if late:
+                self.confirm_difference(key, late * order.side.sign)
 
     async def find_trace(self, request: OrderRequest, *, since: float) -> VenueOrder | Decimal:
         """An order of ours in the history, or how much of it the leg may have moved by with nobody's order to show.
@@ -275,7 +306,7 @@ class Auditor:
         book, order_id = self._ledger.book, order.report.venue_order_id
         if order_id in counted:
             return counted[order_id]
-        if order.updated_at <= book.counted_until.get(order.symbol, 0.0):
+        if order.updated_at <= book.counted_until.get((order.symbol, order.leg), 0.0):
             return order.report.filled_quantity
         return book.forced_orders.get(order_id, Decimal(0))
 
@@ -311,5 +342,7 @@ class Auditor:
         hedge_mode = self._connector.hedge_mode
         hedges = self._ledger.book.get_all_hedged_positions().values()
         held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
-        known = {*exchange, *self._ledger.book.foreign, *self._confirmed, *self._unexplained_since}
+        # Flat legs too: what others do there must be counted before a hedge stands on it.
+        traded = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
+        known = {*traded, *exchange, *self._ledger.book.foreign, *self._confirmed, *self._unexplained_since}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})

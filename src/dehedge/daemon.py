@@ -34,6 +34,7 @@ from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
+from dehedge.settlement import Settlement
 from dehedge.status import StatusView
 from dehedge.venue import Venue
 
@@ -101,9 +102,13 @@ class Daemon:
         clock, awake = self._clock, self._awake
         self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock)
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        self._auditor = auditor = Auditor(ledger, self._connector, clock)
+        settlement = Settlement(ledger)
+        self._auditor = auditor = Auditor(
+            ledger=ledger, connector=self._connector, settlement=settlement, clock=clock,
+            get_symbols=lambda: venue.tradable,
+        )  # fmt: skip
         self._executor = executor = Executor(
-            ledger=ledger, connector=self._connector, auditor=auditor, clock=clock, awake=awake
+            ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock, awake=awake
         )
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,

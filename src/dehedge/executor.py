@@ -53,7 +53,14 @@ class Executor:
     """Sends the planner's trades and settles what comes back."""
 
     def __init__(
-        self, *, ledger: Ledger, connector: Connector, auditor: Auditor, clock: Clock, awake: asyncio.Event
+        self,
+        *,
+        ledger: Ledger,
+        connector: Connector,
+        auditor: Auditor,
+        settlement: Settlement,
+        clock: Clock,
+        awake: asyncio.Event,
     ) -> None:
         self._ledger = ledger
         self._connector = connector
@@ -65,8 +72,8 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
         self._awake = awake
-        self._settlement = Settlement(ledger)
-        self._resolver = Resolver(ledger, connector, auditor, self._settlement)
+        self._settlement = settlement
+        self._resolver = Resolver(ledger, connector, auditor, settlement)
 
     @property
     def backoff(self) -> Backoff:
@@ -97,7 +104,6 @@ class Executor:
             return
         late = self._settlement.get_late_fill(report)
         if late:
-            log.error("order_executed_after_all", client_order_id=report.client_order_id, late=str(late))
             self._auditor.confirm_difference((order.symbol, order.leg), late * order.side.sign)
 
     async def finish(self, timeout_s: float) -> None:

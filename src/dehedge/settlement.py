@@ -93,6 +93,7 @@ class Settlement:
         """What a report tells beyond the end of its order, once; 0 for what is not news or not known."""
         late = report.filled_quantity - self._settled.get(report.client_order_id, report.filled_quantity)
         if late > 0:
+            log.error("order_executed_after_all", client_order_id=report.client_order_id, late=str(late))
             self._remember(report)
         return max(late, Decimal(0))
 

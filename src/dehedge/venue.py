@@ -50,8 +50,8 @@ class Venue:
             try:
                 await self._connector.connect(self._symbols)
                 await self._fetch_rules()
-                await self._connector.fetch_mark_prices(self._tradable)
-                await self._settle(self._tradable)
+                await self._connector.fetch_mark_prices(self.tradable)
+                await self._settle(self.tradable)
                 break
             except (VenueUnavailable, RateLimited, OutcomeUnknown) as error:
                 if self.error != str(error):
@@ -78,7 +78,8 @@ class Venue:
                 log.warning("exchange_setup_failed", error=str(error))
 
     @property
-    def _tradable(self) -> Sequence[str]:
+    def tradable(self) -> Sequence[str]:
+        """The configured symbols that the exchange lists."""
         return [symbol for symbol in self._symbols if symbol in self.rules]
 
     def get_marks(self) -> Mapping[str, Decimal]:
@@ -92,7 +93,7 @@ class Venue:
     def find_missing_marks(self) -> Sequence[str]:
         """Tradable symbols without a mark price to size by; they are asked for, and may be there the next time."""
         marks = self.get_marks()
-        missing = [symbol for symbol in self._tradable if symbol not in marks]
+        missing = [symbol for symbol in self.tradable if symbol not in marks]
         if missing:
             self.request_marks(set(missing))
         return missing

@@ -124,7 +124,6 @@ def test_drafts_keep_hedges_that_were_refused_out_of_the_orders_of_others() -> N
     assert all(len({share.key in refused for share in draft.shares}) == 1 for draft in drafts)
 
 
-@pytest.mark.xfail(reason="small groups first")
 def test_drafts_send_whole_groups_before_those_that_were_refused() -> None:
     # The room under the order limit goes first to the order that protects most.
     trades = [a_trade(number, "open", quantity="0.1") for number in range(5)]

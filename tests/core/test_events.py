@@ -46,7 +46,7 @@ def test_every_event_can_be_folded() -> None:
     events: list[Event] = [
         an_intent(), a_report(an_intent()), OrderAbandoned(an_intent().request.client_order_id, "late"),
         OrderPriced(an_intent().request.client_order_id, Decimal(9)), HedgesCooled(((a_key(), NOW),)), HedgesReheated((a_key(),), NOW),
-        HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), "autoclose"),
+        HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), Decimal(1), "autoclose"),
         HedgeWrittenDown(a_key(), Decimal(1), "by hand"), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), NOW),
         TradingModeSet(TradingMode.ACTIVE, is_flattening=False),
     ]  # fmt: skip
@@ -286,7 +286,6 @@ def test_abandonment_of_a_settled_order_changes_nothing() -> None:
     assert get_held(book) == [Decimal("0.2")]
 
 
-@pytest.mark.xfail(reason="an abandonment forgets reported fills")
 def test_abandoned_order_keeps_the_fills_that_were_reported() -> None:
     intent = an_intent(shares=BOTH_SHARES)
     events = [intent, a_report(intent, status=OrderStatus.PARTIALLY_FILLED, filled="0.25")]

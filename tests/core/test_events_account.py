@@ -55,7 +55,7 @@ def test_cooling_and_reheating_carry_their_own_times() -> None:
 
 
 def a_forced(filled: str, *, order: str = "liq-1", leg: Leg = Leg.BOTH, side: Side = Side.SELL) -> HedgesForced:
-    return HedgesForced(order, "BTCUSDT", leg, side, Decimal(filled), "autoclose")
+    return HedgesForced(order, "BTCUSDT", leg, side, Decimal(filled), Decimal(filled), "autoclose")
 
 
 def a_forced_book(status: HedgeStatus = HedgeStatus.OPEN) -> HedgeBook:
@@ -134,7 +134,6 @@ def test_hedge_forced_away_under_its_close_never_goes_below_nothing(filled: str,
     assert not book.has_hedged_position(FIRST.key)
 
 
-@pytest.mark.xfail(reason="forced fills are taken by key alone")
 def test_forced_order_takes_first_from_hedges_with_nothing_in_flight() -> None:
     # The close of the first was filled whole; what the exchange took afterwards can only have been the second.
     book = a_forced_book()
@@ -148,12 +147,28 @@ def test_forced_order_takes_first_from_hedges_with_nothing_in_flight() -> None:
 
 
 def test_foreign_position_is_noted_by_leg_and_the_last_word_counts() -> None:
-    seen = [(Leg.BOTH, 3, NOW), (Leg.BOTH, -1, NOW + 5), (Leg.LONG, 2, 0.0)]
+    seen = [(Leg.BOTH, 3), (Leg.BOTH, -1), (Leg.LONG, 2)]
 
-    book = replay(ForeignPositionSeen("BTCUSDT", leg, Decimal(quantity), until) for leg, quantity, until in seen)
+    book = replay(ForeignPositionSeen("BTCUSDT", leg, Decimal(quantity), 0.0) for leg, quantity in seen)
 
     assert book.foreign == {("BTCUSDT", Leg.BOTH): Decimal(-1), ("BTCUSDT", Leg.LONG): Decimal(2)}
-    assert book.counted_until == {"BTCUSDT": NOW + 5}
+
+
+def test_orders_of_others_stay_counted_once_they_are() -> None:
+    seen = [NOW, NOW + 5, 0.0]
+
+    book = replay(ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), until) for until in seen)
+
+    assert list(book.counted_until.values()) == [NOW + 5]
+
+
+def test_orders_counted_on_one_leg_say_nothing_of_the_other() -> None:
+    # A trade by hand on one leg must not hide an earlier liquidation of the other.
+    seen = [(Leg.LONG, NOW + 5), (Leg.SHORT, NOW)]
+
+    book = replay(ForeignPositionSeen("BTCUSDT", leg, Decimal(1), until) for leg, until in seen)
+
+    assert sorted(book.counted_until.values()) == [NOW, NOW + 5]
 
 
 @pytest.mark.parametrize("mode", TradingMode)

@@ -79,20 +79,7 @@ ROWS: dict[str, tuple[HedgedPosition | None, tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
-def check_named_otherwise(row: str, world: str) -> bool:
-    """Cells that hold as the table says, but for another reason than the order in flight."""
-    if row not in IN_FLIGHT_ROWS or world in ("at risk", "gone"):
-        return False
-    return world != "safe" or row in ("opening", "closing, young")
-
-
-CELLS = [
-    pytest.param(
-        row, world, marks=pytest.mark.xfail(reason="not in_flight") if check_named_otherwise(row, world) else ()
-    )
-    for row in ROWS
-    for world in WORLDS
-]
+CELLS = [pytest.param(row, world) for row in ROWS for world in WORLDS]
 
 
 @pytest.mark.parametrize(("row", "world"), CELLS)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,7 +159,6 @@ def test_plan_makes_exactly_one_decision_for_every_key(world: World) -> None:
     assert set(decided) == world.keys
 
 
-@pytest.mark.xfail(reason="says nothing of positions without a hedge")
 def test_plan_decides_for_every_key_while_flattening() -> None:
     hedged, bare = a_position(user=a_user(1)), a_position(user=a_user(2))
     observation = an_observation(positions=[hedged, bare])

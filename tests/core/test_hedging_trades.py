@@ -33,7 +33,7 @@ from tests.core.builders import (
     scaled,
     usd,
 )
-from tests.core.worlds import FLIPPED, KEY, POSITION, at_risk, decide, gone, name
+from tests.core.worlds import FLIPPED, KEY, OLD, POSITION, at_risk, decide, gone, name, safe
 
 KEEP = (RefreshHedge, Reason.AT_RISK)
 NO_SYMBOLS = a_policy(symbols={"ETH-USD": SYMBOLS["ETH-USD"]})
@@ -104,6 +104,16 @@ def test_close_needs_neither_rules_nor_prices_nor_a_symbol_free_to_grow() -> Non
     decision = decide(blind, a_book(a_hedge()), policy=NO_SYMBOLS, venue=venue)
 
     assert name(decision) == (CloseHedge, Reason.POSITION_CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [(at_risk, KEEP), (safe, (CloseHedge, Reason.EXPIRED)), (gone, (CloseHedge, Reason.POSITION_CLOSED))],
+)
+def test_hedge_is_looked_after_when_its_market_lost_its_symbol(
+    observation: Observation, expected: tuple[type, Reason]
+) -> None:
+    assert name(decide(observation, a_book(a_hedge(placed_at=OLD)), policy=NO_SYMBOLS)) == expected
 
 
 def test_one_hedge_that_cannot_be_closed_holds_up_no_other() -> None:
@@ -269,11 +279,22 @@ def test_growth_waits_for_a_mark_price() -> None:
     assert name(decide(replace(at_risk, marks={}), a_book(a_hedge(size=5, quantity="0.1")))) == KEEP
 
 
-@pytest.mark.xfail(reason="a missing mark holds reductions")
 def test_reduction_by_the_traders_own_quantity_needs_no_mark_price() -> None:
     world = replace(an_observation(positions=[sized(5_000)], prices={BTC: RISKY}), marks={})
 
     assert isinstance(decide(world, a_book(a_hedge())), ResizeHedge)
+
+
+def test_resize_by_the_dollars_at_the_mark_waits_for_a_mark() -> None:
+    world = replace(an_observation(positions=[sized(5_000)], prices={BTC: RISKY}), marks={})
+
+    assert name(decide(world, a_book(a_hedge()), policy=a_policy(sizing=Sizing.NOTIONAL))) == KEEP
+
+
+def test_nothing_is_opened_at_a_mark_of_nothing() -> None:
+    world = replace(at_risk, marks={"BTCUSDT": Decimal(0)})
+
+    assert name(decide(world, a_book())) == (Hold, Reason.NO_MARK_PRICE)
 
 
 def test_hedge_is_closed_when_its_position_became_smaller_than_a_step() -> None:
@@ -283,7 +304,6 @@ def test_hedge_is_closed_when_its_position_became_smaller_than_a_step() -> None:
     assert (decision.reason, decision.share.quantity) == (Reason.TOO_SMALL, Decimal("0.2"))
 
 
-@pytest.mark.xfail(reason="a mark of nothing counts as a size of nothing")
 def test_hedge_is_kept_when_the_exchange_says_a_mark_of_nothing() -> None:
     # As it does for a symbol that is being settled or is not traded yet.
     decision = follow(sized(20_000), a_hedge(), mark=0, sizing=Sizing.NOTIONAL)
@@ -300,9 +320,7 @@ def test_close_of_what_became_too_small_carries_its_figures() -> None:
     [
         (9_750, rules(quantity_min="0.01")),
         (9_000, rules(notional_min="1200.01")),
-        pytest.param(
-            300, rules(quantity_min="0.01"), marks=pytest.mark.xfail(reason="what is left cannot be closed later")
-        ),
+        (300, rules(quantity_min="0.01")),
     ],
 )
 def test_reduction_sends_and_leaves_no_less_than_the_minimum(size: int, known: TradingRules) -> None:
@@ -314,7 +332,6 @@ def test_reduction_may_be_exactly_the_minimum() -> None:
     assert isinstance(follow(sized(9_000), a_hedge(), known=rules(notional_min=1_200)), ResizeHedge)
 
 
-@pytest.mark.xfail(reason="the maximum is not floored to the step")
 @pytest.mark.parametrize("observation", [at_risk, gone])
 def test_quantity_is_on_the_step_when_the_maximum_is_not(observation: Observation) -> None:
     venue = a_venue(known=[rules(step="0.01", quantity_max="0.125")])

@@ -85,7 +85,6 @@ def test_reports_merge_to_the_same_in_any_order_and_repetition(life: list[OrderR
     assert merge(arriving) == merge(life)
 
 
-@pytest.mark.xfail(reason="the price kept may be that of a smaller fill")
 @given(order_lives(), st.data())
 def test_reports_merge_to_the_same_when_some_carry_no_price(life: list[OrderReport], data: st.DataObject) -> None:
     # Order replies of the exchange have no fill price; its events have.

@@ -113,11 +113,12 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
             known = _move_toward_zero(known, (fill.quantity - absorbed) * fill.side.sign)
             events.append(
                 HedgesForced(
-                    fill.venue_order_id, leg_audit.symbol, leg_audit.leg, fill.side, fill.total, fill.forced_by
+                    fill.venue_order_id, leg_audit.symbol, leg_audit.leg, fill.side, fill.quantity, fill.total,
+                    fill.forced_by,
                 )
             )
     wanted = known + sum((fill.signed_quantity for fill in fills if not fill.forced_by), ZERO)
-    accepted = accept_foreign(known, wanted, get_hedge_sides(book, leg_audit.key))
+    accepted = accept_foreign(known, wanted, {side for side, quantity in held.items() if quantity})
     if accepted != leg_audit.known_foreign:
         counted_until = max((fill.updated_at for fill in fills), default=0.0)
         events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until))

@@ -15,6 +15,7 @@ from decimal import Decimal
 from dehedge.core.decisions import TradeDecision
 from dehedge.core.model import HedgeKey, Side, TradingRules
 from dehedge.core.orders import Action, Share
+from dehedge.core.sizing import get_order_max
 
 SHARES_MAX = 2_000
 """Hedges that share one order at most; bounds one journal record."""
@@ -45,7 +46,7 @@ class OrderDraft:
 def build_drafts(
     decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], group_max: Mapping[HedgeKey, int]
 ) -> list[OrderDraft]:
-    """Group the trades, reductions first; the largest share of a group comes first and is filled first.
+    """Group the trades: reductions first, then what protects most; a group's largest share is filled first.
 
     ``group_max`` limits how many hedges may share an order with a key, where a larger group was refused.
     """
@@ -56,10 +57,10 @@ def build_drafts(
     drafts = []
     for (symbol, side, action, count_max), shares in sorted(groups.items()):
         known = rules.get(symbol)
-        limit = known.quantity_max if known is not None else None
+        limit = get_order_max(known) if known is not None else None
         shares.sort(key=lambda share: (-share.quantity, share.key))
         drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit, count_max)]
-    return sorted(drafts, key=lambda draft: draft.action is Action.INCREASE)
+    return sorted(drafts, key=lambda draft: (draft.action is Action.INCREASE, -len(draft.shares)))
 
 
 def _split(shares: list[Share], limit: Decimal | None, count_max: int) -> Iterable[tuple[Share, ...]]:

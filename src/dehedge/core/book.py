@@ -84,7 +84,7 @@ class HedgeBook:
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
     foreign: dict[tuple[str, Leg], Decimal] = field(default_factory=dict)
     forced_orders: dict[str, Decimal] = field(default_factory=dict)
-    counted_until: dict[str, float] = field(default_factory=dict)
+    counted_until: dict[tuple[str, Leg], float] = field(default_factory=dict)
     mode: TradingMode = TradingMode.ACTIVE
     is_flattening: bool = False
     block_number: int = 0

@@ -82,13 +82,14 @@ class HedgesReheated:
 class HedgesForced:
     """The exchange itself reduced a leg (liquidation, deleveraging, settlement).
 
-    ``filled_quantity`` is what that order has filled in all, our hedges' part and others'.
+    ``quantity`` is what that order has newly filled, ``filled_quantity`` what it has in all, both with others' part.
     """
 
     venue_order_id: str
     symbol: str
     leg: Leg
     side: Side
+    quantity: Decimal
     filled_quantity: Decimal
     reason: str
 
@@ -112,7 +113,7 @@ class ForeignPositionSeen:
     symbol: str
     leg: Leg
     quantity: Decimal
-    counted_until: float
+    counted_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +212,8 @@ def _fold_abandoned(book: HedgeBook, event: OrderAbandoned) -> list[HedgeChange]
     order = book.in_flight.get(event.client_order_id)
     if order is None:
         return []
-    nothing = OrderReport(event.client_order_id, OrderStatus.REJECTED, Decimal(0), reason=event.reason)
-    return _settle(book, order, nothing)
+    end = OrderReport(event.client_order_id, OrderStatus.REJECTED, Decimal(0), reason=event.reason)
+    return _settle(book, order, apply_report(order.report, end))
 
 
 def _settle(book: HedgeBook, order: InFlightOrder, report: OrderReport) -> list[HedgeChange]:
@@ -273,7 +274,7 @@ def _fold_reheated(book: HedgeBook, event: HedgesReheated) -> list[HedgeChange]:
 
 def _fold_forced(book: HedgeBook, event: HedgesForced) -> list[HedgeChange]:
     seen = book.forced_orders.get(event.venue_order_id, Decimal(0))
-    left = event.filled_quantity - seen
+    left = min(event.filled_quantity - seen, event.quantity)
     if left <= 0:
         return []
     book.forced_orders[event.venue_order_id] = event.filled_quantity
@@ -283,7 +284,8 @@ def _fold_forced(book: HedgeBook, event: HedgesForced) -> list[HedgeChange]:
         if hedge.side is event.side.opposite and check_on_leg(hedge.side, event.leg)
     ]
     changes = []
-    for hedge in sorted(hit, key=lambda hedge: hedge.key):
+    # What is being closed may be closed already, so the others are the likelier ones.
+    for hedge in sorted(hit, key=lambda hedge: (hedge.status is not HedgeStatus.OPEN, hedge.key)):
         part = min(hedge.quantity, left)
         if part:
             left -= part
@@ -307,7 +309,8 @@ def _write_down(book: HedgeBook, hedge: HedgedPosition, part: Decimal, kind: Cha
 
 def _fold_foreign(book: HedgeBook, event: ForeignPositionSeen) -> list[HedgeChange]:
     book.foreign[(event.symbol, event.leg)] = event.quantity
-    book.counted_until[event.symbol] = max(book.counted_until.get(event.symbol, 0.0), event.counted_until)
+    key = (event.symbol, event.leg)
+    book.counted_until[key] = max(book.counted_until.get(key, 0.0), event.counted_until)
     return []
 
 

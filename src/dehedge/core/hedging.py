@@ -31,7 +31,13 @@ from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
 from dehedge.core.orders import Action, Share
 from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
-from dehedge.core.sizing import Sizing, check_large_enough, get_collateral_usd, get_target_quantity
+from dehedge.core.sizing import (
+    Sizing,
+    check_large_enough,
+    get_collateral_usd,
+    get_order_max,
+    get_target_quantity,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,10 @@ def plan(observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue
     if book.mode is TradingMode.HALTED:
         return [Hold(key, Reason.TRADING_PAUSED) for key in keys]
     if book.is_flattening:
-        return plan_flattening(book, venue)
+        bare = [key for key in keys if not book.has_hedged_position(key)]
+        return [*plan_flattening(book, venue), *(Hold(key, Reason.TRADING_PAUSED) for key in bare)]
     if check_snapshot_stale(observation, book, policy):
-        return [Hold(key, Reason.STALE_SNAPSHOT) for key in keys]
+        return [_hold(book.get_hedged_position(key), key, Reason.STALE_SNAPSHOT) for key in keys]
     closed = process_closed_hedge_positions(this)
     return [*closed, *(process_hedge_position(this, position) for position in positions.values())]
 
@@ -132,11 +139,19 @@ def process_hedge_position(this: _Pass, position: Position) -> Decision:
         return _close(this.venue, hedge, Reason.SIDE_CHANGED)
     obstacle = _find_obstacle(this, position, is_hedged=hedge is not None)
     if obstacle is not None:
-        return Hold(key, obstacle)
+        return _hold(hedge, key, obstacle)
     assessment = _assess(this, position)
     if hedge is None:
         return _open(this, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
     return _follow(this, position, hedge, assessment) if assessment.at_risk else _cool(this, hedge, assessment)
+
+
+def _hold(
+    hedge: HedgedPosition | None, key: HedgeKey, reason: Reason, assessment: RiskAssessment | None = None
+) -> Hold:
+    """Hold for the reason, unless the hedge's own order is the nearer one."""
+    in_flight = hedge is not None and hedge.status is not HedgeStatus.OPEN
+    return Hold(key, Reason.IN_FLIGHT if in_flight else reason, assessment)
 
 
 def _find_obstacle(this: _Pass, position: Position, *, is_hedged: bool) -> Reason | None:
@@ -179,11 +194,11 @@ def _open(this: _Pass, position: Position, assessment: RiskAssessment) -> Decisi
     if obstacle is not None:
         return Hold(key, obstacle, assessment)
     rules, mark = this.venue.rules[symbol], this.observation.marks[symbol]
-    target = _get_target(this, position, symbol)
+    target = _get_target(this, position, rules, mark)
     if not check_large_enough(target, mark, rules):
         return Hold(key, Reason.TOO_SMALL, assessment)
     reason = "+".join(assessment.fired)
-    quantity = min(target, rules.quantity_max)
+    quantity = min(target, get_order_max(rules))
     share = Share(key, quantity, target, position.size, position.entry_price, reason)
     return OpenHedge(key, Reason.AT_RISK, symbol, position.hedge_side, share, assessment)
 
@@ -197,16 +212,15 @@ def _find_growth_obstacle(this: _Pass, key: HedgeKey, symbol: str) -> Reason | N
         return Reason.MARGIN_EXHAUSTED
     if rules is None or not rules.is_trading or symbol in this.venue.blocked:
         return Reason.SYMBOL_BLOCKED
-    if symbol not in this.observation.marks:
+    if this.observation.marks.get(symbol, 0) <= 0:
         return Reason.NO_MARK_PRICE
     if key in this.venue.waiting_to_grow:
         return Reason.BACKING_OFF
     return None
 
 
-def _get_target(this: _Pass, position: Position, symbol: str) -> Decimal:
-    policy, rules = this.policy, this.venue.rules[symbol]
-    mark = this.observation.marks[symbol]
+def _get_target(this: _Pass, position: Position, rules: TradingRules, mark: Decimal) -> Decimal:
+    policy = this.policy
     return get_target_quantity(position, mark, policy.sizing, asset_unit=policy.asset_unit, step=rules.quantity_step)
 
 
@@ -216,61 +230,48 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
     if hedge.status is not HedgeStatus.OPEN or key in this.venue.busy:
         return Hold(key, Reason.IN_FLIGHT, assessment)
     keep = RefreshHedge(key, Reason.AT_RISK, assessment)
-    if hedge.symbol not in this.venue.rules or hedge.symbol not in this.observation.marks:
+    rules, mark = this.venue.rules.get(hedge.symbol), _get_sizing_mark(this, hedge)
+    if rules is None or mark is None:
         return keep
     is_same = (hedge.size, hedge.entry_price) == (position.size, position.entry_price) and hedge.target > 0
-    target = hedge.target if is_same else _get_target(this, position, hedge.symbol)
+    target = hedge.target if is_same else _get_target(this, position, rules, mark)
     if target == hedge.quantity:
         return keep
-    resize = _grow if target > hedge.quantity else _shrink
-    return resize(this, position, hedge, target, keep) or keep
-
-
-def _grow(
-    this: _Pass, position: Position, hedge: HedgedPosition, target: Decimal, keep: RefreshHedge
-) -> Decision | None:
-    """The order that brings the hedge up to its target, or None while nothing may or need be added."""
-    key, rules = hedge.key, this.venue.rules[hedge.symbol]
-    missing = target - hedge.quantity
-    if not check_mode_allows(this.book, Action.INCREASE, is_open=False):
-        return None
-    if _find_growth_obstacle(this, key, hedge.symbol) is not None:
-        return None
-    if not check_large_enough(missing, this.observation.marks[hedge.symbol], rules):
-        return None
-    quantity = min(missing, rules.quantity_max)
-    return _build_resize(position, hedge, quantity, target, keep.assessment, Action.INCREASE)
-
-
-def _shrink(
-    this: _Pass, position: Position, hedge: HedgedPosition, target: Decimal, keep: RefreshHedge
-) -> Decision | None:
-    """The order that brings the hedge down to its target, or None while that is not worth one."""
-    if target == 0:
-        return _close(this.venue, hedge, Reason.TOO_SMALL, keep.assessment)
-    rules, surplus = this.venue.rules[hedge.symbol], hedge.quantity - target
-    # In one-way mode the exchange may refuse a reduction below its minimum.
-    is_worth_it = check_large_enough(surplus, this.observation.marks[hedge.symbol], rules)
-    if hedge.key in this.venue.waiting_to_reduce or not is_worth_it:
-        return None
-    quantity = min(surplus, rules.quantity_max)
-    return _build_resize(position, hedge, quantity, target, keep.assessment, Action.REDUCE)
-
-
-def _build_resize(  # noqa: PLR0917
-    position: Position, hedge: HedgedPosition, quantity: Decimal, target: Decimal,
-    assessment: RiskAssessment | None, action: Action,
-) -> ResizeHedge:  # fmt: skip
+    if not check_large_enough(target, mark, rules):
+        return _close(this.venue, hedge, Reason.TOO_SMALL, assessment)
+    difference = abs(target - hedge.quantity)
+    action = Action.INCREASE if target > hedge.quantity else Action.REDUCE
+    # Below the exchange's minimum even a reduction may be refused: in one-way mode it is not always reduce-only.
+    if not check_large_enough(difference, mark, rules) or not _check_may_resize(this, hedge, action):
+        return keep
     reason = Reason.SIZE_CHANGED if target != hedge.target else Reason.INCOMPLETE
-    share = Share(hedge.key, quantity, target, position.size, position.entry_price, reason)
-    return ResizeHedge(hedge.key, reason, hedge.symbol, hedge.side, share, assessment, action)
+    quantity = min(difference, get_order_max(rules))
+    share = Share(key, quantity, target, position.size, position.entry_price, reason)
+    return ResizeHedge(key, reason, hedge.symbol, hedge.side, share, assessment, action)
+
+
+def _get_sizing_mark(this: _Pass, hedge: HedgedPosition) -> Decimal | None:
+    """The mark price, or where the quantity does not depend on it, at least a price to hold minimums against."""
+    mark = this.observation.marks.get(hedge.symbol)
+    if mark is not None and mark > 0:
+        return mark
+    if this.policy.sizing is Sizing.NOTIONAL:
+        return None
+    return get_price(this.observation.prices[hedge.key.market].price)
+
+
+def _check_may_resize(this: _Pass, hedge: HedgedPosition, action: Action) -> bool:
+    if action is Action.REDUCE:
+        return hedge.key not in this.venue.waiting_to_reduce
+    is_allowed = check_mode_allows(this.book, Action.INCREASE, is_open=False)
+    return is_allowed and _find_growth_obstacle(this, hedge.key, hedge.symbol) is None
 
 
 def _cool(this: _Pass, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
     """The risk is gone: keep the hedge until it has been gone for the whole expiry time."""
     if check_if_hedge_position_is_expired(hedge, now=this.now, expiry_s=this.policy.expiry_s):
         return _close(this.venue, hedge, Reason.EXPIRED, assessment)
-    return Hold(hedge.key, Reason.COOLING_DOWN, assessment)
+    return _hold(hedge, hedge.key, Reason.COOLING_DOWN, assessment)
 
 
 def _close(
@@ -282,7 +283,7 @@ def _close(
     if key in venue.waiting_to_reduce:
         return Hold(key, Reason.BACKING_OFF, assessment)
     rules = venue.rules.get(hedge.symbol)
-    quantity = min(hedge.quantity, rules.quantity_max) if rules is not None else hedge.quantity
+    quantity = min(hedge.quantity, get_order_max(rules)) if rules is not None else hedge.quantity
     share = Share(key, quantity, Decimal(0), hedge.size, hedge.entry_price, reason)
     return CloseHedge(key, reason, hedge.symbol, hedge.side, share, assessment)
 

@@ -112,10 +112,17 @@ def apply_report(known: OrderReport | None, report: OrderReport) -> OrderReport:
     return replace(
         second,
         filled_quantity=max(first.filled_quantity, second.filled_quantity),
-        average_price=second.average_price if second.average_price is not None else first.average_price,
+        average_price=_get_price_of_most(first, second),
         venue_order_id=second.venue_order_id or first.venue_order_id,
         reason=second.reason or first.reason,
     )
+
+
+def _get_price_of_most(first: OrderReport, second: OrderReport) -> Decimal | None:
+    """The average price belongs to the quantity it was told with: that of the larger fill, when any report has it."""
+    most = max(first.filled_quantity, second.filled_quantity)
+    told = [report.average_price for report in (first, second) if report.filled_quantity == most]
+    return next((price for price in reversed(told) if price is not None), None)
 
 
 def _progress(report: OrderReport) -> tuple[bool, Decimal, str, str, str]:

@@ -36,6 +36,11 @@ def get_target_quantity(
     return floor_to_step(Fraction(position.size, asset_unit) / price, step)
 
 
+def get_order_max(rules: TradingRules) -> Decimal:
+    """The largest quantity of one order, on the step."""
+    return floor_to_step(Fraction(rules.quantity_max), rules.quantity_step)
+
+
 def check_large_enough(quantity: Decimal, mark: Decimal, rules: TradingRules) -> bool:
     """True when the exchange takes an order that adds this quantity."""
     return quantity >= rules.quantity_min and quantity * mark >= rules.notional_min
