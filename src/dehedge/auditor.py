@@ -51,11 +51,16 @@ HISTORY_MAX_S = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What history and position of a symbol said, read one after the other from ``read_from`` on (loop time)."""
+    """What the history of a symbol said, and the account's positions before and after it; read from that loop time on."""
 
     read_from: float
     history: Sequence[VenueOrder]
+    before: Mapping[LegKey, Decimal]
     exchange: Mapping[LegKey, Decimal]
+
+    def check_still(self, key: LegKey) -> bool:
+        """True when the leg did not move while the history was read, so that both tell of the same moment."""
+        return self.before.get(key, Decimal(0)) == self.exchange.get(key, Decimal(0))
 
 
 class Auditor:
@@ -159,6 +164,7 @@ class Auditor:
         if leg_audit.difference:
             seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign, counted_until=0.0)
             await self._record(leg_audit, [seen])
+        self._count(leg_audit.key, (await self._fetch_evidence(leg_audit.symbol)).history)
         await self._agree(self._look_again(leg_audit))
 
     def _look_again(self, leg_audit: LegAudit) -> LegAudit:
@@ -169,10 +175,12 @@ class Auditor:
         """From here on only newer orders of others can make a difference."""
         now = asyncio.get_running_loop().time()
         if now - self._counted_at.get(leg_audit.key, float("-inf")) >= COUNT_INTERVAL_S:
-            evidence = await self._fetch_evidence(leg_audit.symbol)
-            if evidence.exchange.get(leg_audit.key, Decimal(0)) == leg_audit.exchange:
-                self._count(leg_audit.key, evidence.history)
-                self._counted_at[leg_audit.key] = now
+            history = (await self._fetch_evidence(leg_audit.symbol)).history
+            fills = self._get_new_fills(leg_audit.key, history)
+            if sum(fill.signed_quantity for fill in fills) and not self._check_lasting(leg_audit.key):
+                return  # Others have traded, and the account does not show it yet.
+            self._count(leg_audit.key, history)
+            self._counted_at[leg_audit.key] = now
         self._agreed_at[leg_audit.key] = self._clock.time()
         self._unexplained_since.pop(leg_audit.key, None)
         self._set_confirmed(leg_audit.key, leg_audit.difference)
@@ -258,6 +266,8 @@ class Auditor:
             if order.report.client_order_id == request.client_order_id:
                 return order
         key = (request.symbol, request.leg)
+        if not evidence.check_still(key):
+            return request.quantity
         leg_audit = audit_leg(self._ledger.book, key, evidence.exchange.get(key, Decimal(0)))
         fills = self._get_new_fills(key, evidence.history)
         base = self._confirmed.get(key, Decimal(0))
@@ -281,8 +291,9 @@ class Auditor:
             known = self._evidence.get(symbol)
             if known is None or known.read_from < max(wanted_from, loop.time() - AUDIT_MIN_INTERVAL_S):
                 read_from = loop.time()
+                before = await self._fetch_quantities()
                 history = await self._connector.fetch_order_history(symbol, self._get_history_start(symbol))
-                self._evidence[symbol] = Evidence(read_from, history, await self._fetch_quantities())
+                self._evidence[symbol] = Evidence(read_from, history, before, await self._fetch_quantities())
             return self._evidence[symbol]
 
     def _get_new_fills(self, key: LegKey, history: Iterable[VenueOrder]) -> list[OtherFill]:
