@@ -25,8 +25,8 @@ from dehedge.core.audit import (
     audit_leg,
     build_account_events,
     find_explanation,
-    get_hedge_sides,
 )
+from dehedge.core.book import check_on_leg
 from dehedge.core.events import Event, ForeignPositionSeen
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, OrderRequest, get_leg
@@ -152,12 +152,16 @@ class Auditor:
 
     async def _judge(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
         book = self._ledger.book
-        if self.audited_at is None and leg_audit.key not in book.foreign and not get_hedge_sides(book, leg_audit.key):
+        if self.audited_at is None and leg_audit.key not in book.foreign and not self._check_hedged(leg_audit.key):
             await self._accept_baseline(leg_audit)
         elif leg_audit.difference in (0, self._confirmed.get(leg_audit.key)):
             await self._agree(leg_audit)
         else:
             await self._explain(leg_audit, versions)
+
+    def _check_hedged(self, key: LegKey) -> bool:
+        symbol, leg = key
+        return any(check_on_leg(hedge.side, leg) for hedge in self._ledger.book.get_symbol_hedges(symbol))
 
     async def _accept_baseline(self, leg_audit: LegAudit) -> None:
         """The first look: what is there, where we hold nothing, was there before us."""
@@ -196,8 +200,7 @@ class Auditor:
         if fills is not None:
             await self._record(leg_audit, build_account_events(self._ledger.book, leg_audit, fills))
         elif self._check_lasting(leg_audit.key):
-            sides = get_hedge_sides(self._ledger.book, leg_audit.key)
-            accepted = accept_foreign(leg_audit.known_foreign, leg_audit.foreign, sides)
+            accepted = accept_foreign(leg_audit.known_foreign, leg_audit.foreign, leg_audit.hedged)
             counted_until = max((order.updated_at for order in history), default=0.0)
             seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until)
             await self._record(leg_audit, [seen])

@@ -16,7 +16,6 @@ from dehedge.core.audit import (
     accept_foreign,
     audit_leg,
     build_account_events,
-    get_hedge_sides,
 )
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, TradingMode, check_on_leg
@@ -123,7 +122,7 @@ class TinyDaemon:
                 self.record(HedgeWrittenDown(hedge.key, min(lacking, hedge.quantity), "closed by another hand"))
         found = self._audit(key)
         if found.difference:
-            rest = accept_foreign(found.known_foreign, found.foreign, get_hedge_sides(self.book, key))
+            rest = accept_foreign(found.known_foreign, found.foreign, found.hedged)
             self.record(ForeignPositionSeen(*key, rest, counted_until=0.0))
         assert self._audit(key).difference == 0
 

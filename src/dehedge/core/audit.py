@@ -12,7 +12,6 @@ time, because that would open the opposite position.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -92,12 +91,6 @@ def find_explanation(difference: Decimal, fills: Sequence[OtherFill]) -> Sequenc
     return None
 
 
-def get_hedge_sides(book: HedgeBook, key: LegKey) -> AbstractSet[Side]:
-    """The sides of the hedges that live on the leg."""
-    symbol, leg = key
-    return {hedge.side for hedge in book.get_symbol_hedges(symbol) if check_on_leg(hedge.side, leg)}
-
-
 def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[OtherFill]) -> list[Event]:
     """The facts that the explaining fills amount to: forced orders off our hedges first, the rest to the foreign part.
 
@@ -118,19 +111,22 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
                 )
             )
     wanted = known + sum((fill.signed_quantity for fill in fills if not fill.forced_by), ZERO)
-    accepted = accept_foreign(known, wanted, {side for side, quantity in held.items() if quantity})
+    accepted = accept_foreign(known, wanted, held[Side.BUY] - held[Side.SELL])
     if accepted != leg_audit.known_foreign:
         counted_until = max((fill.updated_at for fill in fills), default=0.0)
         events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until))
     return events
 
 
-def accept_foreign(known: Decimal, found: Decimal, hedge_sides: AbstractSet[Side]) -> Decimal:
-    """As much of a new foreign position as others can own: they may give up what was theirs, not what is ours."""
-    if Side.BUY in hedge_sides:
-        found = max(found, min(known, ZERO))
-    if Side.SELL in hedge_sides:
-        found = min(found, max(known, ZERO))
+def accept_foreign(known: Decimal, found: Decimal, hedged: Decimal) -> Decimal:
+    """As much of a new foreign position as others can own: they may give up what was theirs, not what is ours.
+
+    ``hedged`` is the net of our hedges on the leg: only a trade against it can have closed a part of it.
+    """
+    if hedged > 0:
+        return max(found, min(known, ZERO, found + hedged))
+    if hedged < 0:
+        return min(found, max(known, ZERO, found + hedged))
     return found
 
 

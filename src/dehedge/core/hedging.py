@@ -14,8 +14,8 @@ and of the book gets exactly one decision with its reason; that list is the log 
     open, expired     Refresh or Resize     Close: expired        Hold: stale         Close: position closed
 
 A position that changed its side closes its hedge first and opens the other on a later pass. Guards, limits and the kill
-switch hold what adds exposure. Nothing holds a close but a stale snapshot, because blindness is not absence, and a
-refusal of the exchange that is a moment old.
+switch hold what adds exposure. Nothing holds a close but a stale snapshot, because blindness is not absence, a refusal
+of the exchange that is a moment old, and an operator who halted everything.
 """
 
 from __future__ import annotations
@@ -195,10 +195,10 @@ def _open(this: _Pass, position: Position, assessment: RiskAssessment) -> Decisi
         return Hold(key, obstacle, assessment)
     rules, mark = this.venue.rules[symbol], this.observation.marks[symbol]
     target = _get_target(this, position, rules, mark)
-    if not check_large_enough(target, mark, rules):
+    quantity = min(target, get_order_max(rules))
+    if not check_large_enough(quantity, mark, rules):
         return Hold(key, Reason.TOO_SMALL, assessment)
     reason = "+".join(assessment.fired)
-    quantity = min(target, get_order_max(rules))
     share = Share(key, quantity, target, position.size, position.entry_price, reason)
     return OpenHedge(key, Reason.AT_RISK, symbol, position.hedge_side, share, assessment)
 
@@ -237,7 +237,7 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
     target = hedge.target if is_same else _get_target(this, position, rules, mark)
     if target == hedge.quantity:
         return keep
-    if not check_large_enough(target, mark, rules):
+    if not is_same and not check_large_enough(target, mark, rules):
         return _close(this.venue, hedge, Reason.TOO_SMALL, assessment)
     difference = abs(target - hedge.quantity)
     action = Action.INCREASE if target > hedge.quantity else Action.REDUCE

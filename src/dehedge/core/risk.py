@@ -35,7 +35,7 @@ class RiskFactors:
 
     @property
     def are_one_condition(self) -> bool:
-        """With both vault factors at 1 the three checks are the same condition: pnl against the shield."""
+        """With both vault factors at 1 all three checks hold the pnl against the shield, and nothing else."""
         return self.vault == self.vault_profit_limit == 1
 
 

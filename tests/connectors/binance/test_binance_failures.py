@@ -86,7 +86,9 @@ def test_read_never_has_an_unknown_outcome(status, code, message, expected):
 
     error = build_read_error(failure, classify(failure), retry_after_s=1.0)
 
-    wanted = {OutcomeUnknown: VenueUnavailable, OrderRejected: RequestRefused}.get(expected, expected)
+    wanted = {
+        OutcomeUnknown: VenueUnavailable, OrderRejected: RequestRefused, OrderTooLarge: RequestRefused
+    }.get(expected, expected)
     assert type(error) is wanted
 
 
