@@ -1348,6 +1348,121 @@ async def test_auditor_logs_once_when_the_exchange_is_down_for_long():
     await engine.die()
 
 
+# --- groups, markets and symbols
+
+
+async def test_executor_closes_hedges_together_although_their_growth_was_refused_one_by_one():
+    world = World(venue=Venue(balance=Decimal(40_000)))
+    positions = [a_position(user, size_usd=10_000 + 100 * user) for user in range(1, 41)]
+    world.put(*positions)
+    engine = await an_engine(world, settle_s=20)
+    assert len(engine.book.get_all_hedged_positions()) == 40
+    world.put(*(a_position(user, size_usd=40_000) for user in range(1, 41)))
+    await engine.run_for(120)
+    before, reads = len(world.venue.sent), world.venue.position_reads
+
+    await make_gone(engine, *positions)
+    await engine.run_for(20)
+
+    assert world.venue.net("BTCUSDT") == 0
+    assert len(world.venue.sent) - before <= 10
+    assert world.venue.position_reads - reads <= 20
+    await engine.die()
+
+
+async def test_executor_hedges_the_small_when_the_margin_does_not_carry_the_large():
+    world = World(venue=Venue(balance=Decimal(10_000)))
+    large = [a_position(user, size_usd=400_000) for user in (1, 2, 3)]
+    small = [a_position(user, size_usd=5_000) for user in range(10, 30)]
+    world.put(*large, *small)
+    engine = await an_engine(world, settle_s=90)
+
+    assert [engine.held(position) > 0 for position in small] == [True] * 20
+    await engine.die()
+
+
+async def test_executor_hedges_two_markets_that_share_a_symbol():
+    symbols = {"BTC-USD": "BTCUSDT", "ETH-USD": "BTCUSDT"}
+    world = World()
+    twin = a_position(1, market="ETH-USD", entry=2_800)
+    world.put(LONG, twin)
+    engine = Engine(world, a_policy(symbols=symbols))
+    await engine.start()
+    await engine.run_for(5)
+
+    assert engine.held(LONG) == TARGET == engine.held(twin)
+    assert world.venue.net("BTCUSDT") == 2 * TARGET
+    assert len(world.venue.sent) == 1
+    await make_gone(engine, LONG)
+    await engine.run_for(5)
+    assert world.venue.net("BTCUSDT") == TARGET
+    await engine.die()
+
+
+async def test_executor_hedges_the_others_when_a_symbol_is_not_listed():
+    world = World()
+    world.put(LONG, a_position(3, market="ETH-USD", entry=2_800))
+    engine = Engine(world, a_policy(symbols={"BTC-USD": "BTCUSDT", "ETH-USD": "NOSUCHUSDT"}))
+    await engine.start()
+    await engine.run_for(30)
+
+    assert world.venue.net("BTCUSDT") == TARGET
+    assert [request.symbol for request in world.venue.sent] == ["BTCUSDT"]
+    await engine.die()
+
+
+async def test_reconciler_flattens_to_the_end_when_the_first_close_is_refused():
+    world = World()
+    world.put(LONG, a_position(3, market="ETH-USD", entry=2_800))
+    engine = await an_engine(world)
+    world.venue.script.extend(["refused", "fills", "limited"])
+
+    await engine.reconciler.set_mode(TradingMode.NO_OPENS, is_flattening=True)
+    await engine.run_for(30)
+
+    assert world.venue.net("BTCUSDT") == 0 == world.venue.net("ETHUSDT")
+    assert not engine.book.is_flattening
+    await engine.die()
+
+
+async def test_auditor_unblocks_when_a_person_has_closed_what_was_executed_after_all():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("not_sent")
+    engine = await an_engine(world, settle_s=0.05)
+    request = world.venue.sent[0]
+    world.venue.ledger.place(Ask("BTCUSDT", "BUY", request.quantity, client_id=request.client_order_id))
+    late = OrderReport(request.client_order_id, OrderStatus.FILLED, request.quantity)
+    for _ in range(3):
+        engine.executor.note_order(VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, late, 0.0))
+    await engine.run_for(10)
+    assert "BTCUSDT" in engine.auditor.blocked
+
+    world.venue.trade_by_hand("BTCUSDT", "SELL", "0.166")
+    await engine.run_for(90)
+
+    assert engine.auditor.blocked == {}
+    assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
+async def test_executor_counts_one_refusal_when_the_stream_and_the_reply_both_tell_of_it():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("refused")
+    engine = await an_engine(world, settle_s=0.005)
+    request = world.venue.sent[0]
+    nothing = OrderReport(request.client_order_id, OrderStatus.EXPIRED, Decimal(0))
+    engine.executor.note_order(VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, nothing, 0.0))
+    engine.executor.note_order(VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, nothing, 0.0))
+
+    await engine.run_for(1.8)
+
+    assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")
+    assert len(world.venue.sent) == 2
+    await engine.die()
+
+
 # --- anything, in any order
 
 
