@@ -1439,7 +1439,7 @@ async def test_auditor_unblocks_when_a_person_has_closed_what_was_executed_after
     assert "BTCUSDT" in engine.auditor.blocked
 
     world.venue.trade_by_hand("BTCUSDT", "SELL", "0.166")
-    await engine.run_for(90)
+    await engine.run_for(150)
 
     assert engine.auditor.blocked == {}
     assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")

@@ -1,0 +1,41 @@
+"""The docs name tests, files, variables and commands that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dehedge.cli import app
+from dehedge.config import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TESTS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py")))
+
+
+def test_docs_name_tests_that_exist():
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/promises.md").read_text(encoding="utf-8"))
+
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in TESTS] == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_docs_link_and_name_files_that_exist(path: Path):
+    text = path.read_text(encoding="utf-8")
+    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text)]
+    missing = [link for link in links if link and not link.startswith("http") and not (path.parent / link).exists()]
+    modules = re.findall(r"`((?:core|adapters|connectors)/[\w/]+\.py|\w+\.py)`", text)
+    missing += [name for name in modules if not (ROOT / "src/dehedge" / name).exists()]
+
+    assert missing == []
+
+
+def test_operating_page_lists_every_variable_and_command():
+    text = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+    assert [name.upper() for name in Settings.model_fields if f"`{name.upper()}`" not in text] == []
+    assert [name for name in commands if f"`{name}`" not in text and f"`dehedge {name}`" not in text] == []
