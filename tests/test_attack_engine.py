@@ -489,6 +489,26 @@ async def test_executor_does_not_send_again_when_a_forced_order_comes_between_tw
     await engine.die()
 
 
+async def test_executor_does_not_send_again_when_another_hedge_was_opened_since_the_account_was_read():
+    venue = WeighedVenue()
+    world = World(venue=venue)
+    engine = await an_engine(world)
+    venue.script.append("hidden")
+    venue.reads_history.clear()
+    world.put(LONG)
+    await venue.reads_history.wait()
+    await engine.run_for(0.2)
+
+    world.put(OTHER)
+    engine.feed()
+    await engine.run_for(60)
+
+    assert len(venue.sent) == 2
+    assert engine.held(LONG) == TARGET == engine.held(OTHER)
+    assert venue.net("BTCUSDT") == 2 * TARGET
+    await engine.die()
+
+
 async def test_executor_sells_no_more_than_is_there_when_a_forced_order_came_while_another_is_in_doubt():
     world = World()
     world.put(LONG)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
@@ -20,7 +19,6 @@ from dehedge import metrics
 from dehedge.core.audit import (
     LegAudit,
     LegKey,
-    OtherFill,
     accept_foreign,
     audit_leg,
     build_account_events,
@@ -29,8 +27,9 @@ from dehedge.core.audit import (
 from dehedge.core.book import check_on_leg
 from dehedge.core.events import Event, ForeignPositionSeen
 from dehedge.core.model import Leg, Side
-from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX, OrderRequest, get_leg
+from dehedge.core.orders import OrderRequest, get_leg
 from dehedge.errors import ConnectorError, RateLimited, VenueUnavailable
+from dehedge.evidence import EvidenceReader
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.settlement import Settlement
@@ -43,24 +42,8 @@ AUDIT_MIN_INTERVAL_S = 2.0
 DOUBT_INTERVAL_S = 5.0
 UNEXPLAINED_MAX_S = 60.0
 """No view of the exchange lags for this long: what is still unexplained then is real."""
-HISTORY_MARGIN_S = 60.0
 COUNT_INTERVAL_S = 50.0
 """Orders of others are counted this often; less than the margin, so that no window begins between two of them."""
-HISTORY_MAX_S = 7 * 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the history of a symbol said, and the account's positions before and after it; read from that loop time on."""
-
-    read_from: float
-    history: Sequence[VenueOrder]
-    before: Mapping[LegKey, Decimal]
-    exchange: Mapping[LegKey, Decimal]
-
-    def check_still(self, key: LegKey) -> bool:
-        """True when the leg did not move while the history was read, so that both tell of the same moment."""
-        return self.before.get(key, Decimal(0)) == self.exchange.get(key, Decimal(0))
 
 
 class Auditor:
@@ -84,11 +67,8 @@ class Auditor:
         self._clock = clock
         self._confirmed: dict[LegKey, Decimal] = {}
         self._unexplained_since: dict[LegKey, float] = {}
-        self._counted: dict[LegKey, dict[str, Decimal]] = {}
         self._counted_at: dict[LegKey, float] = {}
-        self._agreed_at: dict[LegKey, float] = {}
-        self._evidence: dict[str, Evidence] = {}
-        self._evidence_lock = asyncio.Lock()
+        self._evidence = EvidenceReader(ledger, connector, clock)
         self._is_incomplete = False
         self._requested = asyncio.Event()
 
@@ -135,7 +115,7 @@ class Auditor:
         """Compare every leg of the book and of the account that has nothing in flight."""
         unsettled = self._get_unsettled_symbols()
         versions = self._ledger.get_versions()
-        exchange = await self._fetch_quantities()
+        exchange = await self._evidence.fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
         legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
@@ -168,7 +148,7 @@ class Auditor:
         if leg_audit.difference:
             seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign, counted_until=0.0)
             await self._record(leg_audit, [seen])
-        self._count(leg_audit.key, (await self._fetch_evidence(leg_audit.symbol)).history)
+        self._evidence.count(leg_audit.key, (await self._evidence.fetch(leg_audit.symbol)).history)
         await self._agree(self._look_again(leg_audit))
 
     def _look_again(self, leg_audit: LegAudit) -> LegAudit:
@@ -179,24 +159,24 @@ class Auditor:
         """From here on only newer orders of others can make a difference."""
         now = asyncio.get_running_loop().time()
         if now - self._counted_at.get(leg_audit.key, float("-inf")) >= COUNT_INTERVAL_S:
-            history = (await self._fetch_evidence(leg_audit.symbol)).history
-            fills = self._get_new_fills(leg_audit.key, history)
+            history = (await self._evidence.fetch(leg_audit.symbol)).history
+            fills = self._evidence.get_new_fills(leg_audit.key, history)
             if sum(fill.signed_quantity for fill in fills) and not self._check_lasting(leg_audit.key):
                 return  # Others have traded, and the account does not show it yet.
-            self._count(leg_audit.key, history)
+            self._evidence.count(leg_audit.key, history)
             self._counted_at[leg_audit.key] = now
-        self._agreed_at[leg_audit.key] = self._clock.time()
+        self._evidence.agree(leg_audit.key)
         self._unexplained_since.pop(leg_audit.key, None)
         self._set_confirmed(leg_audit.key, leg_audit.difference)
 
     async def _explain(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
-        history = (await self._fetch_evidence(leg_audit.symbol)).history
+        history = (await self._evidence.fetch(leg_audit.symbol)).history
         if leg_audit.symbol in self._ledger.get_moved_since(versions):
             self._is_incomplete = True
             return
         self._confirm_late_fills(leg_audit.key, history)
         base = self._confirmed.get(leg_audit.key, Decimal(0))
-        fills = find_explanation(leg_audit.difference - base, self._get_new_fills(leg_audit.key, history))
+        fills = find_explanation(leg_audit.difference - base, self._evidence.get_new_fills(leg_audit.key, history))
         if fills is not None:
             await self._record(leg_audit, build_account_events(self._ledger.book, leg_audit, fills))
         elif self._check_lasting(leg_audit.key):
@@ -206,7 +186,7 @@ class Auditor:
             await self._record(leg_audit, [seen])
         else:
             return
-        self._count(leg_audit.key, history)
+        self._evidence.count(leg_audit.key, history)
         await self._agree(self._look_again(leg_audit))
 
     async def _record(self, leg_audit: LegAudit, events: Sequence[Event]) -> None:
@@ -236,7 +216,7 @@ class Auditor:
         """The leg that hedges of this side live on, read now, with what our own orders may have moved meanwhile."""
         key = (symbol, get_leg(side, hedge_mode=self._connector.hedge_mode))
         in_flight, before = self._get_in_flight(symbol), self._ledger.get_intended_quantity(symbol)
-        exchange = await self._fetch_quantities()
+        exchange = await self._evidence.fetch_quantities()
         uncertain = in_flight + self._ledger.get_intended_quantity(symbol) - before
         return audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0)), uncertain)
 
@@ -264,15 +244,15 @@ class Auditor:
         ``since``: loop time before which nothing that was read may count. What other orders in flight may have done in
         the opposite direction could hide it, and is added.
         """
-        evidence = await self._fetch_evidence(request.symbol, since=since)
+        evidence = await self._evidence.fetch(request.symbol, since=since)
         for order in evidence.history:
             if order.report.client_order_id == request.client_order_id:
                 return order
         key = (request.symbol, request.leg)
-        if not evidence.check_still(key):
+        if not evidence.check_still(key) or request.symbol in self._ledger.get_moved_since(evidence.versions):
             return request.quantity
         leg_audit = audit_leg(self._ledger.book, key, evidence.exchange.get(key, Decimal(0)))
-        fills = self._get_new_fills(key, evidence.history)
+        fills = self._evidence.get_new_fills(key, evidence.history)
         base = self._confirmed.get(key, Decimal(0))
         moved = leg_audit.difference - base - sum((fill.signed_quantity for fill in fills), Decimal(0))
         return moved * request.side.sign + self._get_opposite_in_flight(request)
@@ -285,64 +265,6 @@ class Auditor:
             if (other.symbol, other.leg, other.side) == (request.symbol, request.leg, request.side.opposite)
         ]
         return sum(opposite, Decimal(0))
-
-    async def _fetch_evidence(self, symbol: str, *, since: float | None = None) -> Evidence:
-        """History and position of a symbol; what was read a moment ago serves everybody who may use it."""
-        loop = asyncio.get_running_loop()
-        wanted_from = loop.time() - AUDIT_MIN_INTERVAL_S if since is None else since
-        async with self._evidence_lock:
-            known = self._evidence.get(symbol)
-            if known is None or known.read_from < max(wanted_from, loop.time() - AUDIT_MIN_INTERVAL_S):
-                read_from = loop.time()
-                before = await self._fetch_quantities()
-                history = await self._connector.fetch_order_history(symbol, self._get_history_start(symbol))
-                self._evidence[symbol] = Evidence(read_from, history, before, await self._fetch_quantities())
-            return self._evidence[symbol]
-
-    def _get_new_fills(self, key: LegKey, history: Iterable[VenueOrder]) -> list[OtherFill]:
-        """What others have filled on the leg since the last agreement."""
-        counted = self._counted.get(key, {})
-        fills = []
-        for order in history:
-            report = order.report
-            if order.leg is not key[1] or report.client_order_id.startswith(ID_PREFIX):
-                continue
-            new = report.filled_quantity - self._get_counted(order, counted)
-            if new > 0:
-                is_forced = report.client_order_id.startswith(FORCED_PREFIXES)
-                reason = report.client_order_id.partition("-")[0] if is_forced else ""
-                total, at = report.filled_quantity, order.updated_at
-                fills.append(OtherFill(report.venue_order_id, order.side, new, total, at, reason))
-        return fills
-
-    def _get_counted(self, order: VenueOrder, counted: Mapping[str, Decimal]) -> Decimal:
-        """How much of an order of others is part of what was agreed on, in this life of the daemon or before it."""
-        book, order_id = self._ledger.book, order.report.venue_order_id
-        if order_id in counted:
-            return counted[order_id]
-        if order.updated_at <= book.counted_until.get((order.symbol, order.leg), 0.0):
-            return order.report.filled_quantity
-        return book.forced_orders.get(order_id, Decimal(0))
-
-    def _count(self, key: LegKey, history: Iterable[VenueOrder]) -> None:
-        """These orders of others are part of what was agreed on."""
-        counted = self._counted.setdefault(key, {})
-        for order in history:
-            if order.leg is key[1] and not order.report.client_order_id.startswith(ID_PREFIX):
-                counted[order.report.venue_order_id] = order.report.filled_quantity
-
-    def _get_history_start(self, symbol: str) -> float:
-        """From the last agreement, or else from our oldest hedge or order in the symbol."""
-        now, book = self._clock.time(), self._ledger.book
-        opened = [hedge.opened_at for hedge in book.get_symbol_hedges(symbol)]
-        in_flight = [order.intended_at for order in book.in_flight.values() if order.request.symbol == symbol]
-        agreed = [at for key, at in self._agreed_at.items() if key[0] == symbol]
-        start = min([*in_flight, *(agreed or opened or [now])])
-        return max(start - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
-
-    async def _fetch_quantities(self) -> dict[LegKey, Decimal]:
-        positions = await self._connector.fetch_positions()
-        return {(position.symbol, position.leg): position.quantity for position in positions}
 
     def _get_in_flight(self, symbol: str) -> Decimal:
         orders = self._ledger.book.in_flight.values()

@@ -55,9 +55,9 @@ class Ledger:
         """Make facts true that depend on the book as it is when their turn comes."""
         return await asyncio.shield(asyncio.ensure_future(self._commit(prepare)))
 
-    async def record_report(self, report: OrderReport) -> None:
-        """Record what the exchange says of an order of ours, unless it says nothing new."""
-        await self.record_prepared(lambda _: self._get_news(report))
+    async def record_report(self, report: OrderReport) -> bool:
+        """Record what the exchange says of an order of ours; False when it says nothing new."""
+        return bool(await self.record_prepared(lambda _: self._get_news(report)))
 
     def get_versions(self) -> Mapping[str, int]:
         """A number for every symbol that grows with every fact about it."""

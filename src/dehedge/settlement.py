@@ -46,9 +46,8 @@ class Settlement:
 
     async def settle(self, order: InFlightOrder, report: OrderReport) -> bool:
         """Record what is known now; True when that just became final."""
-        was_in_flight = report.client_order_id in self._ledger.book.in_flight
-        await self._ledger.record_report(report)
-        if not (was_in_flight and report.status.is_terminal):
+        is_news = await self._ledger.record_report(report)
+        if not (is_news and report.status.is_terminal):
             return False
         self._remember(report)
         outcome = report.status.value.lower()
@@ -68,6 +67,8 @@ class Settlement:
     async def refuse_size(self, order: InFlightOrder, error: OrderTooLarge) -> None:
         """Too much for the account: what was refused together is tried again in smaller groups, the largest first."""
         request = order.request
+        if request.client_order_id not in self._ledger.book.in_flight:
+            return  # The stream has told of its end already.
         log.warning(
             "order_too_large", client_order_id=request.client_order_id, hedges=len(order.shares), error=str(error)
         )
@@ -78,6 +79,8 @@ class Settlement:
     async def abandon(self, order: InFlightOrder, error: ConnectorError) -> None:
         """The order certainly was not executed: free its hedges, to be decided on again after a while."""
         client_order_id = order.request.client_order_id
+        if client_order_id not in self._ledger.book.in_flight:
+            return  # The stream has told of its end already.
         log.warning("order_not_executed", client_order_id=client_order_id, error=str(error))
         self._count(order, str(error), "not_executed")
         self.back_off(order.shares, order.action, error)
