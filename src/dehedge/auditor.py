@@ -117,7 +117,7 @@ class Auditor:
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
-        legs = self._get_legs(exchange)
+        legs = self._get_legs()
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
         errors = []
         for key in legs:
@@ -273,12 +273,15 @@ class Auditor:
     def _get_unsettled_symbols(self) -> set[str]:
         return {order.request.symbol for order in self._ledger.book.in_flight.values()}
 
-    def _get_legs(self, exchange: Mapping[LegKey, Decimal]) -> list[LegKey]:
-        """Every leg that may hold something, in the position mode that the account is in."""
+    def _get_legs(self) -> list[LegKey]:
+        """Every leg that our hedges stand on or may stand on, in the position mode that the account is in.
+
+        Flat ones too: what others do there must be counted before a hedge stands on it. What the account holds in other
+        symbols is none of our business.
+        """
         hedge_mode = self._connector.hedge_mode
         hedges = self._ledger.book.get_all_hedged_positions().values()
         held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
-        # Flat legs too: what others do there must be counted before a hedge stands on it.
-        traded = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
-        known = {*traded, *exchange, *self._ledger.book.foreign, *self._confirmed, *self._unexplained_since}
+        known = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
+        known |= {*self._confirmed, *self._unexplained_since}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})
