@@ -22,6 +22,7 @@ from dehedge.core.audit import (
     accept_foreign,
     audit_leg,
     build_account_events,
+    check_may_have_filled,
     find_explanation,
 )
 from dehedge.core.book import check_on_leg
@@ -238,11 +239,10 @@ class Auditor:
             if late:
                 self.confirm_difference(key, late * order.side.sign)
 
-    async def find_trace(self, request: OrderRequest, *, since: float) -> VenueOrder | Decimal:
-        """An order of ours in the history, or how much of it the leg may have moved by with nobody's order to show.
+    async def find_trace(self, request: OrderRequest, *, since: float) -> VenueOrder | bool:
+        """An order of ours in the history, or whether it may have filled although neither history nor query tells.
 
-        ``since``: loop time before which nothing that was read may count. What other orders in flight may have done in
-        the opposite direction could hide it, and is added.
+        ``since``: loop time before which nothing that was read may count.
         """
         evidence = await self._evidence.fetch(request.symbol, since=since)
         for order in evidence.history:
@@ -250,21 +250,22 @@ class Auditor:
                 return order
         key = (request.symbol, request.leg)
         if not evidence.check_still(key) or request.symbol in self._ledger.get_moved_since(evidence.versions):
-            return request.quantity
+            return True
         leg_audit = audit_leg(self._ledger.book, key, evidence.exchange.get(key, Decimal(0)))
         fills = self._evidence.get_new_fills(key, evidence.history)
         base = self._confirmed.get(key, Decimal(0))
         moved = leg_audit.difference - base - sum((fill.signed_quantity for fill in fills), Decimal(0))
-        return moved * request.side.sign + self._get_opposite_in_flight(request)
+        return check_may_have_filled(moved * request.side.sign, request.quantity, self._get_others_in_doubt(request))
 
-    def _get_opposite_in_flight(self, request: OrderRequest) -> Decimal:
+    def _get_others_in_doubt(self, request: OrderRequest) -> list[Decimal]:
+        """The other orders in flight on the leg, counted in this one's direction."""
         others = [order.request for order in self._ledger.book.in_flight.values()]
-        opposite = [
-            other.quantity
+        return [
+            other.quantity * other.side.sign * request.side.sign
             for other in others
-            if (other.symbol, other.leg, other.side) == (request.symbol, request.leg, request.side.opposite)
+            if (other.symbol, other.leg) == (request.symbol, request.leg)
+            and other.client_order_id != request.client_order_id
         ]
-        return sum(opposite, Decimal(0))
 
     def _get_in_flight(self, symbol: str) -> Decimal:
         orders = self._ledger.book.in_flight.values()

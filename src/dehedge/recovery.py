@@ -21,7 +21,7 @@ from dehedge.ports import Clock, Journal
 log = structlog.get_logger()
 
 AUDIT_RETRY_S = 2.0
-RESOLVE_MAX_S = 30.0
+RESOLVE_MAX_S = 10.0
 
 
 def replay(journal: Journal, clock: Clock) -> HedgeBook:
@@ -41,7 +41,7 @@ def replay(journal: Journal, clock: Clock) -> HedgeBook:
 async def recover(executor: Executor, auditor: Auditor) -> None:
     """Resolve what is in flight, then audit; waits for the exchange as long as that takes.
 
-    An order that cannot be resolved for half a minute goes on being asked for; it keeps its own hedges locked, and the
+    An order that cannot be resolved for ten seconds goes on being asked for; it keeps its own hedges locked, and the
     others are not left unprotected for its sake.
     """
     resuming = executor.resume()

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 QUERY_DELAYS_S = (0.2, 0.3, 0.5, 1.0, 1.5)
 """Waits between the questions for an order whose outcome is unknown; the last one repeats."""
-BELIEVE_HISTORY_S = 60.0
+BELIEVE_HISTORY_S = 30.0
 """After this long an order that neither query nor history knows is gone, even if the account moved by another hand."""
 
 
@@ -87,7 +87,7 @@ class Resolver:
         if isinstance(trace, VenueOrder):
             await self._settlement.settle(order, trace.report)
             return False
-        return trace <= 0 or age_s >= BELIEVE_HISTORY_S
+        return not trace or age_s >= BELIEVE_HISTORY_S
 
     async def _try_find_in_history(self, order: InFlightOrder, *, since: float) -> None:
         """Where an order cannot be asked for by its id, the history may still tell of it; its silence says nothing."""

@@ -15,6 +15,7 @@ from dehedge.core.audit import (
     accept_foreign,
     audit_leg,
     build_account_events,
+    check_may_have_filled,
     find_explanation,
 )
 from dehedge.core.book import HedgeBook, HedgeStatus
@@ -324,3 +325,28 @@ def test_trade_by_hand_beside_the_end_of_our_hedges_is_foreign() -> None:
     book = a_one_sided_book(Side.BUY, "0.2")
 
     assert carry_on(book, Decimal(-1), [LIQUIDATION, SOLD]).difference == 0
+
+
+@pytest.mark.parametrize(
+    ("moved", "quantity", "others", "may_have_filled"),
+    [
+        ("0", "0.1", [], False),
+        ("-0.3", "0.1", [], False),
+        ("0.05", "0.1", [], True),
+        ("0.7", "0.1", [], True),
+        # An opposite order that may have filled too hides it, unless it is too large to have been made up for.
+        ("0", "0.1", ["-0.1"], True),
+        ("0", "0.15", ["-0.1"], True),
+        ("0", "0.1", ["-0.15"], False),
+        ("-0.2", "0.1", ["-0.3"], True),
+        ("0", "0.1", ["0.1", "-0.2"], True),
+        ("0", "0.1", ["0.2"], False),
+        ("0", "0.1", ["-1"] * 11, True),
+    ],
+)
+def test_order_in_doubt_may_have_filled_when_the_leg_allows_it(
+    moved: str, quantity: str, others: list[str], may_have_filled: bool
+) -> None:
+    doubts = [Decimal(other) for other in others]
+
+    assert check_may_have_filled(Decimal(moved), Decimal(quantity), doubts) is may_have_filled

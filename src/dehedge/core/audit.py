@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, combinations
 from typing import NamedTuple
 
 from dehedge.core.book import HedgeBook, check_on_leg
@@ -22,6 +23,8 @@ from dehedge.core.model import Leg, Side
 
 LegKey = tuple[str, Leg]
 ZERO = Decimal(0)
+SUBSETS_MAX = 10
+"""With more orders in doubt on one leg than this, no combination of them is ruled out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +144,15 @@ def _move_toward_zero(known: Decimal, signed_quantity: Decimal) -> Decimal:
     if known > 0:
         return max(known + min(signed_quantity, ZERO), ZERO)
     return min(known + max(signed_quantity, ZERO), ZERO)
+
+
+def check_may_have_filled(moved: Decimal, quantity: Decimal, others: Sequence[Decimal]) -> bool:
+    """True when an order in doubt may have filled, given how far its leg has moved with nobody's order to show.
+
+    ``moved`` and ``others`` are counted in the order's direction; ``others`` are the other orders in doubt on the leg, any of
+    which may have filled too and hidden it.
+    """
+    if moved > 0 or len(others) > SUBSETS_MAX:
+        return True
+    subsets = chain.from_iterable(combinations(others, size) for size in range(1, len(others) + 1))
+    return any(0 < moved - sum(subset) <= quantity for subset in subsets)
