@@ -41,6 +41,7 @@ class Venue:
         self._fetched_marks: dict[str, Decimal] = {}
         self._marks_fetched_at = float("-inf")
         self._wanted_marks: set[str] = set()
+        self._resting: set[str] = set()
         self._marks_wanted = asyncio.Event()
 
     async def connect(self) -> None:
@@ -70,7 +71,7 @@ class Venue:
         while True:
             await asyncio.sleep(SETTLE_INTERVAL_S)
             try:
-                if loop.time() >= rules_due:
+                if loop.time() >= rules_due or self._resting:
                     await self._fetch_rules()
                     rules_due = loop.time() + RULES_INTERVAL_S
                 await self._settle(sorted(self.unsettled))
@@ -122,12 +123,18 @@ class Venue:
 
     async def _fetch_rules(self) -> None:
         self.rules = await self._connector.fetch_trading_rules()
-        for symbol in self._symbols:
-            rules = self.rules.get(symbol)
-            if rules is None:
-                log.warning("symbol_unknown", symbol=symbol, remedy="correct markets.toml")
-            elif not rules.is_trading:
+        rested, self._resting = self._resting, self._find_resting()
+        for symbol in sorted(self._resting - rested):
+            if symbol in self.rules:
                 log.warning("symbol_not_trading", symbol=symbol)
+            else:
+                log.warning("symbol_unknown", symbol=symbol, remedy="correct markets.toml")
+        for symbol in sorted(rested - self._resting):
+            log.info("symbol_trading_again", symbol=symbol)
+
+    def _find_resting(self) -> set[str]:
+        """The configured symbols that are not traded now: a suspension may end at any moment."""
+        return {symbol for symbol in self._symbols if symbol not in self.rules or not self.rules[symbol].is_trading}
 
     async def _settle(self, symbols: Sequence[str]) -> None:
         await asyncio.gather(*(self._settle_symbol(symbol) for symbol in symbols))

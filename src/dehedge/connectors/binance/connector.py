@@ -174,7 +174,10 @@ class BinanceConnector(BinanceMarketData):
         return [parse_trade(row) for row in rows]
 
     async def fetch_positions(self) -> Sequence[VenuePosition]:
-        return parse_positions(await self._gateway.fetch(endpoints.POSITIONS))
+        positions = parse_positions(await self._gateway.fetch(endpoints.POSITIONS))
+        if any((position.leg is Leg.BOTH) == self.hedge_mode for position in positions):
+            self._modes_doubted.set()  # The exchange sends no event when somebody changes the position mode.
+        return positions
 
     async def fetch_balances(self) -> Sequence[Balance]:
         return parse_balances(await self._gateway.fetch(endpoints.BALANCES))

@@ -9,8 +9,8 @@ each request and feeds back each response.
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,10 +60,15 @@ class Window:
         return (math.floor(now_s / self.limit.interval_s) + 1) * self.limit.interval_s - now_s
 
 
+def get_loop_time() -> float:
+    """Seconds that no change of the wall clock moves; a pause lasts as long as was asked for."""
+    return asyncio.get_running_loop().time()
+
+
 class Limits:
     """Counts weight and orders by the exchange's clock, and holds the pauses."""
 
-    def __init__(self, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock, monotonic: Callable[[], float] = get_loop_time) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self._windows = [Window(limit) for limit in DEFAULT_LIMITS]

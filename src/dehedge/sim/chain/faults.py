@@ -86,6 +86,10 @@ class Faults:
     """Refuse larger JSON-RPC batches; 0 refuses all."""
     request_max_bytes: int | None = None
     """Refuse larger request bodies with 413."""
+    hides_positions: bool = False
+    """Have lost every position, and count none."""
+    empties_pages: bool = False
+    """Count the positions and return none of them."""
     reverting: dict[str, bytes] = field(default_factory=dict)
     """Contract functions that revert, by name, with their revert data."""
     unregistered: set[str] = field(default_factory=set)

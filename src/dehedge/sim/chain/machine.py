@@ -7,6 +7,7 @@ limit. One machine serves one ``eth_call``. Never changes anything; a setter rev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ class Machine:
     def __init__(self, block: SimBlock, faults: Faults) -> None:
         self.calls: list[ContractCall] = []
         self._block = block
+        self._contents = replace(block.contents, positions=()) if faults.hides_positions else block.contents
         self._faults = faults
         self._positions_read = 0
         self._depth = 0
@@ -72,8 +74,9 @@ class Machine:
         return encode_uint(self._block.timestamp)
 
     def get_positions(self, arguments: Arguments) -> bytes:
-        contents = self._block.contents
-        page = build_page(contents.positions, contents.paging, arguments.read_uint(0), arguments.read_uint(1))
+        contents = self._contents
+        positions = () if self._faults.empties_pages else contents.positions
+        page = build_page(positions, contents.paging, arguments.read_uint(0), arguments.read_uint(1))
         self._positions_read += len(page)
         limit = self._faults.page_limit
         if limit is not None and self._positions_read > limit.positions:
@@ -99,7 +102,7 @@ class Machine:
         if function == "getAddress" and arguments.read_string(0) in self._faults.unregistered:
             return encode_uint(0)
         own = _OWN.get((contract, function))
-        return own(self, arguments) if own else READS[contract, function](self._block.contents, arguments)
+        return own(self, arguments) if own else READS[contract, function](self._contents, arguments)
 
     def _try_flagged(self, call: Arguments) -> Tail:
         return self._try(call.read_address(0), call.read_bytes(2), is_failure_allowed=call.read_bool(1))

@@ -45,12 +45,13 @@ class LoggedRequest(NamedTuple):
 
 
 class SimRpc:
-    """One endpoint. ``faults`` may be changed at any time; ``requests`` is there for assertions."""
+    """One endpoint, on a free port unless one is given. ``faults`` may be changed at any time; ``requests`` is there for assertions."""
 
-    def __init__(self, state: ChainState, *, auto_mine: bool = False) -> None:
+    def __init__(self, state: ChainState, *, auto_mine: bool = False, port: int = 0) -> None:
         self.faults = Faults()
         self.requests: deque[LoggedRequest] = deque(maxlen=LOG_MAX_REQUESTS)
         self.http_count = 0
+        self._port = port
         self._state = state
         self._auto_mine = auto_mine
         self._node = Node(state, self.faults)
@@ -59,12 +60,14 @@ class SimRpc:
 
     @property
     def url(self) -> str:
-        assert self._reserved is not None, "start the endpoint before asking for its URL"
-        return f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
+        assert self._port, "start the endpoint before asking for its URL"
+        return f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        # This socket never listens: it only keeps others from taking the port while the endpoint is down.
-        self._reserved = bind_loopback(0)
+        if not self._port:
+            # This socket never listens: it only keeps others from taking the port while the endpoint is down.
+            self._reserved = bind_loopback(0)
+            self._port = self._reserved.getsockname()[1]
         await self.up()
 
     async def stop(self) -> None:
@@ -74,13 +77,13 @@ class SimRpc:
 
     async def up(self) -> None:
         """Accept connections again, on the same port."""
-        assert self._reserved is not None, "start the endpoint first"
+        assert self._port, "start the endpoint first"
         assert self._runner is None, "the endpoint is up already"
         application = web.Application(client_max_size=HTTP_BODY_MAX_BYTES)
         application.router.add_post("/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
-        await web.SockSite(self._runner, bind_loopback(self._reserved.getsockname()[1])).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
 
     async def down(self) -> None:
         """End every connection and refuse new ones."""

@@ -119,6 +119,10 @@ class Streams:
         """Bend user events to come."""
         self._disturber.add(rule)
 
+    def undisturb(self) -> None:
+        """Bend no more."""
+        self._disturber = Disturber()
+
     def drop(self, path: Path | None = None) -> int:
         """Cut the connections of a route, or all; says how many."""
         dropped = [listener for listener in self.listeners if path in (None, listener.path)]

@@ -50,6 +50,7 @@ class SimHermes:
         keep_alive_s: float = 15.0,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        port: int = 0,
     ) -> None:
         self.requests: deque[SimRequest] = deque(maxlen=REQUESTS_KEPT)
         self._api_key = api_key
@@ -57,7 +58,7 @@ class SimHermes:
         self._clock, self._sleep = clock, sleep
         self._board, self._faults, self._streams = PriceBoard(clock), FaultPlan(), Streams()
         self._moved, self._released = asyncio.Event(), asyncio.Event()
-        self._port = 0
+        self._port = port
         self._runner: web.AppRunner | None = None
         self._repeats: list[asyncio.Task[None]] = []
 
