@@ -1,46 +1,55 @@
-"""Runs seeds on all cores: ``python -m tests.simulation --seeds 1000 --first 1``, or replays one: ``--replay 7``."""
+"""Runs scripts on all cores.
+
+``--seeds 1000 --first 1``: random stories; ``--replay 7``: one of them, with all that happens in it; ``--crashes``: every
+point of death, enumerated.
+"""
 
 from __future__ import annotations
 
 import argparse
-import gc
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+from tests.simulation import crashes, story
 from tests.simulation.run import Verdict, simulator
 
 CHUNK = 25
+CHUNKS_PER_PROCESS = 20
 
 
-def run_chunk(seeds: range) -> list[Verdict]:
+def run_seeds(seeds: range) -> list[Verdict]:
     with simulator() as machine:
-        verdicts = [machine.run(seed) for seed in seeds]
-        gc.collect()
-        return verdicts
+        return [machine.run(story.build_script(seed)) for seed in seeds]
 
 
-def run_all(first: int, count: int, jobs: int) -> Iterator[Verdict]:
-    chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
-    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=8) as pool:
-        for verdicts in pool.imap(run_chunk, chunks):
+def run_family(family: crashes.Case) -> list[Verdict]:
+    with simulator() as machine:
+        return [*crashes.run_family(machine, family)]
+
+
+def run_all(work: Callable[[Any], list[Verdict]], parts: Iterable[Any], jobs: int) -> Iterator[Verdict]:
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=CHUNKS_PER_PROCESS) as pool:
+        for verdicts in pool.imap(work, parts):
             yield from verdicts
 
 
 def replay(seed: int) -> int:
     with simulator() as machine:
-        verdict = machine.run(seed, keep_trace=True)
-    print(*verdict.trace, sep="\n")  # noqa: T201  (a command speaks)
-    return tell([verdict])
+        verdict = machine.run(story.build_script(seed), keep_trace=True)
+    say(*verdict.trace, *tell(verdict))
+    return 1 if verdict.problems else 0
 
 
-def tell(verdicts: list[Verdict]) -> int:
-    for verdict in verdicts:
-        for problem in verdict.problems:
-            print(f"seed {verdict.seed}: {problem}")  # noqa: T201  (a command speaks)
-    return 1 if any(verdict.problems for verdict in verdicts) else 0
+def tell(verdict: Verdict) -> Sequence[str]:
+    return [f"{verdict.name}: {problem}" for problem in verdict.problems]
+
+
+def say(*lines: str) -> None:
+    print(*lines, sep="\n", end="\n" if lines else "", flush=True)  # noqa: T201  (a command speaks)
 
 
 def main() -> int:
@@ -49,19 +58,28 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print all that happens in it")
+    parser.add_argument("--crashes", action="store_true", help="enumerate the points of death instead")
     options = parser.parse_args()
     if options.replay is not None:
         return replay(options.replay)
-    started, failed, done, rests = time.perf_counter(), 0, 0, []
-    for verdict in run_all(options.first, options.seeds, options.jobs):
-        done += 1
+    if options.crashes:
+        return judge(run_all(run_family, crashes.list_families(), options.jobs), options.jobs)
+    last = options.first + options.seeds
+    chunks = [range(start, min(start + CHUNK, last)) for start in range(options.first, last, CHUNK)]
+    return judge(run_all(run_seeds, chunks, options.jobs), options.jobs)
+
+
+def judge(verdicts: Iterable[Verdict], jobs: int) -> int:
+    """Say what failed as it comes, and the figures at the end."""
+    started, failed, rests = time.perf_counter(), 0, []
+    for verdict in verdicts:
         rests.append(verdict.rest_s)
-        failed += tell([verdict])
-        sys.stdout.flush()
+        failed += bool(verdict.problems)
+        say(*tell(verdict))
     seconds = time.perf_counter() - started
-    print(  # noqa: T201  (a command speaks)
-        f"{done} seeds from {options.first}, {failed} failed; {seconds:.0f} s on {options.jobs} cores, "
-        f"{done / seconds * 60:.0f} runs a minute; at rest after {sorted(rests)[len(rests) // 2]:.0f} s (median), {max(rests):.0f} s (worst)"
+    say(
+        f"{len(rests)} runs, {failed} failed; {seconds:.0f} s on {jobs} cores, {len(rests) / seconds * 60:.0f} a minute; "
+        f"at rest after {sorted(rests)[len(rests) // 2]:.0f} s of virtual time (median), {max(rests):.0f} s (worst)"
     )
     return 1 if failed else 0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import random
 import socket
 from collections.abc import Callable, Coroutine
@@ -47,8 +46,9 @@ class SimTask(asyncio.Task[Any]):
     """A task whose place in a set does not depend on where it lies in memory."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        loop = named["loop"]
-        self.number = next(loop.task_numbers)
+        loop: VirtualLoop = named["loop"]
+        self.number = len(loop.tasks)
+        loop.tasks.append(self)
         context: contextvars.Context | None = named.get("context")
         self.process = PROCESS.get() if context is None else context.get(PROCESS, "world")
         super().__init__(*arguments, **named)
@@ -60,6 +60,7 @@ class SimTask(asyncio.Task[Any]):
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module. ``rng`` decides delays; ``on_signal`` are the handlers that a process asked for.
 
+    ``tasks`` keeps them all: what is killed must not clean up as it is collected, for kill -9 runs no finally.
     ``on_point`` is told of each point at which a death matters, and says whether it came: before and after a durable
     write, when an order leaves, when it has left, and when its answer arrives.
     """
@@ -72,11 +73,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.on_signal: dict[tuple[str, int], Callable[[], object]] = {}
         self.disk_s = DISK_S
         self.on_point: Callable[[str], bool] = lambda _: False
-        self.task_numbers = itertools.count()
+        self.tasks: list[SimTask] = []
         self._selector = VirtualSelector(self)
         self._clock_resolution = 1e-9
         self._connecting: dict[int, Address] = {}
-        self._graves: list[object] = []
         self.set_task_factory(_build_task)
 
     def time(self) -> float:
@@ -97,18 +97,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for handle in [*self._ready, *self._scheduled]:
             if handle._context.get(PROCESS, "world") == name:
                 handle.cancel()
-        # What is killed must not clean up when it is collected: kill -9 runs no finally.
-        for task in asyncio.all_tasks(self):
-            if isinstance(task, SimTask) and task.process == name:
+        for task in self.tasks:
+            if task.process == name:
                 task._log_destroy_pending = False
-                self._graves.append(task)
         self.network.cut(name)
         for key in [key for key in self.on_signal if key[0] == name]:
             del self.on_signal[key]
 
+    def call_next(self, callback: Callable[[], object]) -> None:
+        """Before anything else, once the step in hand has ended."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, "world")
+        self._ready.appendleft(asyncio.Handle(callback, (), self, context))
+
     def forget(self) -> None:
         """At the end of a run: whoever still waits is not missed."""
-        for task in asyncio.all_tasks(self):
+        for task in self.tasks:
             task._log_destroy_pending = False
 
     def send_signal(self, name: str, number: int) -> None:

@@ -12,15 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from anyio._backends._asyncio import _task_states
+
 from tests.simulation.loop import VirtualLoop
 
 EPOCH_S = 1_790_000_000.0
 
 
 @contextmanager
-def virtual_machine(seed: int) -> Iterator[VirtualLoop]:
+def virtual_machine(seed: str) -> Iterator[VirtualLoop]:
     """A fresh loop, in force until the block ends; clocks and chance are put back then."""
-    rng = random.Random(f"machine {seed}")
+    rng = random.Random(seed)
     loop = VirtualLoop(rng)
     clocks = time.time, time.monotonic, time.perf_counter
     token_hex, chance = secrets.token_hex, random.getstate()
@@ -37,3 +39,5 @@ def virtual_machine(seed: int) -> Iterator[VirtualLoop]:
         random.setstate(chance)
         asyncio.set_event_loop(None)
         loop.close()
+        # anyio keeps by weak key what holds the key itself: tasks that were killed would stay for ever.
+        _task_states.clear()

@@ -57,7 +57,8 @@ class Transport(asyncio.Transport):
         self.delay_s = network.loop.rng.uniform(*DELAY_S)
         self._network, self._protocol = network, protocol
         self._inbox: deque[bytes | None | Exception] = deque()
-        self._closing = self._lost = self._paused = self._carries_order = False
+        self._closing = self._lost = self._paused = False
+        self._carries_order = self._has_answered = False
 
     def start(self) -> None:
         self._network.open.add(self)
@@ -66,12 +67,17 @@ class Transport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or not data:
             return
-        self._carries_order = data[: len(ORDER)] == ORDER
-        if self._carries_order and self._network.loop.on_point("send"):
-            return
-        self._send(bytes(data))
-        if self._carries_order:
+        if data[: len(ORDER)] == ORDER:
+            if self._network.loop.on_point("send"):
+                self._closing = True
+                return
+            self._carries_order = True
+            if self.other is not None:
+                self.other._has_answered = False
+        if self.other is not None and self.other._carries_order and not self._has_answered:
+            self._has_answered = True
             self._network.loop.on_point("sent")
+        self._send(bytes(data))
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))

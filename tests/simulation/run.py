@@ -11,10 +11,9 @@ import gc
 import hashlib
 import logging
 import os
-import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,14 @@ from dehedge.core.book import TradingMode
 from dehedge.sim.world import HTTP_TOKEN, PYTH_KEY
 from tests.simulation.judgment import find_unrest, find_wrongs
 from tests.simulation.machine import virtual_machine
-from tests.simulation.story import play, set_scene
 from tests.simulation.world import EXCHANGE_PORT, HERMES_PORT, NODE_PORTS, World
 
 REST_S = 300.0
 """How long after the end of all trouble the world may take to come to rest."""
 LOOK_S = 2.0
 QUIET_S = 4.0
+COLLECT_EVERY = 10
+"""Runs whose garbage is collected together: in the middle of one it would only cost time."""
 
 ENVIRONMENT = {
     "NETWORKS": ",".join(f"http://127.0.0.1:{port}" for port in NODE_PORTS),
@@ -50,10 +50,20 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a seed. ``digest`` is of the whole trace; ``rest_s`` how long coming to rest took."""
+class Script:
+    """What a run plays: a scene before the daemon starts, then a tale that ends in a mended world."""
 
-    seed: int
+    name: str
+    hedge_mode: bool
+    set_scene: Callable[[World], None]
+    tell: Callable[[World], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a script. ``digest`` is of the whole trace; ``rest_s`` how long coming to rest took."""
+
+    name: str
     problems: tuple[str, ...]
     digest: str
     rest_s: float
@@ -66,23 +76,26 @@ class Simulator:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "journal.db"
         self._world: World | None = None
+        self._runs = 0
         self._settings = _read_settings(folder)
         structlog.configure(processors=[self._take_log_line])
         logging.disable()
 
-    def run(self, seed: int, *, keep_trace: bool = False) -> Verdict:
+    def run(self, script: Script, *, keep_trace: bool = False) -> Verdict:
         for file in self._path.parent.glob(f"{self._path.name}*"):
             file.unlink()
-        rng = random.Random(f"story {seed}")
-        with virtual_machine(seed) as loop:
-            self._world = world = World(loop, self._settings, rng)
-            rest_s = loop.run_until_complete(live(world, rng))
+        with virtual_machine(script.name) as loop:
+            self._world = world = World(loop, self._settings, hedge_mode=script.hedge_mode)
+            rest_s = loop.run_until_complete(live(world, script))
             problems = (*([] if rest_s < REST_S else find_unrest_at_end(world)), *find_wrongs(world))
             loop.forget()
         lines = [" ".join(str(part) for part in entry) for entry in world.trace]
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         self._world = None
-        return Verdict(seed, problems, digest[:16], rest_s, tuple(lines) if keep_trace or problems else ())
+        self._runs += 1
+        if self._runs % COLLECT_EVERY == 0:
+            gc.collect()
+        return Verdict(script.name, problems, digest[:16], rest_s, tuple(lines) if keep_trace or problems else ())
 
     def _take_log_line(self, _logger: object, method: str, event: Any) -> str:
         if self._world is not None:
@@ -91,11 +104,11 @@ class Simulator:
         raise structlog.DropEvent
 
 
-async def live(world: World, rng: random.Random) -> float:
-    """The whole story. Returns how long coming to rest took, in seconds."""
-    set_scene(world, rng)
+async def live(world: World, script: Script) -> float:
+    """The whole script. Returns how long coming to rest took, in seconds."""
+    script.set_scene(world)
     await world.start()
-    await play(world, rng)
+    await script.tell(world)
     rest_s = await wait_for_rest(world)
     world.unrest = find_unrest(world)
     if world.book is not None and not world.book.in_flight:
@@ -141,6 +154,8 @@ def simulator() -> Iterator[Simulator]:
     memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         sys.unraisablehook = lambda _: None  # what was killed complains when it is collected
+        gc.collect()
+        gc.freeze()
         gc.disable()
         yield Simulator(Path(folder))
         gc.enable()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from dehedge.sim.chain.model import SimPosition
 from dehedge.sim.world import SYMBOLS, USD, build_position
 from tests.simulation.faults import FAULTS, mend
+from tests.simulation.run import Script
 from tests.simulation.world import World
 
 TROUBLE_S = (12.0, 40.0)
@@ -145,6 +146,13 @@ def operate(world: World, rng: random.Random) -> None:
     """An operator turns the kill switch."""
     path = rng.choice(["pause", "flatten", "resume"])
     world.spawn(world.post(f"/api/v1/{path}"))
+
+
+def build_script(seed: int) -> Script:
+    """The whole story of a seed."""
+    rng = random.Random(f"story {seed}")
+    hedge_mode = rng.random() < 0.4
+    return Script(f"seed {seed}", hedge_mode, lambda world: set_scene(world, rng), lambda world: play(world, rng))
 
 
 async def play(world: World, rng: random.Random) -> None:

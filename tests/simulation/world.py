@@ -54,7 +54,7 @@ class DaemonClock:
 class World:
     """The services, and the daemon among them."""
 
-    def __init__(self, loop: VirtualLoop, settings: Settings, rng: random.Random) -> None:
+    def __init__(self, loop: VirtualLoop, settings: Settings, *, hedge_mode: bool) -> None:
         self.loop, self.settings = loop, settings
         self.clock = DaemonClock(loop)
         self.prices = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
@@ -65,25 +65,24 @@ class World:
         self.misset: set[str] = set()
         self.put: dict[tuple[str, str, str], list[SimPosition]] = {}
         self.disk_full = False
+        self.unrest: list[str] = []
         self.final_book: Mapping[HedgeKey, HedgedPosition] | None = None
         self.daemon: Daemon | None = None
         self._task: asyncio.Task[Any] | None = None
         self._work: set[asyncio.Task[Any]] = set()
         self._down: set[str] = set()
         self._is_over = False
-        self._build_services(rng)
+        self._build_services(hedge_mode=hedge_mode)
         loop.set_exception_handler(self._note_unhandled)
 
-    def _build_services(self, rng: random.Random) -> None:
+    def _build_services(self, *, hedge_mode: bool) -> None:
         self.chain = ChainState(clock=self.get_true_time, history_blocks=64)
         self.nodes = [SimRpc(self.chain, auto_mine=True, port=port) for port in NODE_PORTS]
         self.hermes = SimHermes(clock=self.get_true_time, port=HERMES_PORT)
         marks = {RULES[SYMBOLS[market]]: price for market, price in self.prices.items()}
-        chosen = ExchangeSettings(
-            marks=marks, dual_side=rng.random() < 0.4, balance=Decimal(1_000_000), liquidates=False
-        )
+        chosen = ExchangeSettings(marks=marks, dual_side=hedge_mode, balance=Decimal(1_000_000), liquidates=False)
         self.exchange = SimExchange(
-            chosen, clock=self.get_true_time, rng=random.Random(rng.random()), port=EXCHANGE_PORT
+            chosen, clock=self.get_true_time, rng=random.Random(self.loop.rng.random()), port=EXCHANGE_PORT
         )
 
     @property
@@ -194,12 +193,12 @@ class World:
             (pages,) = database.execute("PRAGMA page_count").fetchone()
             database.execute(f"PRAGMA max_page_count={pages}")
 
-    async def post(self, path: str) -> None:
-        """An operator's request over the wire."""
+    async def post(self, path: str) -> bool:
+        """An operator's request over the wire; True when it was accepted."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", DAEMON_PORT)
         except OSError:
-            return
+            return False
         writer.write(
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{DAEMON_PORT}\r\nAuthorization: Bearer {HTTP_TOKEN}\r\n"
             "Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
@@ -210,6 +209,7 @@ class World:
             status = b"lost"
         self.note("operator", path, status.decode().strip())
         writer.close()
+        return b" 202 " in status
 
     def _on_end(self, task: asyncio.Task[Any]) -> None:
         """The process has ended by itself."""
@@ -230,6 +230,9 @@ class World:
             self.problems.append(f"the daemon ended: {leaves!r}")
 
     def _note_unhandled(self, _loop: object, context: dict[str, Any]) -> None:
+        owner = context.get("task") or context.get("future")
+        if getattr(owner, "process", DAEMON) != DAEMON:
+            return  # The stand-ins' server stumbles over clients that die in the middle of a request.
         error = context.get("exception")
         self.problems.append(f"unhandled: {context['message']}: {error!r}")
 
