@@ -1,7 +1,7 @@
 """Runs scripts on all cores.
 
-``--seeds 1000 --first 1``: random stories; ``--replay 7``: one of them, with all that happens in it; ``--crashes``: every
-point of death, enumerated.
+``--seeds 1000 --first 1``: random stories; ``--replay 7``: one of them, with all that happens in it; ``--crashes all``:
+every point of death, enumerated.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.simulation import crashes, story
 from tests.simulation.run import Verdict, simulator
+from tests.simulation.sabotage import DEFECTS
 
 CHUNK = 25
 CHUNKS_PER_PROCESS = 20
@@ -58,27 +59,36 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print all that happens in it")
-    parser.add_argument("--crashes", action="store_true", help="enumerate the points of death instead")
+    parser.add_argument("--crashes", choices=["all", "short"], help="enumerate the points of death instead")
+    parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
+    parser.add_argument("--sabotage", choices=[*DEFECTS], help="put a defect into the daemon first")
     options = parser.parse_args()
+    if options.sabotage:
+        DEFECTS[options.sabotage]()
     if options.replay is not None:
         return replay(options.replay)
     if options.crashes:
-        return judge(run_all(run_family, crashes.list_families(), options.jobs), options.jobs)
-    last = options.first + options.seeds
-    chunks = [range(start, min(start + CHUNK, last)) for start in range(options.first, last, CHUNK)]
-    return judge(run_all(run_seeds, chunks, options.jobs), options.jobs)
+        families = crashes.list_families(is_short=options.crashes == "short")
+        verdicts = run_all(run_family, families, options.jobs)
+    else:
+        last = options.first + options.seeds
+        chunks = [range(start, min(start + CHUNK, last)) for start in range(options.first, last, CHUNK)]
+        verdicts = run_all(run_seeds, chunks, options.jobs)
+    return judge(verdicts, options)
 
 
-def judge(verdicts: Iterable[Verdict], jobs: int) -> int:
+def judge(verdicts: Iterable[Verdict], options: argparse.Namespace) -> int:
     """Say what failed as it comes, and the figures at the end."""
     started, failed, rests = time.perf_counter(), 0, []
     for verdict in verdicts:
         rests.append(verdict.rest_s)
         failed += bool(verdict.problems)
         say(*tell(verdict))
+        if failed and options.until_failure:
+            break
     seconds = time.perf_counter() - started
     say(
-        f"{len(rests)} runs, {failed} failed; {seconds:.0f} s on {jobs} cores, {len(rests) / seconds * 60:.0f} a minute; "
+        f"{len(rests)} runs, {failed} failed; {seconds:.0f} s on {options.jobs} cores, {len(rests) / seconds * 60:.0f} a minute; "
         f"at rest after {sorted(rests)[len(rests) // 2]:.0f} s of virtual time (median), {max(rests):.0f} s (worst)"
     )
     return 1 if failed else 0

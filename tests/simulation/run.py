@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from tests.simulation.judgment import find_unrest, find_wrongs
 from tests.simulation.machine import virtual_machine
 from tests.simulation.world import EXCHANGE_PORT, HERMES_PORT, NODE_PORTS, World
 
-REST_S = 300.0
+REST_S = 180.0
 """How long after the end of all trouble the world may take to come to rest."""
 LOOK_S = 2.0
 QUIET_S = 4.0
@@ -153,7 +154,9 @@ def simulator() -> Iterator[Simulator]:
     """In memory where the machine has a file system for that: a power cut is not what is tested here."""
     memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        sys.unraisablehook = lambda _: None  # what was killed complains when it is collected
+        # What was killed complains when it is collected.
+        sys.unraisablehook = lambda _: None
+        warnings.simplefilter("ignore")
         gc.collect()
         gc.freeze()
         gc.disable()
