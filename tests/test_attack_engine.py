@@ -116,9 +116,10 @@ def a_view(engine: Engine) -> StatusView:
 
 
 async def make_gone(engine: Engine, *positions: object) -> None:
-    """The positions are gone, and the next snapshot says so at once."""
+    """The positions are gone, and the next two snapshots say so at once."""
     for position in positions:
         engine.world.remove(position)  # type: ignore[arg-type]
+    engine.feed()
     engine.feed()
 
 
