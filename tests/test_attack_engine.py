@@ -822,7 +822,7 @@ class SteppedClock(LoopClock):
 def an_engine_with_clock(world: World) -> tuple[Engine, SteppedClock]:
     engine, clock = Engine(world), SteppedClock()
     engine.clock = clock
-    for part in (engine.ledger, engine.venue, engine.auditor, engine.executor, engine.reconciler):
+    for part in (engine.ledger, engine.venue, engine.auditor, engine.executor, engine.snapshots, engine.reconciler):
         part._clock = clock
     return engine, clock
 

@@ -76,20 +76,18 @@ def mine(clock, *states):
 
 
 async def test_empty_list_with_a_matching_count_closes_nothing_when_the_next_block_has_the_positions(
-    start_rpc, open_desk, state, liar, clock
+    open_desk, state, clock, rpc
 ):
-    mine(clock, liar)
-    desk = open_desk(await start_rpc(liar))
+    desk = open_desk(rpc)
 
     for _ in range(3):
+        rpc.faults.hides_positions = True
+        mine(clock, state)
         assert await desk.poll() == [UNCONFIRMED] * 2
         assert desk.feed.latest.positions == {}
-        liar.put(*state.head.contents.positions)
-        mine(clock, liar)
+        rpc.faults.hides_positions = False
+        mine(clock, state)
         assert await desk.poll() == [THERE] * 2
-        for position in state.head.contents.positions:
-            liar.remove(position.key)
-        mine(clock, liar)
 
 
 async def test_lone_node_that_says_so_at_two_blocks_is_believed(start_rpc, open_desk, liar, clock):
@@ -146,23 +144,14 @@ async def test_second_node_confirms_at_once_and_at_the_same_block(start_rpc, ope
 
 async def test_empty_page_is_no_reading_and_comes_between_two_that_are(start_rpc, open_desk, state, clock, rpc):
     desk = open_desk(rpc)
-    first = state.head.contents.positions[0]
-    state.remove(first.key)
+    state.remove(state.head.contents.positions[0].key)
     mine(clock, state)
     assert await desk.poll() == [UNCONFIRMED, THERE]
+    rpc.faults.empties_pages = True
     mine(clock, state)
-
-    async def empty(methods):
-        if rpc.get_calls("getPositionCount") and "eth_call" in methods:
-            object.__setattr__(state.head.contents, "positions", ())
-
-    kept = state.head.contents.positions
-    rpc.requests.clear()
-    rpc.faults.latency = empty
     assert await desk.poll() == [UNCONFIRMED, THERE]
     assert "getPositionCount says 2, but getPositions gave 0" in desk.feed.error
-    rpc.faults.latency = None
-    object.__setattr__(state.head.contents, "positions", kept)
+    rpc.faults.empties_pages = False
 
     assert await desk.poll() == [GONE, THERE]
 
