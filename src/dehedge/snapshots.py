@@ -1,9 +1,10 @@
-"""The feed of chain snapshots: the newest two, a second reading where one alone decides nothing, and nodes that disagree.
+"""The feed of chain snapshots: the newest two, a second reading where one decides nothing, nodes that disagree.
 
-Owns when the chain is read. A snapshot that lacks the position of a hedge is followed at once by one more reading, from
-another node where there is one; ``core.absence`` says what the two prove, and only the planner closes. At most one such
-reading follows a poll, whatever the nodes say, so two that disagree for ever cost one reading more each poll and a
-place among the obstacles. Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler`` and ``status``.
+Owns when the chain is read. A snapshot that lacks the position of a hedge is followed at once by one more reading,
+from another node where there is one; ``core.absence`` says what the two prove, and only the planner closes. At most
+one such reading follows a poll, whatever the nodes say, so two that disagree for ever cost one reading more each poll
+and a place among the obstacles. Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler`` and
+``status``.
 """
 
 from __future__ import annotations

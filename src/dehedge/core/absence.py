@@ -1,18 +1,19 @@
 """When a position that a snapshot lacks counts as gone.
 
-Rules of this file. One snapshot proves nothing by what it lacks: a node that lost its state or skips positions can still be
-consistent, count and all. A hedge's position is gone when the two newest complete snapshots both lack it, both are young, and
-the second is testimony of its own. Asked by ``hedging`` before it closes anything, and by the snapshot feed, which
-reads again at once while something is unconfirmed. Says nothing of positions that are there: one snapshot that shows
-another size or side is a statement, not a silence.
+Rules of this file. One snapshot proves nothing by what it lacks: a node that lost its state or skips positions can
+still be consistent, count and all. A hedge's position is gone when the two newest complete snapshots both lack it,
+both are young, and the second is testimony of its own. Asked by ``hedging`` before it closes anything, and by the
+snapshot feed, which reads again at once while something is unconfirmed. Says nothing of positions that are there: one
+snapshot that shows another size or side is a statement, not a silence.
 
 What is testimony of its own. From another node, any block that is not older, the same one included: an older block may
-precede the position itself. From the same node only another block (a later one, or what a reorganization put in the place
-of the first): asked twice for one block it repeats itself, most likely out of a cache, whereas on Base it has
-computed another one two seconds later. Failed readings in between change nothing, any snapshot that has the position does.
+precede the position itself. From the same node only another block (a later one, or what a reorganization put in the
+place of the first): asked twice for one block it repeats itself, most likely out of a cache, whereas on Base it has
+computed another one two seconds later. Failed readings in between change nothing, any snapshot that has the position
+does.
 
-A node that has what the one before it lacked objects. Where it cannot be asked again its objection stands until it is too
-old to count; otherwise one request that fails would hand the decision to a node that is known to be contradicted.
+A node that has what the one before it lacked objects. Where it cannot be asked again its objection stands until it is
+too old to count; otherwise one request that fails would hand the decision to a node that is known to be contradicted.
 """
 
 from __future__ import annotations

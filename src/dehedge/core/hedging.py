@@ -13,11 +13,11 @@ and of the book gets exactly one decision with its reason; that list is the log 
     open, younger     Refresh or Resize  Hold: cooling down  Hold: stale       Hold: unconfirmed  Close: position closed
     open, expired     Refresh or Resize  Close: expired      Hold: stale       Hold: unconfirmed  Close: position closed
 
-A position is gone when two complete snapshots in a row lack it, the second of which is testimony of its own (``absence``).
-What a position says of itself needs no second one: one that changed its side closes its hedge first and opens the other
-on a later pass, and one that shrank takes its hedge with it. Guards, limits and the kill switch hold what adds exposure.
-Nothing holds a close but a stale snapshot or an absence not yet confirmed, because blindness is not absence, a refusal
-of the exchange that is a moment old, and an operator who halted everything.
+A position is gone when two complete snapshots in a row lack it, the second of which is testimony of its own
+(``absence``). What a position says of itself needs no second one: one that changed its side closes its hedge first and
+opens the other on a later pass, and one that shrank takes its hedge with it. Guards, limits and the kill switch hold
+what adds exposure. Nothing holds a close but a stale snapshot or an absence not yet confirmed, because blindness is
+not absence, a refusal of the exchange that is a moment old, and an operator who halted everything.
 """
 
 from __future__ import annotations
