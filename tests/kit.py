@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,7 +24,7 @@ from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
 from dehedge.executor import Executor
-from dehedge.feed import Feed, PriceFeed
+from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
 from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
 from dehedge.reconciler import Reconciler
@@ -35,6 +35,7 @@ from dehedge.sim.exchange import Ledger as SimLedger
 from dehedge.sim.exchange import Order as SimOrder
 from dehedge.sim.exchange.account import Account
 from dehedge.sim.exchange.market import Market as SimMarket
+from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue as VenueSetup
 
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
@@ -288,6 +289,15 @@ class World:
     def remove(self, position: Position) -> None:
         del self.positions[position.key]
 
+    def build_snapshot(self, block_time: int, **changes: object) -> ChainSnapshot:
+        """The chain at its newest block, as the only node tells it."""
+        markets = {name: Market(name, feed, 0) for name, feed in FEEDS.items()}
+        snapshot = ChainSnapshot(
+            self.block, f"0x{self.block:064x}", block_time, 100_000 * 10**6, 20 * 10**6, dict(self.positions),
+            {(USDC, name): 0 for name in FEEDS}, markets, "https://first",
+        )  # fmt: skip
+        return replace(snapshot, **changes)  # type: ignore[arg-type]
+
     def set_price(self, market: str, price: int) -> None:
         self.prices[market] = price
         self.venue.set_mark(SYMBOLS[market], Decimal(price))
@@ -301,9 +311,11 @@ class Engine:
         self.clock = LoopClock()
         self.awake = asyncio.Event()
         self.policy = policy or a_policy()
-        self.snapshots: Feed[ChainSnapshot] = Feed("chain", self.awake.set)
         self.prices = PriceFeed(self.awake.set)
         self.ledger = Ledger(world.journal, replay(world.journal, self.clock), self.clock)
+        self.snapshots = SnapshotFeed(
+            self.awake.set, ledger=self.ledger, clock=self.clock, max_age_s=self.policy.max_snapshot_age_s
+        )
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         settlement = Settlement(self.ledger)
         self.auditor = Auditor(
@@ -340,17 +352,13 @@ class Engine:
 
     def feed(self) -> None:
         """A fresh block and fresh prices."""
-        world, now = self.world, int(self.clock.time())
-        world.block += 1
-        markets = {name: Market(name, feed, 0) for name, feed in FEEDS.items()}
-        funding = {(USDC, name): 0 for name in FEEDS}
-        self.snapshots.put(
-            ChainSnapshot(
-                world.block, f"0x{world.block:064x}", now, 100_000 * 10**6, 20 * 10**6, dict(world.positions),
-                funding, markets,
-            )  # fmt: skip
-        )
-        self.prices.put([PriceTick(name, price * 10**18, 0, now) for name, price in world.prices.items()])
+        self.world.block += 1
+        self.snapshots.put(self.world.build_snapshot(int(self.clock.time())))
+        self.feed_prices()
+
+    def feed_prices(self) -> None:
+        now = int(self.clock.time())
+        self.prices.put([PriceTick(name, price * 10**18, 0, now) for name, price in self.world.prices.items()])
 
     async def _feed_for_ever(self) -> None:
         while True:

@@ -116,9 +116,10 @@ def a_view(engine: Engine) -> StatusView:
 
 
 async def make_gone(engine: Engine, *positions: object) -> None:
-    """The positions are gone, and the next snapshot says so at once."""
+    """The positions are gone, and the next two snapshots say so at once."""
     for position in positions:
         engine.world.remove(position)  # type: ignore[arg-type]
+    engine.feed()
     engine.feed()
 
 
@@ -821,7 +822,7 @@ class SteppedClock(LoopClock):
 def an_engine_with_clock(world: World) -> tuple[Engine, SteppedClock]:
     engine, clock = Engine(world), SteppedClock()
     engine.clock = clock
-    for part in (engine.ledger, engine.venue, engine.auditor, engine.executor, engine.reconciler):
+    for part in (engine.ledger, engine.venue, engine.auditor, engine.executor, engine.snapshots, engine.reconciler):
         part._clock = clock
     return engine, clock
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from dehedge.sim.chain import find_anvil
+from dehedge.sim.chain import SimRpc, find_anvil
 from dehedge.sim.world import USD, DaemonProcess, World, build_position, wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -19,6 +19,10 @@ pytestmark = pytest.mark.timeout(120)
 PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
 CHAINS = [pytest.param(True, marks=pytest.mark.anvil, id="anvil"), pytest.param(False, id="in-process")]
 TARGET = Decimal("0.166")
+VARIABLES = {
+    "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "2", "POLL_INTERVAL_SECONDS": "0.3",
+    "PRICE_INTERVAL_SECONDS": "0.3",
+}  # fmt: skip
 
 
 def a_long(user: int = 1, size_usd: int = 10_000):
@@ -39,11 +43,7 @@ async def a_world(tmp_path, *, use_anvil=False, hedge_mode=False, shield=20, **e
         await world.start()
         await world.chain.set_vault(100_000 * USD)
         await world.chain.set_shield(shield * USD)
-        variables = {
-            "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "2", "POLL_INTERVAL_SECONDS": "0.3",
-            "PRICE_INTERVAL_SECONDS": "0.3",
-        }  # fmt: skip
-        daemon = DaemonProcess(tmp_path, world.build_environment(**{**variables, **environment}))
+        daemon = DaemonProcess(tmp_path, world.build_environment(**{**VARIABLES, **environment}))
         yield world, daemon
     finally:
         if daemon is not None:
@@ -111,6 +111,37 @@ async def test_daemon_holds_the_right_net_at_each_step_when_hedges_are_opposite(
 
         assert not world.exchange.positions()
         assert len(world.exchange.orders) == 4
+
+
+async def test_daemon_keeps_its_hedge_when_one_of_two_nodes_loses_every_position(tmp_path):
+    async with a_world(tmp_path) as (world, _):
+        liar = SimRpc(world.chain.state, auto_mine=True)
+        await liar.start()
+        environment = world.build_environment(NETWORKS=f"{liar.url},{world.chain.url}", **VARIABLES)
+        daemon = DaemonProcess(tmp_path, environment)
+        try:
+            await world.chain.put(a_long())
+            await daemon.start()
+            await net_becomes(world, daemon, TARGET)
+
+            liar.faults.hides_positions = True
+            asked = liar.http_count
+
+            async def has_lied_for_a_while():
+                return liar.http_count > asked + 40
+
+            await wait_until(has_lied_for_a_while, "the daemon to ask the node that lies", 30)
+            await net_becomes(world, daemon, TARGET)
+            assert len(world.exchange.orders) == 1
+            assert daemon.log_text.count("snapshots_disagreed") == 1
+
+            liar.faults.clear()
+            await world.chain.remove(a_long().key)
+            await net_becomes(world, daemon, Decimal(0))
+            assert len(world.exchange.orders) == 2
+        finally:
+            await daemon.close()
+            await liar.stop()
 
 
 @pytest.mark.parametrize("use_anvil", CHAINS)

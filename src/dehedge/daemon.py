@@ -26,15 +26,15 @@ from dehedge.auditor import Auditor
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
-from dehedge.core.model import ChainSnapshot
 from dehedge.core.orders import ID_PREFIX
 from dehedge.executor import Executor
-from dehedge.feed import PriceFeed, SnapshotFeed
+from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
+from dehedge.snapshots import SnapshotFeed
 from dehedge.status import StatusView
 from dehedge.venue import Venue
 
@@ -82,7 +82,6 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._policy = build_policy(settings, symbols)
         self._prices = PriceFeed(self._awake.set)
-        self._snapshots = SnapshotFeed("chain", self._on_snapshot)
         self._connector = self._build_connector(symbols)
         self._chain = build_chain_reader(settings, self._clock)
         self._price_source = build_price_source(settings, self._clock)
@@ -101,6 +100,9 @@ class Daemon:
     def _build_engine(self) -> None:
         clock, awake = self._clock, self._awake
         self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock)
+        self._snapshots = SnapshotFeed(
+            self._on_snapshot, ledger=ledger, clock=clock, max_age_s=self._policy.max_snapshot_age_s
+        )
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
         settlement = Settlement(ledger)
         self._auditor = auditor = Auditor(
@@ -190,7 +192,7 @@ class Daemon:
         self._journal.close()
 
     def _on_snapshot(self) -> None:
-        snapshot: ChainSnapshot | None = self._snapshots.latest
+        snapshot = self._snapshots.latest
         if snapshot is not None:
             self._price_source.watch(snapshot.markets)
         self._awake.set()

@@ -6,16 +6,13 @@ breaks is logged once when it breaks and once when it recovers. Putting a value 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
 
 from dehedge import metrics
-from dehedge.core.model import ChainSnapshot, PriceTick
-from dehedge.errors import ChainUnavailable
-from dehedge.ports import ChainSource
+from dehedge.core.model import PriceTick
 
 log = structlog.get_logger()
 
@@ -46,23 +43,6 @@ class Feed(Generic[T]):
         self.error = message
         metrics.FEED_UP.labels(self.name).set(0)
         self._wake()
-
-
-class SnapshotFeed(Feed[ChainSnapshot]):
-    """Polls the chain."""
-
-    async def run(self, source: ChainSource, *, interval_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            started, wait_s = loop.time(), interval_s
-            try:
-                snapshot = await source.fetch_snapshot()
-            except ChainUnavailable as error:
-                wait_s = max(interval_s, error.retry_after_s or 0.0)
-                self.fail(error)
-            else:
-                self.put(snapshot)
-            await asyncio.sleep(max(started + wait_s - loop.time(), 0.05))
 
 
 class PriceFeed:

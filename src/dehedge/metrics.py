@@ -42,6 +42,9 @@ FEED_UP = Gauge("dehedge_feed_up", "1 while the input gives values.", ["feed"], 
 SNAPSHOT_TIME = Gauge("dehedge_snapshot_time_seconds", "Block time of the last snapshot.", registry=REGISTRY)
 SNAPSHOT_BLOCK = Gauge("dehedge_snapshot_block", "Block number of the last snapshot.", registry=REGISTRY)
 PRICE_TIME = Gauge("dehedge_price_time_seconds", "Publish time of the newest price.", ["market"], registry=REGISTRY)
+SNAPSHOT_DISAGREEMENTS = Counter(
+    "dehedge_snapshot_disagreements", "Snapshots with hedged positions that the one before lacked.", registry=REGISTRY
+)
 VAULT = Gauge("dehedge_vault_usd", "Vault balance at the last snapshot, rounded.", registry=REGISTRY)
 SHIELD = Gauge("dehedge_shield_usd", "Shield balance at the last snapshot, rounded.", registry=REGISTRY)
 ACCOUNT_DIFFERS = Gauge(

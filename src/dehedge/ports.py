@@ -26,7 +26,8 @@ class Clock(Protocol):
 class ChainSource(Protocol):
     """Reads the chain. Raises ``ChainUnavailable`` when no complete snapshot can be had."""
 
-    async def fetch_snapshot(self) -> ChainSnapshot: ...
+    async def fetch_snapshot(self, *, avoid: str | None = None) -> ChainSnapshot:
+        """Of another node than ``avoid``, which names its host, wherever another one answers."""
 
     async def close(self) -> None: ...
 

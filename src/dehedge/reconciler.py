@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -18,12 +19,13 @@ from dehedge.core.book import TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
 from dehedge.core.hedging import HedgingPolicy, VenueState, plan, plan_flattening
-from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.executor import Executor
-from dehedge.feed import Feed, PriceFeed
+from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
+from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ class Reconciler:
         self,
         *,
         policy: HedgingPolicy,
-        snapshots: Feed[ChainSnapshot],
+        snapshots: SnapshotFeed,
         prices: PriceFeed,
         venue: Venue,
         ledger: Ledger,
@@ -95,7 +97,7 @@ class Reconciler:
         elif book.is_flattening and self._venue.error is None:
             decisions = plan_flattening(book, self._get_venue_state())
         self.decisions = {decision.key: decision for decision in decisions}
-        await self._execute(decisions)
+        await self._execute(decisions, observation.snapshot.block_number if observation is not None else 0)
         await self._end_flattening()
         self._measure(decisions)
         self.last_pass_at = self._clock.time()
@@ -103,10 +105,10 @@ class Reconciler:
 
     def observe(self) -> Observation | None:
         """Freeze what is known now; None until every input has been there once."""
-        snapshot = self._snapshots.latest
-        if snapshot is None or not self._prices.latest or self._venue.error is not None:
+        seen = self._snapshots.observe()
+        if seen is None or not self._prices.latest or self._venue.error is not None:
             return None
-        return Observation(snapshot, self._prices.latest, self._venue.get_marks(), self._clock.time())
+        return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
 
     def _get_venue_state(self) -> VenueState:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
@@ -140,15 +142,14 @@ class Reconciler:
         if events:
             await self._ledger.record(*events)
 
-    async def _execute(self, decisions: Iterable[Decision]) -> None:
+    async def _execute(self, decisions: Iterable[Decision], block_number: int) -> None:
         decisions = list(decisions)
         unmarked = {d.key.market for d in decisions if d.reason is Reason.NO_MARK_PRICE}
         if unmarked:
             self._venue.request_marks({self._policy.symbols[market] for market in unmarked})
         trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
         if trades and not self.is_stopping:
-            snapshot = self._snapshots.latest
-            await self._executor.execute(trades, self._venue.rules, snapshot.block_number if snapshot else 0)
+            await self._executor.execute(trades, self._venue.rules, block_number)
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""

@@ -18,10 +18,11 @@ from dehedge.core.decisions import Decision
 from dehedge.core.hedging import HedgingPolicy, check_price_fresh, get_price
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position
 from dehedge.executor import Executor
-from dehedge.feed import Feed, PriceFeed
+from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
+from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
@@ -38,7 +39,7 @@ class StatusView:
         self,
         *,
         policy: HedgingPolicy,
-        snapshots: Feed[ChainSnapshot],
+        snapshots: SnapshotFeed,
         prices: PriceFeed,
         venue: Venue,
         ledger: Ledger,
@@ -114,7 +115,7 @@ class StatusView:
         snapshot = self._snapshots.latest
         if snapshot is None:
             return [f"chain: {self._snapshots.error or 'no snapshot yet'}"]
-        found = []
+        found = [*self._snapshots.find_obstacles()]
         age_s = self._clock.time() - snapshot.block_time
         if age_s > self._policy.max_snapshot_age_s:
             found.append(f"chain: the last snapshot is {age_s:.0f} s old: {self._snapshots.error or 'no newer block'}")
@@ -157,6 +158,7 @@ class StatusView:
         return {
             "block_number": snapshot.block_number,
             "block_time": snapshot.block_time,
+            "host": snapshot.host,
             "positions": len(snapshot.positions),
             "vault": self._format_amount(snapshot.vault),
             "shield": self._format_amount(snapshot.shield),

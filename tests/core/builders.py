@@ -97,12 +97,13 @@ def a_snapshot(
     markets: Mapping[str, Market] | None = None,
     block_number: int = 1_000,
     block_time: int = int(NOW) - 2,
+    host: str = "https://first",
 ) -> ChainSnapshot:
     known = {name: a_market(name=name) for name in SYMBOLS}
     return ChainSnapshot(
         block_number, f"0x{block_number:064x}", block_time, vault, shield,
         positions={position.key: position for position in positions},
-        funding=funding or {}, markets=known if markets is None else markets,
+        funding=funding or {}, markets=known if markets is None else markets, host=host,
     )  # fmt: skip
 
 
@@ -119,7 +120,10 @@ def an_observation(
     price_age_s: int = 1,
     taken_at: float = NOW,
 ) -> Observation:
-    """``prices`` by market; ``marks`` by symbol, the prices themselves unless given."""
+    """``prices`` by market; ``marks`` by symbol, the prices themselves unless given.
+
+    The snapshot before this one said the same, a block earlier.
+    """
     prices = {BTC: SAFE, ETH: SAFE} if prices is None else prices
     if marks is None:
         marks = {SYMBOLS[market]: price for market, price in prices.items() if market in SYMBOLS}
@@ -128,7 +132,15 @@ def an_observation(
         for market, price in prices.items()
     }
     seen = a_snapshot(positions=positions, block_time=int(taken_at) - 2) if snapshot is None else snapshot
-    return Observation(seen, ticks, {symbol: Decimal(mark) for symbol, mark in marks.items()}, taken_at)
+    exact = {symbol: Decimal(mark) for symbol, mark in marks.items()}
+    return Observation(seen, ticks, exact, taken_at, get_one_before(seen))
+
+
+def get_one_before(snapshot: ChainSnapshot, **changes: Any) -> ChainSnapshot:
+    """What the same node said a block earlier: the same."""
+    number = snapshot.block_number - 1
+    before = {"block_number": number, "block_hash": f"0x{number:064x}", "block_time": snapshot.block_time - 2}
+    return replace(snapshot, **{**before, **changes})
 
 
 def a_hedge(

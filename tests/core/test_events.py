@@ -98,6 +98,21 @@ def test_intent_tells_the_newest_block_that_was_acted_on() -> None:
     assert [replay(events[:count]).block_number for count in range(3)] == [0, 7, 7]
 
 
+@pytest.mark.parametrize(
+    ("action", "target", "seen_block"),
+    [(Action.INCREASE, "0.3", 9), (Action.REDUCE, "0.1", 9), (Action.REDUCE, "0", 7)],
+)
+def test_intent_tells_the_newest_block_that_had_the_position(action: Action, target: str, seen_block: int) -> None:
+    opened = an_intent(shares=[a_share(position=FIRST)], block_number=7)
+    share = a_share(position=FIRST, quantity="0.1", target=target)
+    book = replay([opened, a_report(opened)])
+    assert get_hedge(book, FIRST).seen_block == 7
+
+    fold(book, an_intent(shares=[share], action=action, sequence=2, block_number=9))
+
+    assert get_hedge(book, FIRST).seen_block == seen_block
+
+
 @pytest.mark.parametrize("status", [HedgeStatus.OPENING, HedgeStatus.ADJUSTING, HedgeStatus.CLOSING])
 def test_intent_for_a_hedge_with_an_order_in_flight_is_a_broken_invariant(status: HedgeStatus) -> None:
     with pytest.raises(AssertionError, match="two live orders"):

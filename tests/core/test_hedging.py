@@ -38,6 +38,8 @@ from tests.core.worlds import (
     flipped,
     gone,
     gone_and_stale,
+    lacked_first,
+    lacked_once,
     name,
     no_price,
     safe,
@@ -49,6 +51,7 @@ MODES = tuple(TradingMode)
 WORLDS = {
     "at risk": at_risk, "safe": safe, "stale price": stale_price, "no price": no_price,
     "stale snapshot": stale_snapshot, "gone": gone, "gone, stale snapshot": gone_and_stale,
+    "lacked once": lacked_once, "lacked first": lacked_first,
 }  # fmt: skip
 
 
@@ -57,24 +60,28 @@ STALE_PRICE = (Hold, Reason.STALE_PRICE)
 STALE_SNAPSHOT = (Hold, Reason.STALE_SNAPSHOT)
 KEEP = (RefreshHedge, Reason.AT_RISK)
 GONE = (CloseHedge, Reason.POSITION_CLOSED)
+DOUBTED = (Hold, Reason.GONE_UNCONFIRMED)
 
 IN_FLIGHT_ROWS = ("opening", "adjusting", "closing", "closing, young")
 ROWS: dict[str, tuple[HedgedPosition | None, tuple[Any, ...]]] = {
     "absent": (
         None,
-        ((OpenHedge, Reason.AT_RISK), (Hold, Reason.NOT_AT_RISK), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, None, None),
+        ((OpenHedge, Reason.AT_RISK), (Hold, Reason.NOT_AT_RISK), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, None, None,
+         None, None),
     ),
-    "opening": (a_hedge(quantity=0, target="0.2", status=HedgeStatus.OPENING), (IN_FLIGHT,) * 7),
-    "adjusting": (a_hedge(status=HedgeStatus.ADJUSTING, placed_at=OLD), (IN_FLIGHT,) * 7),
-    "closing": (a_hedge(status=HedgeStatus.CLOSING, placed_at=OLD), (IN_FLIGHT,) * 7),
-    "closing, young": (a_hedge(status=HedgeStatus.CLOSING), (IN_FLIGHT,) * 7),
+    "opening": (a_hedge(quantity=0, target="0.2", status=HedgeStatus.OPENING), (IN_FLIGHT,) * len(WORLDS)),
+    "adjusting": (a_hedge(status=HedgeStatus.ADJUSTING, placed_at=OLD), (IN_FLIGHT,) * len(WORLDS)),
+    "closing": (a_hedge(status=HedgeStatus.CLOSING, placed_at=OLD), (IN_FLIGHT,) * len(WORLDS)),
+    "closing, young": (a_hedge(status=HedgeStatus.CLOSING), (IN_FLIGHT,) * len(WORLDS)),
     "open, young": (
         a_hedge(placed_at=OLD + 0.01),
-        (KEEP, (Hold, Reason.COOLING_DOWN), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT),
+        (KEEP, (Hold, Reason.COOLING_DOWN), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT,
+         DOUBTED, DOUBTED),
     ),
     "open, expired": (
         a_hedge(placed_at=OLD),
-        (KEEP, (CloseHedge, Reason.EXPIRED), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT),
+        (KEEP, (CloseHedge, Reason.EXPIRED), STALE_PRICE, STALE_PRICE, STALE_SNAPSHOT, GONE, STALE_SNAPSHOT,
+         DOUBTED, DOUBTED),
     ),
 }  # fmt: skip
 
@@ -117,6 +124,7 @@ REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueSta
     "cools": (Reason.COOLING_DOWN, safe, a_book(a_hedge()), a_policy(), a_venue()),
     "expires": (Reason.EXPIRED, safe, a_book(a_hedge(placed_at=OLD)), a_policy(), a_venue()),
     "goes": (Reason.POSITION_CLOSED, gone, a_book(a_hedge()), a_policy(), a_venue()),
+    "is lacked once": (Reason.GONE_UNCONFIRMED, lacked_once, a_book(a_hedge()), a_policy(), a_venue()),
     "flips": (Reason.SIDE_CHANGED, flipped, a_book(a_hedge()), a_policy(), a_venue()),
     "flattens": (Reason.FLATTENED, at_risk, a_book(a_hedge(), is_flattening=True), a_policy(), a_venue()),
     "is in flight": (
@@ -180,6 +188,7 @@ SWITCH: dict[str, tuple[Observation, HedgedPosition | None, tuple[type, ...]]] =
     "refresh": (at_risk, a_hedge(), (RefreshHedge, RefreshHedge, RefreshHedge, Hold)),
     "expire": (safe, a_hedge(placed_at=OLD), (CloseHedge, CloseHedge, CloseHedge, Hold)),
     "vanish": (gone, a_hedge(), (CloseHedge, CloseHedge, CloseHedge, Hold)),
+    "vanish once": (lacked_once, a_hedge(), (Hold, Hold, Hold, Hold)),
     "flip": (flipped, a_hedge(), (CloseHedge, CloseHedge, CloseHedge, Hold)),
 }  # fmt: skip
 
@@ -209,7 +218,7 @@ def test_mode_allows_an_order_by_what_it_does(mode: TradingMode, is_flattening: 
 
 
 @pytest.mark.parametrize("mode", [TradingMode.ACTIVE, TradingMode.NO_OPENS, TradingMode.REDUCE_ONLY])
-@pytest.mark.parametrize("observation", [at_risk, safe, stale_price, no_price, flipped, gone])
+@pytest.mark.parametrize("observation", [at_risk, safe, stale_price, no_price, flipped, gone, lacked_once])
 def test_flattening_closes_every_hedge_whatever_its_risk(observation: Observation, mode: TradingMode) -> None:
     decision = decide(observation, a_book(a_hedge(), mode=mode, is_flattening=True))
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
-from dehedge.core.decisions import CloseHedge, OpenHedge
+from dehedge.core.decisions import CloseHedge, OpenHedge, Reason
 from dehedge.core.hedging import HedgingPolicy, VenueState, plan
 from dehedge.core.model import HedgeKey, Observation, Position
 from dehedge.core.orders import Action
@@ -32,6 +32,7 @@ from tests.core.builders import (
     a_venue,
     an_observation,
     carry_out,
+    get_one_before,
     get_trades,
     rules,
     scaled,
@@ -63,7 +64,7 @@ class World:
 
 FAULTS = (
     "stale snapshot", "no price", "stale price", "no mark", "not listed", "blocked", "exhausted", "refused", "busy", "halted",
-    "no opens", "reduce only", "flattening", "small maximum", "no shield",
+    "no opens", "reduce only", "flattening", "small maximum", "no shield", "read once",
 )  # fmt: skip
 """At most three at once, so that most worlds still trade."""
 
@@ -139,11 +140,14 @@ def _draw_observation(draw: st.DrawFn, positions: list[Position], faults: Abstra
     shown = {market: draw(prices) for market in sorted(markets)}
     marks = {symbol: draw(prices) for symbol in SYMBOLS.values() if (symbol, "no mark" in faults) != ("BTCUSDT", True)}
     snapshot = a_snapshot(
-        positions=positions, block_time=int(NOW) - (31 if "stale snapshot" in faults else 30),
+        positions=positions, block_time=int(NOW) - (31 if "stale snapshot" in faults else 28),
         shield=0 if "no shield" in faults else usd(1_000),
     )  # fmt: skip
-    return an_observation(
+    observation = an_observation(
         snapshot=snapshot, prices=shown, marks=marks, price_age_s=11 if "stale price" in faults else 10
+    )
+    return (
+        replace(observation, previous=draw(st.sampled_from((None, snapshot)))) if "read once" in faults else observation
     )
 
 
@@ -232,6 +236,21 @@ def test_trades_open_only_what_is_at_risk_and_absent(world: World) -> None:
         else:
             assert hedge is not None
             assert (trade.side, trade.symbol) == (hedge.side, hedge.symbol)
+
+
+@given(worlds(), st.sampled_from((None, "one missing", "all there", "all missing")))
+def test_trades_let_go_of_nothing_that_one_snapshot_alone_lacks(world: World, before: str | None) -> None:
+    hedged = {key: a_position() for key in world.book.get_all_hedged_positions()}
+    shown = {None: {}, "one missing": dict(list(hedged.items())[1:]), "all there": hedged, "all missing": {}}[before]
+    newest = world.observation.snapshot
+    previous = None if before is None else get_one_before(newest, positions=shown)
+    trades = get_trades(replace(world, observation=replace(world.observation, previous=previous)).plan())
+
+    for trade in trades:
+        if trade.reason is Reason.POSITION_CLOSED:
+            assert before is not None
+            assert trade.key not in newest.positions
+            assert trade.key not in shown
 
 
 @settings(max_examples=200)

@@ -33,7 +33,7 @@ from tests.core.builders import (
     scaled,
     usd,
 )
-from tests.core.worlds import FLIPPED, KEY, OLD, POSITION, at_risk, decide, gone, name, safe
+from tests.core.worlds import FLIPPED, KEY, OLD, POSITION, at_risk, decide, flipped, gone, name, safe
 
 KEEP = (RefreshHedge, Reason.AT_RISK)
 NO_SYMBOLS = a_policy(symbols={"ETH-USD": SYMBOLS["ETH-USD"]})
@@ -88,6 +88,29 @@ def test_hedge_of_a_vanished_position_is_closed_by_its_own_quantity() -> None:
 
     assert isinstance(decision, CloseHedge)
     assert (decision.share.quantity, decision.share.target, decision.action) == (Decimal("0.137"), 0, Action.REDUCE)
+
+
+@pytest.mark.parametrize(
+    ("observation", "expected"),
+    [
+        (flipped, (CloseHedge, Reason.SIDE_CHANGED)),
+        (
+            an_observation(positions=[POSITION._replace(size=usd(5_000))], prices={BTC: RISKY}),
+            (ResizeHedge, Reason.SIZE_CHANGED),
+        ),
+    ],
+)
+def test_what_a_position_says_of_itself_needs_no_second_snapshot(
+    observation: Observation, expected: tuple[type, Reason]
+) -> None:
+    assert name(decide(replace(observation, previous=None), a_book(a_hedge()))) == expected
+
+
+def test_close_goes_on_by_the_same_two_snapshots_when_other_orders_were_decided_since() -> None:
+    # The rest of a close, while the book has acted on the newest block already.
+    book = a_book(a_hedge(), block_number=gone.snapshot.block_number)
+
+    assert name(decide(gone, book)) == (CloseHedge, Reason.POSITION_CLOSED)
 
 
 def test_close_above_the_maximum_asks_for_the_maximum() -> None:

@@ -8,6 +8,7 @@ allowed to settle, and then every position at risk is hedged, no other hedge is 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -18,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dehedge.core.audit import LegKey, OtherFill
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
+from dehedge.core.decisions import Reason
 from dehedge.core.events import OrderAbandoned, OrderReported, TradingModeSet
-from dehedge.core.model import HedgeKey, Leg, Position, Side
+from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Position, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.risk import Capital, assess
 from dehedge.core.sizing import Sizing, floor_to_step
@@ -33,6 +35,7 @@ from tests.core.builders import (
     a_snapshot,
     a_user,
     an_observation,
+    get_trades,
     rules,
     scaled,
     usd,
@@ -67,8 +70,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.daemon = TinyDaemon(self.exchange, a_policy(sizing=sizing), list(RULES.values()), hedge_mode=hedge_mode)
         opened = [a_position(user=a_user(number), is_long=is_long) for number, is_long in enumerate(longs)]
         self.positions: dict[HedgeKey, Position] = {position.key: position for position in opened}
-        self.observe()
-        self.lagging = self.seen.snapshot.positions
+        self.truths = (self.positions, self.positions)
+        self.seen = an_observation(snapshot=self.build_snapshot(self.positions), prices=self.prices, taken_at=self.now)
+        self.is_exact = True
 
     @property
     def book(self) -> HedgeBook:
@@ -108,16 +112,29 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(fate=fates, blocks=st.integers(1, 3))
     def another_node_lags(self, fate: Fate, blocks: int) -> None:
         snapshot = a_snapshot(
-            positions=self.lagging.values(), block_number=self.block_number - blocks, block_time=int(self.now) - blocks
-        )
-        old = replace(self.seen, snapshot=snapshot, taken_at=self.now)
+            positions=self.truths[0].values(), block_number=self.block_number - blocks,
+            block_time=int(self.now) - blocks, host="https://second",
+        )  # fmt: skip
+        self.take(snapshot, is_exact=False)
         may_send = self.book.is_flattening or snapshot.block_number >= self.book.block_number
-        assert not self.daemon.run_pass(old, fate) or may_send
+        assert not self.run_pass(fate) or may_send
+
+    @precondition(lambda self: self.is_exact)
+    @rule(data=st.data(), fate=fates, host=st.sampled_from(("https://first", "https://second")))
+    def a_node_skips_positions(self, data: st.DataObject, fate: Fate, host: str) -> None:
+        """Once in a row: what two readings lack is gone for all that can be known."""
+        known = sorted(self.positions)
+        skipped = data.draw(st.sets(st.sampled_from(known))) if known else set()
+        shown = {key: position for key, position in self.positions.items() if key not in skipped}
+        self.block_number += 1
+        self.take(self.build_snapshot(shown, host=host), is_exact=not skipped)
+        self.run_pass(fate)
 
     @rule(seconds=st.sampled_from((11, 31)), fate=fates)
     def sources_fall_silent(self, seconds: int, fate: Fate) -> None:
         self.now += seconds
-        self.daemon.run_pass(an_observation(snapshot=self.seen.snapshot, prices={}, taken_at=self.now), fate)
+        blind = an_observation(snapshot=self.seen.snapshot, prices={}, taken_at=self.now)
+        self.daemon.run_pass(replace(blind, previous=self.seen.previous), fate)
 
     @rule(mode=st.sampled_from(TradingMode), is_flattening=st.booleans(), stays=st.sampled_from((False, False, True)))
     def operator_turns_the_switch(self, mode: TradingMode, is_flattening: bool, stays: bool) -> None:
@@ -182,6 +199,7 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def daemon_dies_and_comes_back(self) -> None:
         self.daemon.restart(self.now)
+        self.seen = replace(self.seen, previous=None)
 
     @rule()
     def everything_settles(self) -> None:
@@ -190,6 +208,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.daemon.record(TradingModeSet(TradingMode.ACTIVE, is_flattening=False))
         self.daemon.end_orders(self.now)
         self.now += 61
+        self.observe()
         for _ in range(SETTLING_PASSES):
             if not self.look_and_run_pass("filled"):
                 break
@@ -229,14 +248,27 @@ class CoreMachine(RuleBasedStateMachine):
     def observe(self) -> None:
         """The newest snapshot and prices, as of now."""
         self.block_number += 1
-        snapshot = a_snapshot(
-            positions=self.positions.values(), block_number=self.block_number, block_time=int(self.now)
-        )
-        self.seen = an_observation(snapshot=snapshot, prices=self.prices, taken_at=self.now)
+        self.take(self.build_snapshot(self.positions), is_exact=True)
+
+    def build_snapshot(self, shown: Mapping[HedgeKey, Position], host: str = "https://first") -> ChainSnapshot:
+        return a_snapshot(positions=shown.values(), block_number=self.block_number, block_time=int(self.now), host=host)
+
+    def take(self, snapshot: ChainSnapshot, *, is_exact: bool) -> None:
+        """The next reading, and the truth at its time."""
+        newest = an_observation(snapshot=snapshot, prices=self.prices, taken_at=self.now)
+        self.seen = replace(newest, previous=self.seen.snapshot)
+        self.truths = (self.truths[1], dict(self.positions))
+        self.is_exact = is_exact
 
     def look_and_run_pass(self, fate: Fate) -> int:
-        self.lagging = self.seen.snapshot.positions
         self.observe()
+        return self.run_pass(fate)
+
+    def run_pass(self, fate: Fate) -> int:
+        """A pass, which closes nothing as gone that was there at both of the last readings."""
+        there = self.truths[0].keys() & self.truths[1].keys()
+        for trade in get_trades(self.daemon.plan(self.seen)):
+            assert trade.reason is not Reason.POSITION_CLOSED or trade.key not in there
         return self.daemon.run_pass(self.seen, fate)
 
     def check_hedged(self) -> None:

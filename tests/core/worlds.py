@@ -18,6 +18,7 @@ from tests.core.builders import (
     a_snapshot,
     a_venue,
     an_observation,
+    get_one_before,
 )
 
 POSITION, FLIPPED = a_position(), a_position(is_long=False)
@@ -32,6 +33,8 @@ no_price = an_observation(positions=[POSITION], prices={}, marks={"BTCUSDT": RIS
 stale_snapshot = replace(at_risk, snapshot=a_snapshot(positions=[POSITION], block_time=int(NOW) - 31))
 gone = an_observation(prices={BTC: RISKY})
 gone_and_stale = replace(gone, snapshot=a_snapshot(block_time=int(NOW) - 31))
+lacked_once = replace(gone, previous=get_one_before(a_snapshot(positions=[POSITION])))
+lacked_first = replace(gone, previous=None)
 flipped = an_observation(positions=[FLIPPED], prices={BTC: RISKY})
 
 

@@ -41,7 +41,8 @@ class HedgedPosition:
 
     ``quantity`` is what was filled, ``target`` what was last asked for, and (``size``, ``entry_price``) the position's
     figures that the target was computed from. ``placed_at`` is when it was placed or last seen at risk;
-    ``is_cooling`` once the risk has gone.
+    ``is_cooling`` once the risk has gone. ``seen_block`` is that of the newest snapshot that its size was decided from:
+    the position was there then.
     """
 
     key: HedgeKey
@@ -56,6 +57,7 @@ class HedgedPosition:
     opened_at: float
     placed_at: float
     is_cooling: bool = False
+    seen_block: int = 0
 
     @property
     def signed_quantity(self) -> Decimal:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     COOLING_DOWN = "cooling_down"
     EXPIRED = "expired"
     POSITION_CLOSED = "position_closed"
+    GONE_UNCONFIRMED = "gone_unconfirmed"
     SIDE_CHANGED = "side_changed"
     FLATTENED = "flattened"
     IN_FLIGHT = "in_flight"

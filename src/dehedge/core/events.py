@@ -186,11 +186,13 @@ def _lock(hedge: HedgedPosition | None, share: Share, event: OrderIntended) -> H
         assert event.action is Action.INCREASE, "a reduction of a hedge that we do not hold"
         return HedgedPosition(
             share.key, event.request.symbol, event.hedge_side, Decimal(0), share.target, share.size, share.entry_price,
-            HedgeStatus.OPENING, share.reason, event.intended_at, event.intended_at,
+            HedgeStatus.OPENING, share.reason, event.intended_at, event.intended_at, seen_block=event.block_number,
         )  # fmt: skip
     assert hedge.status is HedgeStatus.OPEN, "two live orders for one hedge"
     assert hedge.side is event.hedge_side, "an order of the wrong side"
-    return replace(hedge, status=HedgeStatus.CLOSING if share.target == 0 else HedgeStatus.ADJUSTING)
+    if share.target == 0:
+        return replace(hedge, status=HedgeStatus.CLOSING)
+    return replace(hedge, status=HedgeStatus.ADJUSTING, seen_block=event.block_number)
 
 
 def _fold_reported(book: HedgeBook, event: OrderReported) -> list[HedgeChange]:

@@ -7,15 +7,17 @@ over the same world give the same decisions, and once the first has been carried
 Theory of operation. The planner is level-triggered: it never asks what changed, only what is. Every key of the snapshot
 and of the book gets exactly one decision with its reason; that list is the log line, the dashboard and the explanation.
 
-    book / observed   at risk               safe                  stale or unknown    gone (complete snapshot)
-    absent            Open                  Hold                  Hold                -
-    in flight         Hold: in flight       Hold: in flight       Hold: in flight     Hold: in flight
-    open, younger     Refresh or Resize     Hold: cooling down    Hold: stale         Close: position closed
-    open, expired     Refresh or Resize     Close: expired        Hold: stale         Close: position closed
+    book / observed   at risk            safe                stale or unknown  lacked once        gone (lacked twice)
+    absent            Open               Hold                Hold              -                  -
+    in flight         Hold: in flight    Hold: in flight     Hold: in flight   Hold: in flight    Hold: in flight
+    open, younger     Refresh or Resize  Hold: cooling down  Hold: stale       Hold: unconfirmed  Close: position closed
+    open, expired     Refresh or Resize  Close: expired      Hold: stale       Hold: unconfirmed  Close: position closed
 
-A position that changed its side closes its hedge first and opens the other on a later pass. Guards, limits and the kill
-switch hold what adds exposure. Nothing holds a close but a stale snapshot, because blindness is not absence, a refusal
-of the exchange that is a moment old, and an operator who halted everything.
+A position is gone when two complete snapshots in a row lack it, the second of which is testimony of its own
+(``absence``). What a position says of itself needs no second one: one that changed its side closes its hedge first and
+opens the other on a later pass, and one that shrank takes its hedge with it. Guards, limits and the kill switch hold
+what adds exposure. Nothing holds a close but a stale snapshot or an absence not yet confirmed, because blindness is
+not absence, a refusal of the exchange that is a moment old, and an operator who halted everything.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
+from dehedge.core.absence import check_gone
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
@@ -125,10 +128,16 @@ def check_snapshot_stale(observation: Observation, book: HedgeBook, policy: Hedg
 
 
 def process_closed_hedge_positions(this: _Pass) -> list[Decision]:
-    """Close every hedge whose position is gone from the snapshot, by its own held quantity."""
+    """Close every hedge whose position is gone, by its own held quantity; hold those that one snapshot alone lacks."""
     positions = this.observation.snapshot.positions
-    gone = [hedge for key, hedge in this.book.get_all_hedged_positions().items() if key not in positions]
-    return [_close(this.venue, hedge, Reason.POSITION_CLOSED) for hedge in gone]
+    missing = [hedge for key, hedge in this.book.get_all_hedged_positions().items() if key not in positions]
+    return [_let_go(this, hedge) for hedge in missing]
+
+
+def _let_go(this: _Pass, hedge: HedgedPosition) -> Decision:
+    if not check_gone(this.observation, hedge, this.policy.max_snapshot_age_s):
+        return _hold(hedge, hedge.key, Reason.GONE_UNCONFIRMED)
+    return _close(this.venue, hedge, Reason.POSITION_CLOSED)
 
 
 def process_hedge_position(this: _Pass, position: Position) -> Decision:

@@ -89,7 +89,7 @@ class ChainSnapshot:
     """Everything the daemon reads from the chain, at one block: complete, or never built.
 
     ``vault`` and ``shield`` are in USDC base units, ``funding`` maps (asset, market) to its current tracer. Addresses are
-    EIP-55 checksummed.
+    EIP-55 checksummed. ``host`` names the node that said all this.
     """
 
     block_number: int
@@ -100,6 +100,7 @@ class ChainSnapshot:
     positions: Mapping[HedgeKey, Position]
     funding: Mapping[tuple[str, str], int]
     markets: Mapping[str, Market]
+    host: str = ""
 
 
 class PriceTick(NamedTuple):
@@ -126,9 +127,15 @@ class TradingRules:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that one pass may know, frozen. ``marks`` are the exchange's mark prices by symbol."""
+    """All that one pass may know, frozen. ``marks`` are the exchange's mark prices by symbol.
+
+    ``previous`` is the complete snapshot that was read just before ``snapshot``, by the same or by another node;
+    ``objection`` the newest one that had positions of hedges which the one before it lacked.
+    """
 
     snapshot: ChainSnapshot
     prices: Mapping[str, PriceTick]
     marks: Mapping[str, Decimal]
     taken_at: float
+    previous: ChainSnapshot | None = None
+    objection: ChainSnapshot | None = None

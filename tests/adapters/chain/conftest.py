@@ -12,6 +12,7 @@ from dehedge.adapters.chain.source import ChainReader
 from dehedge.sim.chain import CHAIN_ID, DATA_REGISTRY, USDC, ChainState, SimMarket, SimPosition, SimRpc
 
 BuildPosition = Callable[..., SimPosition]
+BuildState = Callable[[], ChainState]
 StartRpc = Callable[..., Awaitable[SimRpc]]
 OpenReader = Callable[..., ChainReader]
 
@@ -53,17 +54,27 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def state(clock: HandClock, a_position: BuildPosition) -> ChainState:
+def build_state(clock: HandClock, a_position: BuildPosition) -> BuildState:
+    """One more chain of the same blocks, for a node that sees other things in them."""
+
+    def build() -> ChainState:
+        state = ChainState(clock=clock.time)
+        state.set_vault(1_000_000_000_000)
+        state.set_shield(5_000_000_000)
+        state.set_market(SimMarket(market="BTC-USD", pyth_feed=BTC_FEED, feed_max_age=30))
+        state.set_market(SimMarket(market="ETH-USD", pyth_feed="0x" + ETH_FEED, market_live=False, is_reduce_only=True))
+        state.set_tracer("BTC-USD", -7 * 10**18)
+        state.put(a_position(1), a_position(2, is_long=False), a_position(3, market="ETH-USD"))
+        state.mine()
+        return state
+
+    return build
+
+
+@pytest.fixture
+def state(build_state: BuildState) -> ChainState:
     """A chain with 1,000,000 USDC in the vault, 5,000 in the shield, two markets and three positions."""
-    state = ChainState(clock=clock.time)
-    state.set_vault(1_000_000_000_000)
-    state.set_shield(5_000_000_000)
-    state.set_market(SimMarket(market="BTC-USD", pyth_feed=BTC_FEED, feed_max_age=30))
-    state.set_market(SimMarket(market="ETH-USD", pyth_feed="0x" + ETH_FEED, market_live=False, is_reduce_only=True))
-    state.set_tracer("BTC-USD", -7 * 10**18)
-    state.put(a_position(1), a_position(2, is_long=False), a_position(3, market="ETH-USD"))
-    state.mine()
-    return state
+    return build_state()
 
 
 @pytest.fixture

@@ -77,7 +77,9 @@ async def test_reader_reads_the_same_from_both_chains(anvil, positions, open_rea
         snapshots.append(await open_reader(chain.url, clock=WallClock()).fetch_snapshot())
     await plain.stop()
 
-    on_evm, in_process = (replace(snapshot, block_number=0, block_hash="", block_time=0) for snapshot in snapshots)
+    on_evm, in_process = (
+        replace(snapshot, block_number=0, block_hash="", block_time=0, host="") for snapshot in snapshots
+    )
     assert on_evm == in_process
     assert len(on_evm.positions) == 39
     assert len(on_evm.funding) == 4

@@ -32,10 +32,67 @@ async def test_reader_asks_the_first_endpoint_alone_when_it_is_well(pair, open_r
     first, second = pair
     reader = open_reader(first, second)
 
-    await reader.fetch_snapshot()
+    snapshot = await reader.fetch_snapshot()
 
-    assert reader.active_host == first.url
+    assert snapshot.host == first.url
     assert second.http_count == 0
+
+
+async def test_reader_asks_another_endpoint_than_the_one_to_avoid(pair, open_reader):
+    first, second = pair
+    reader = open_reader(first.url + "/v2/AbC123secretKEY456", second)
+
+    hosts = [(await reader.fetch_snapshot(avoid=avoid)).host for avoid in (None, first.url, second.url, "elsewhere")]
+
+    assert hosts == [first.url, second.url, first.url, first.url]
+
+
+async def test_reader_asks_the_endpoint_to_avoid_when_no_other_answers(pair, open_reader):
+    first, second = pair
+    reader = open_reader(first, second)
+    await second.down()
+
+    assert (await reader.fetch_snapshot(avoid=first.url)).host == first.url
+
+
+async def test_reader_asks_the_only_endpoint_when_it_is_to_be_avoided(rpc, open_reader):
+    assert (await open_reader(rpc).fetch_snapshot(avoid=rpc.url)).host == rpc.url
+
+
+async def test_reader_does_not_ask_one_that_just_failed_before_the_one_to_avoid(pair, open_reader):
+    first, second = pair
+    reader = open_reader(first, second)
+    second.faults.chain_id = 1
+    await reader.fetch_snapshot(avoid=first.url)
+    before = second.http_count
+
+    await reader.fetch_snapshot(avoid=first.url)
+
+    assert second.http_count == before
+
+
+async def test_reader_takes_two_urls_of_one_host_for_one_node(rpc, start_rpc, open_reader):
+    other = await start_rpc()
+    reader = open_reader(rpc.url + "/key-one", rpc.url + "/key-two", other)
+
+    assert (await reader.fetch_snapshot(avoid=rpc.url)).host == other.url
+
+
+async def test_reader_waits_for_a_second_opinion_that_lags_by_a_block(pair, open_reader, state):
+    first, second = pair
+    reader = open_reader(first, second)
+    state.mine(2)
+    await reader.fetch_snapshot()
+    second.faults.lag_blocks = 1
+
+    async def catch_up(methods):
+        if len(second.get_requests("eth_getBlockByNumber")) == 4:
+            second.faults.lag_blocks = 0
+
+    second.faults.latency = catch_up
+    snapshot = await reader.fetch_snapshot(avoid=first.url)
+
+    assert (snapshot.host, snapshot.block_number) == (second.url, state.head.number)
 
 
 def refuse(rpc):
@@ -84,16 +141,14 @@ async def test_reader_fails_over_and_returns_when_the_first_endpoint_is_well_aga
     fail(first)
 
     with structlog.testing.capture_logs() as logs:
-        snapshot = await reader.fetch_snapshot()
-        failed_over = reader.active_host
+        failed_over = await reader.fetch_snapshot()
         first.faults.clear()
-        await reader.fetch_snapshot()
-        in_penalty = reader.active_host
+        in_penalty = await reader.fetch_snapshot()
         clock.now += 2
-        await reader.fetch_snapshot()
+        well_again = await reader.fetch_snapshot()
 
-    assert len(snapshot.positions) == 3
-    assert (failed_over, in_penalty, reader.active_host) == (second.url, second.url, first.url)
+    assert len(failed_over.positions) == 3
+    assert (failed_over.host, in_penalty.host, well_again.host) == (second.url, second.url, first.url)
     events = [(log["event"], log.get("endpoint")) for log in logs if log["event"].startswith("endpoint")]
     assert events == [("endpoint_failed", first.url), ("endpoint_recovered", first.url)]
 
@@ -104,9 +159,7 @@ async def test_reader_fails_over_when_nobody_listens(pair, open_reader):
     await reader.fetch_snapshot()
     await first.down()
 
-    await reader.fetch_snapshot()
-
-    assert reader.active_host == second.url
+    assert (await reader.fetch_snapshot()).host == second.url
 
 
 async def test_reader_asks_again_for_the_chain_when_an_endpoint_failed(pair, open_reader, clock):
@@ -120,9 +173,7 @@ async def test_reader_asks_again_for_the_chain_when_an_endpoint_failed(pair, ope
     await first.up()
     clock.now += 2
 
-    await reader.fetch_snapshot()
-
-    assert reader.active_host == second.url
+    assert (await reader.fetch_snapshot()).host == second.url
 
 
 async def test_reader_passes_a_failing_endpoint_over_for_longer_each_time(pair, open_reader, clock, state):
@@ -151,7 +202,7 @@ async def test_reader_refuses_a_head_that_is_too_old(pair, open_reader, clock, s
     snapshot = await reader.fetch_snapshot()
 
     assert snapshot.block_number == state.head.number
-    assert reader.active_host == second.url
+    assert snapshot.host == second.url
 
 
 async def test_reader_accepts_a_head_that_is_just_young_enough(rpc, open_reader, clock):
@@ -247,9 +298,7 @@ async def test_reader_still_tries_endpoints_in_penalty_when_all_are(pair, open_r
         await reader.fetch_snapshot()
     await first.up()
 
-    await reader.fetch_snapshot()
-
-    assert reader.active_host == first.url
+    assert (await reader.fetch_snapshot()).host == first.url
 
 
 async def test_reader_tries_endpoints_in_penalty_when_the_others_fail_too(pair, open_reader):
@@ -260,9 +309,7 @@ async def test_reader_tries_endpoints_in_penalty_when_the_others_fail_too(pair, 
     await first.up()
     await second.down()
 
-    await reader.fetch_snapshot()
-
-    assert reader.active_host == first.url
+    assert (await reader.fetch_snapshot()).host == first.url
 
 
 async def test_reader_does_not_ask_a_throttled_endpoint_before_the_time_that_it_named(rpc, open_reader, clock):
@@ -293,8 +340,7 @@ async def test_reader_asks_the_others_while_one_endpoint_is_throttled(pair, open
 
     hosts = []
     for _ in range(3):
-        await reader.fetch_snapshot()
-        hosts.append(reader.active_host)
+        hosts.append((await reader.fetch_snapshot()).host)
         clock.now += 10
 
     assert hosts == [second.url, second.url, first.url]
@@ -343,10 +389,10 @@ async def test_reader_bounds_an_endpoint_that_is_slow_in_every_request(pair, ope
     first.faults.latency = wait
     reader = open_reader(first, second, limits=Limits(request_s=5.0, endpoint_s=0.3, snapshot_s=5.0))
 
-    await reader.fetch_snapshot()
+    snapshot = await reader.fetch_snapshot()
     never.set()
 
-    assert reader.active_host == second.url
+    assert snapshot.host == second.url
 
 
 async def test_reader_reads_one_snapshot_at_a_time(rpc, open_reader, state):

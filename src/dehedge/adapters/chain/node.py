@@ -52,6 +52,8 @@ REGISTRY_KEYS = ("Positions", "Vault", "VaultUtils", "FundingRate", "TradingMark
 class Node(Protocol):
     """Reads at one block. Everything raises ``ChainUnavailable`` when there is no answer."""
 
+    host: str
+
     async def call(self, call: Call, head: Head) -> bytes:
         """Raises ``CallReverted`` or ``CallTooLarge`` where the node says so."""
 

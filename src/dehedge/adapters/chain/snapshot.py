@@ -61,6 +61,7 @@ class SnapshotReader:
             positions=listing.positions,
             funding=funding,
             markets=markets,
+            host=node.host,
         )
 
     async def fetch_contracts(self, node: Node, head: Head) -> Contracts:

@@ -38,6 +38,9 @@ DEFAULT_LIMITS = Limits()
 HEADS_MAX = 3
 """A reorganization, or a node behind a balancer that lags by a block, is cured by a fresh head."""
 
+HEADS_WAITED_FOR_MAX = 100
+"""A second opinion is worth waiting for as long as the budget lasts, for a node that lags by a block or two."""
+
 HEADS_BUDGET_S = 3.0
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -76,18 +79,19 @@ class ChainReader:
         self._limits = limits
         self._last_block = 0
         self._lock = asyncio.Lock()
-        self.active_host: str | None = None
-        """The endpoint that gave the last snapshot."""
 
     @property
     def contracts(self) -> Contracts | None:
         """The addresses that the last snapshot was read from."""
         return self._snapshots.contracts
 
-    async def fetch_snapshot(self) -> ChainSnapshot:
-        """Never older than the last. The error has ``retry_after_s`` if all nodes told us to wait."""
+    async def fetch_snapshot(self, *, avoid: str | None = None) -> ChainSnapshot:
+        """Never older than the last; not of the host to avoid while another one is well.
+
+        The error has ``retry_after_s`` if all nodes told us to wait.
+        """
         async with self._lock:
-            snapshot = await self._fetch_from_first(self._snapshots.fetch)
+            snapshot = await self._fetch_from_first(self._snapshots.fetch, avoid)
             self._last_block = snapshot.block_number
             return snapshot
 
@@ -105,12 +109,15 @@ class ChainReader:
     async def _fetch_report(self, endpoint: Endpoint) -> EndpointReport:
         return await fetch_report(endpoint, self._clock, self._check_head)
 
-    async def _fetch_from_first(self, job: Job[T]) -> T:
+    async def _fetch_from_first(self, job: Job[T], avoid: str | None = None) -> T:
         loop = asyncio.get_running_loop()
         deadline, problems = loop.time() + self._limits.snapshot_s, []
-        for lane in order_lanes(self._lanes, self._clock.time()):
+        # Two URLs of one host are one node here: most likely two keys for the same service.
+        lanes = sorted(self._lanes, key=lambda lane: lane.endpoint.host == avoid)
+        heads_max = HEADS_MAX if avoid is None else HEADS_WAITED_FOR_MAX
+        for lane in order_lanes(lanes, self._clock.time()):
             try:
-                result = await self._fetch_within(lane.endpoint, job, deadline)
+                result = await self._fetch_within(lane.endpoint, job, deadline, heads_max)
             except ChainUnavailable as failure:
                 self._apply_failure(lane, failure)
                 problems.append(f"{lane.endpoint.host} {failure}")
@@ -121,17 +128,17 @@ class ChainReader:
                 break
         raise self._build_error(problems)
 
-    async def _fetch_within(self, endpoint: Endpoint, job: Job[T], deadline: float) -> T:
+    async def _fetch_within(self, endpoint: Endpoint, job: Job[T], deadline: float, heads_max: int) -> T:
         budget_s = self._limits.endpoint_s if len(self._lanes) > 1 else self._limits.snapshot_s
         until = min(deadline, asyncio.get_running_loop().time() + budget_s)
         try:
             async with asyncio.timeout_at(until):
                 await endpoint.open()
-                return await self._fetch_at_head(endpoint, job)
+                return await self._fetch_at_head(endpoint, job, heads_max)
         except TimeoutError:
             raise NodeHung(f"took longer than {budget_s:g} s") from None
 
-    async def _fetch_at_head(self, endpoint: Endpoint, job: Job[T]) -> T:
+    async def _fetch_at_head(self, endpoint: Endpoint, job: Job[T], heads_max: int) -> T:
         async def fetch() -> T:
             head = await endpoint.fetch_head()
             self._check_head(head)
@@ -139,7 +146,7 @@ class ChainReader:
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(BlockGone),
-            stop=stop_after_attempt(HEADS_MAX) | stop_after_delay(HEADS_BUDGET_S),
+            stop=stop_after_attempt(heads_max) | stop_after_delay(HEADS_BUDGET_S),
             wait=wait_random_exponential(multiplier=0.1, max=1.0),
             reraise=True,
         )
@@ -163,7 +170,6 @@ class ChainReader:
         if lane.is_failing and len(self._lanes) > 1:
             _log.info("endpoint_recovered", endpoint=lane.endpoint.host)
         lane.apply_success()
-        self.active_host = lane.endpoint.host
 
     def _build_error(self, problems: Sequence[str]) -> ChainUnavailable:
         now = self._clock.time()

@@ -1,0 +1,128 @@
+"""The feed of chain snapshots: the newest two, a second reading where one decides nothing, nodes that disagree.
+
+Owns when the chain is read. A snapshot that lacks the position of a hedge is followed at once by one more reading,
+from another node where there is one; ``core.absence`` says what the two prove, and only the planner closes. At most
+one such reading follows a poll, whatever the nodes say, so two that disagree for ever cost one reading more each poll
+and a place among the obstacles. Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler`` and
+``status``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from dehedge import metrics
+from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
+from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.errors import ChainUnavailable
+from dehedge.feed import Feed
+from dehedge.ledger import Ledger
+from dehedge.ports import ChainSource, Clock
+
+log = structlog.get_logger()
+
+NEXT_BLOCK_S = 2.5
+"""Base makes a block each 2 s, and a node alone confirms an absence by its next one; another one that failed may be
+asked again by then as well."""
+PAUSE_MIN_S = 0.05
+DISAGREEMENT_SHOWN_S = 30.0
+"""Nodes that disagree for longer than this will not agree by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Two snapshots in a row of which one lacked positions that the other has; ``since`` in seconds."""
+
+    hosts: tuple[str, ...]
+    keys: tuple[HedgeKey, ...]
+    since: float
+
+
+class SnapshotFeed(Feed[ChainSnapshot]):
+    """Polls the chain and keeps what it said before; ``is_doubted`` while a hedge is missed by the newest alone."""
+
+    def __init__(self, wake: Callable[[], None], *, ledger: Ledger, clock: Clock, max_age_s: float) -> None:
+        super().__init__("chain", wake)
+        self.is_doubted = False
+        self.disagreement: Disagreement | None = None
+        self._previous: ChainSnapshot | None = None
+        self._objection: ChainSnapshot | None = None
+        self._ledger = ledger
+        self._clock = clock
+        self._max_age_s = max_age_s
+
+    def put(self, value: ChainSnapshot) -> None:
+        if self.latest is not None and not check_repeats(value, self.latest):
+            self._previous = self.latest
+        super().put(value)
+        self._compare(value)
+
+    def observe(self) -> Observation | None:
+        """What is known of the chain now, without prices; None before the first snapshot."""
+        return self._hold_together(self.latest) if self.latest is not None else None
+
+    async def run(self, source: ChainSource, *, interval_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            wait_s = await self.poll(source, interval_s=interval_s)
+            await asyncio.sleep(max(started + wait_s - loop.time(), PAUSE_MIN_S))
+
+    async def poll(self, source: ChainSource, *, interval_s: float) -> float:
+        """Read once, and once more where that leaves a doubt; the seconds from the beginning to the next poll."""
+        retry_after_s = await self._read(source)
+        if self.error is None and self.is_doubted:
+            retry_after_s = await self._read(source)
+        is_waiting = self.error is None and self.is_doubted
+        return max(min(interval_s, NEXT_BLOCK_S) if is_waiting else interval_s, retry_after_s)
+
+    def find_obstacles(self) -> Sequence[str]:
+        """The disagreement of the nodes, once it has lasted for a while."""
+        found = self.disagreement
+        lasts_s = self._clock.time() - found.since if found is not None else 0.0
+        if found is None or lasts_s < DISAGREEMENT_SHOWN_S:
+            return []
+        what = f"chain: snapshots of {' and '.join(found.hosts)} disagree for {lasts_s:.0f} s"
+        return [f"{what} on {len(found.keys)} hedged positions: their hedges stay; take the wrong node out of NETWORKS"]
+
+    async def _read(self, source: ChainSource) -> float:
+        """The newest snapshot, of another node than the last one while that is doubted; seconds that it must rest."""
+        avoid = self.latest.host if self.latest is not None and self.is_doubted else None
+        try:
+            snapshot = await source.fetch_snapshot(avoid=avoid)
+        except ChainUnavailable as error:
+            self.fail(error)
+            return error.retry_after_s or 0.0
+        self.put(snapshot)
+        return 0.0
+
+    def _compare(self, newest: ChainSnapshot) -> None:
+        """Hold the newest snapshot against the book and the one before it."""
+        book, seen = self._ledger.book, self._hold_together(newest)
+        self.is_doubted = bool(find_unconfirmed(seen, book, self._max_age_s))
+        contradicted = find_contradicted(seen, book)
+        if contradicted and self._previous is not None:
+            self._objection = newest
+            self._note_disagreement((self._previous, newest), contradicted)
+        elif self.disagreement is not None and check_agree(seen, book, self._max_age_s):
+            log.info("snapshots_agreed", hosts=self.disagreement.hosts)
+            self.disagreement = None
+
+    def _hold_together(self, newest: ChainSnapshot) -> Observation:
+        return Observation(newest, {}, {}, self._clock.time(), self._previous, self._objection)
+
+    def _note_disagreement(self, pair: Sequence[ChainSnapshot], keys: Sequence[HedgeKey]) -> None:
+        """Log it once for as long as it lasts; every time is counted."""
+        metrics.SNAPSHOT_DISAGREEMENTS.inc()
+        if self.disagreement is not None:
+            return
+        hosts = tuple(dict.fromkeys(snapshot.host for snapshot in pair))
+        self.disagreement = Disagreement(hosts, tuple(keys), self._clock.time())
+        log.warning(
+            "snapshots_disagreed", hosts=hosts, blocks=[snapshot.block_number for snapshot in pair],
+            positions=len(keys), example=str(keys[0]),
+        )  # fmt: skip
