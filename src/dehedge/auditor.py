@@ -34,6 +34,7 @@ from dehedge.evidence import EvidenceReader
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.settlement import Settlement
+from dehedge.writers import WriterWatch
 
 log = structlog.get_logger()
 
@@ -72,6 +73,11 @@ class Auditor:
         self._evidence = EvidenceReader(ledger, connector, clock)
         self._is_incomplete = False
         self._requested = asyncio.Event()
+
+    @property
+    def writers(self) -> WriterWatch:
+        """Whether this daemon is the only one on the account."""
+        return self._evidence.writers
 
     @property
     def blocked(self) -> Mapping[str, str]:
@@ -114,6 +120,8 @@ class Auditor:
 
     async def audit_all(self) -> None:
         """Compare every leg of the book and of the account that has nothing in flight."""
+        if self.audited_at is None:
+            await self.writers.look_back(self._get_symbols())
         unsettled = self._get_unsettled_symbols()
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()

@@ -27,7 +27,6 @@ from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
 from dehedge.core.model import ChainSnapshot
-from dehedge.core.orders import ID_PREFIX
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed, SnapshotFeed
 from dehedge.ledger import Ledger
@@ -60,7 +59,8 @@ class AccountEvents:
         self._auditor = auditor
 
     def on_order(self, order: VenueOrder) -> None:
-        if order.report.client_order_id.startswith(ID_PREFIX):
+        self._auditor.writers.note([order])
+        if self._auditor.writers.check_ours(order):
             self._executor.note_order(order)
         elif order.report.filled_quantity:
             self._auditor.request()

@@ -209,7 +209,7 @@ class Journal(Protocol):
     """The durable, ordered record of facts. ``append`` returns only once the facts survive a power cut."""
 
     deployment: str
-    """Six characters made once for this journal; part of every client order id."""
+    """Made once for this journal, and orders by age; part of every client order id (``core.writers``)."""
 
     last_sequence: int
 

@@ -110,6 +110,9 @@ class Reconciler:
 
     def _get_venue_state(self) -> VenueState:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
+        rival = self._auditor.writers.find_obstacle()
+        if rival is not None:
+            blocked |= dict.fromkeys(self._policy.symbols.values(), rival)
         backoff = self._executor.backoff
         return VenueState(
             rules=self._venue.rules,

@@ -91,6 +91,9 @@ class StatusView:
         found = []
         if self._auditor.error is not None:
             found.append(f"exchange: the account cannot be read: {self._auditor.error}")
+        rival = self._auditor.writers.find_obstacle()
+        if rival is not None:
+            found.append(f"one writer: {rival}")
         missing = self._venue.find_missing_marks()
         if missing:
             found.append(f"exchange: no fresh mark price for {', '.join(missing)}")
@@ -134,6 +137,7 @@ class StatusView:
             "connector": self._connector_name,
             "ready": not obstacles,
             "reasons": list(obstacles),
+            "warnings": list(self._auditor.writers.find_warnings()),
             "mode": book.mode.value,
             "is_flattening": book.is_flattening,
             "started_at": self.started_at,
@@ -150,6 +154,13 @@ class StatusView:
             "foreign_positions": {
                 f"{symbol}/{leg.value}": str(quantity) for (symbol, leg), quantity in book.foreign.items() if quantity
             },
+            "other_daemons": [
+                {
+                    "deployment": writer.deployment, "seniority": writer.seniority.value, "symbol": writer.symbol,
+                    "client_order_id": writer.client_order_id, "last_order_at": writer.sent_at,
+                }
+                for writer in self._auditor.writers.get_others()
+            ],
             "decisions": Counter(d.reason.value for d in self._reconciler.decisions.values()),
         }
 
