@@ -221,9 +221,21 @@ class Auditor:
             log.info("account_agreed", symbol=key[0], leg=key[1].value)
         metrics.ACCOUNT_DIFFERS.labels(key[0]).set(1 if key[0] in self.blocked else 0)
 
+    def get_key(self, symbol: str, side: Side) -> LegKey:
+        """The leg that hedges of this side live on, in the position mode that the account is in."""
+        return symbol, get_leg(side, hedge_mode=self._connector.hedge_mode)
+
+    async def fetch_account(self) -> Mapping[LegKey, Decimal]:
+        """What the account holds, signed, read now. Raises ``ConnectorError``."""
+        return await self._evidence.fetch_quantities()
+
+    def compare(self, exchange: Mapping[LegKey, Decimal]) -> Sequence[LegAudit]:
+        """A reading of the account against the book as it is now, on every leg that is our business."""
+        return [audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))) for key in self._get_legs()]
+
     async def examine(self, symbol: str, side: Side) -> LegAudit:
         """The leg that hedges of this side live on, read now, with what our own orders may have moved meanwhile."""
-        key = (symbol, get_leg(side, hedge_mode=self._connector.hedge_mode))
+        key = self.get_key(symbol, side)
         in_flight, before = self._get_in_flight(symbol), self._ledger.get_intended_quantity(symbol)
         exchange = await self._evidence.fetch_quantities()
         uncertain = in_flight + self._ledger.get_intended_quantity(symbol) - before
@@ -289,8 +301,7 @@ class Auditor:
         symbols is none of our business.
         """
         hedge_mode = self._connector.hedge_mode
-        hedges = self._ledger.book.get_all_hedged_positions().values()
-        held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
+        held = {self.get_key(h.symbol, h.side) for h in self._ledger.book.get_all_hedged_positions().values()}
         known = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
         known |= {*self._confirmed, *self._unexplained_since}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})
