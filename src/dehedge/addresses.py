@@ -16,6 +16,7 @@ FILE_SCHEME = "sqlite:///"
 KEY_LENGTH_MIN = 16
 """Providers put keys of this length or more into the path of a URL; shorter parts are words."""
 
+_HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -32,6 +33,15 @@ def parse_host(text: str) -> str:
     except UnicodeError:
         raise ValueError("it is no host name") from None
     return text
+
+
+def parse_hosts(text: str) -> list[str]:
+    """Host names and addresses separated by commas, as a browser names them: without port, brackets or path."""
+    hosts = [host.strip().lower() for host in text.split(",") if host.strip()]
+    for host in hosts:
+        if not _HOST.fullmatch(parse_host(host)):
+            raise ValueError("it is no host name")
+    return hosts
 
 
 def parse_url(text: str, schemes: Sequence[str]) -> str:

@@ -121,8 +121,9 @@ class Daemon:
         )  # fmt: skip
         token = self._settings.http_token
         self._web = WebServer(
-            self._status, registry=metrics.REGISTRY, token=token.get_secret_value() if token is not None else None
-        )
+            self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
+            token=token.get_secret_value() if token is not None else None,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
