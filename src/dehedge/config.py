@@ -149,8 +149,8 @@ class Settings(HttpAddress):
     state_url: Annotated[str, AfterValidator(_check_state_url)] = Field(
         "sqlite:///dehedge.db", description="sqlite:///FILE in a folder that exists"
     )
-    http_allowed_hosts: Annotated[str, AfterValidator(_check_hosts)] = Field(
-        "", description="host names or addresses without a port, separated by commas"
+    http_allowed_hosts: Annotated[str, AfterValidator(_check_hosts)] | None = Field(
+        None, description="host names or addresses without a port, separated by commas"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
@@ -176,7 +176,8 @@ class Settings(HttpAddress):
     @property
     def http_hosts(self) -> list[str]:
         """The names that the daemon is called by, beside the loopback's."""
-        return [self.http_host, *filter(None, self.http_allowed_hosts.split(","))]
+        allowed = self.http_allowed_hosts.split(",") if self.http_allowed_hosts is not None else []
+        return [self.http_host, *allowed]
 
     @property
     def state_path(self) -> Path:

@@ -104,7 +104,7 @@ def _follow(url: str, timeout_s: float, *, use_json: bool) -> Mapping[str, Any]:
         else:
             if is_last or view["flat"] or (not view["is_flattening"] and view["mode"] in ENDED_MODES):
                 return view
-            progress = "\n".join(_describe_part(part) for part in view["left"] if part["owner"] != "foreign")
+            progress = "\n".join(_describe_left(view))
         if progress != told and not use_json:
             print(progress, file=sys.stderr)
         told = progress
@@ -116,8 +116,10 @@ def _describe(view: Mapping[str, Any]) -> list[str]:
         head = f"flat: the exchange's positions of {format_time(view['confirmed_at'])} UTC hold nothing of ours"
     else:
         head = f"not flat, mode {view['mode']}{', still closing' if view['is_flattening'] else ''}:"
-    return [head, *(_describe_part(part) for part in view["left"])]
+    return [head, *_describe_left(view)]
 
 
-def _describe_part(part: Mapping[str, Any]) -> str:
-    return "  {symbol} {leg} {side} {quantity} {owner}: {reason}".format(**part)
+def _describe_left(view: Mapping[str, Any]) -> list[str]:
+    """A line for what is wrong as a whole, and one for each part that is left."""
+    whole = [f"  {view['error']}"] if view["error"] is not None else []
+    return whole + ["  {symbol} {leg} {side} {quantity} {owner}: {reason}".format(**part) for part in view["left"]]
