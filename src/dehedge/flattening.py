@@ -83,7 +83,7 @@ class FlattenView:
     async def fetch(self, *, is_recovered: bool) -> Mapping[str, object]:
         """Plain JSON data; never raises for what the exchange does."""
         reading = await self._read()
-        obstacle = "recovery: orders in flight are being resolved" if not is_recovered else reading.error
+        obstacle = reading.error or (None if is_recovered else "recovery: orders in flight are being resolved")
         left = list(self._find_left(reading, obstacle))
         is_flat = obstacle is None and self._check_current(reading) and not self._ledger.book.in_flight
         is_flat = is_flat and all(part.owner is Owner.FOREIGN for part in left)
