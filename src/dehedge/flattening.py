@@ -59,13 +59,13 @@ class Left(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The account as it was read from that time on (wall clock, loop time), or why it could not be."""
+    """The account as it was read from that time on, or why it could not be; ``ended_at`` is loop time."""
 
     read_at: float
-    read_from: float
+    ended_at: float
     versions: Mapping[str, int]
     exchange: Mapping[LegKey, Decimal]
-    error: str | None = None
+    error: str | None
 
 
 class FlattenView:
@@ -98,23 +98,24 @@ class FlattenView:
 
     async def _read(self) -> Reading:
         async with self._lock:
-            known = self._reading
-            now = asyncio.get_running_loop().time()
-            if known is None or now - known.read_from >= SHARED_S or not self._check_current(known):
-                known = self._reading = await self._fetch_reading(now)
+            known, now = self._reading, asyncio.get_running_loop().time()
+            if known is None or now - known.ended_at >= SHARED_S or not self._check_current(known):
+                known = self._reading = await self._fetch_reading()
             return known
 
-    async def _fetch_reading(self, read_from: float) -> Reading:
+    async def _fetch_reading(self) -> Reading:
         read_at, versions = self._clock.time(), self._ledger.get_versions()
-        if self._venue.error is not None:
-            return Reading(read_at, read_from, versions, {}, f"exchange: {self._venue.error}")
+        exchange: Mapping[LegKey, Decimal] = {}
+        error = f"exchange: {self._venue.error}" if self._venue.error is not None else None
         try:
-            async with asyncio.timeout(READ_MAX_S):
-                return Reading(read_at, read_from, versions, await self._auditor.fetch_account())
-        except ConnectorError as error:
-            return Reading(read_at, read_from, versions, {}, f"the account cannot be read: {error}")
+            if error is None:
+                async with asyncio.timeout(READ_MAX_S):
+                    exchange = await self._auditor.fetch_account()
+        except ConnectorError as failure:
+            error = f"the account cannot be read: {failure}"
         except TimeoutError:
-            return Reading(read_at, read_from, versions, {}, "the account cannot be read: no answer in time")
+            error = "the account cannot be read: no answer in time"
+        return Reading(read_at, asyncio.get_running_loop().time(), versions, exchange, error)
 
     def _check_current(self, reading: Reading) -> bool:
         return not self._ledger.get_moved_since(reading.versions)
