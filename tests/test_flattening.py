@@ -12,6 +12,8 @@ import pytest
 from dehedge import flattening
 from dehedge.core.book import TradingMode
 from dehedge.core.model import Side
+from dehedge.core.orders import Action
+from dehedge.settlement import Refusals
 from dehedge.status import StatusView
 from tests.kit import EPOCH, RULES, Engine, Venue, World, a_policy, a_position
 from tests.test_status import a_view
@@ -242,6 +244,25 @@ async def test_answer_repeats_the_words_of_the_exchange_when_a_close_is_refused(
 
     assert await explain(view) == "refused, tried again: Margin is insufficient."
     assert not (await look(view))["flat"]
+    await engine.die()
+
+
+async def test_answer_does_not_repeat_a_refusal_of_long_ago():
+    engine, view = await an_engine(LONG)
+    engine.executor.refusals["BTCUSDT"] = Refusals(1, "long ago", asyncio.get_running_loop().time() - 61)
+    engine.executor.backoff.fail([LONG.key], Action.REDUCE, at_least_s=30)
+    await view.flatten()
+
+    assert await explain(view) == "waiting for its next try"
+    await engine.die()
+
+
+async def test_flattening_is_recorded_once_when_nothing_is_held():
+    engine, view = await an_engine()
+    await view.flatten()
+    await engine.run_for(60)
+
+    assert [entry.event.is_flattening for entry in engine.world.journal.entries] == [True, False]
     await engine.die()
 
 

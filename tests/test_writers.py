@@ -129,7 +129,7 @@ async def test_younger_daemon_is_not_ready_and_says_what_to_do_while_the_older_o
 async def test_each_daemon_takes_the_orders_of_the_other_for_foreign():
     engines = await two_engines(OLDER_NAME, YOUNGER_NAME)
     await hedge_twice(*engines)
-    await asyncio.sleep(130)
+    await asyncio.sleep(15)
 
     assert [engine.book.foreign.get(KEY) for engine in engines] == [TARGET, TARGET]
     assert [engine.auditor.blocked for engine in engines] == [{}, {}]

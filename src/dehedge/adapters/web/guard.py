@@ -94,8 +94,8 @@ class Guard:
         except ValueError:
             return False
         own = request.transport.get_extra_info("sockname") if request.transport is not None else None
-        # The address that the connection came to is ours, whatever we listen on; "any address" is nobody's.
-        return address.is_loopback or (own is not None and not address.is_unspecified and address == ip_address(own[0]))
+        # The address that the connection came to is ours, whatever we listen on.
+        return address.is_loopback or (own is not None and address == ip_address(own[0]))
 
 
 def check_site(request: web.Request) -> None:
