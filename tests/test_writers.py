@@ -21,7 +21,7 @@ pytestmark = pytest.mark.looptime
 LONG, OTHER, THIRD = a_position(1), a_position(2), a_position(3)
 TARGET = Decimal("0.166")
 KEY = ("BTCUSDT", Leg.BOTH)
-OLDER_NAME, YOUNGER_NAME = build_deployment(EPOCH - 86_400, "zzz"), build_deployment(EPOCH - 60, "000")
+OLDER_NAME, YOUNGER_NAME = build_deployment(EPOCH - 86_400, 46_655), build_deployment(EPOCH - 60, 0)
 
 
 class Account(Venue):
@@ -175,7 +175,7 @@ async def test_daemon_opens_at_once_when_its_journal_was_deleted_a_moment_after_
     put([first], LONG)
     await first.run_for(3)
     await first.die()
-    made_anew = a_world(account, build_deployment(LoopClock().time(), "abc"))
+    made_anew = a_world(account, build_deployment(LoopClock().time(), 7))
     made_anew.put(LONG)
 
     second = await an_engine(made_anew)
@@ -187,12 +187,22 @@ async def test_daemon_opens_at_once_when_its_journal_was_deleted_a_moment_after_
 
 async def test_daemon_counts_what_a_predecessor_had_on_the_wire_when_it_died_as_its_past():
     account = Account()
-    engine = await an_engine(a_world(account, build_deployment(LoopClock().time(), "abc")))
+    engine = await an_engine(a_world(account, build_deployment(LoopClock().time(), 7)))
     await account.place_order(an_order_of(OLDER_NAME))
     await engine.run_for(70)
 
     assert engine.auditor.writers.find_obstacle() is None
     await engine.die()
+
+
+async def test_daemon_notices_another_when_its_journal_was_made_by_a_clock_that_ran_ahead():
+    engines = await two_engines(OLDER_NAME, build_deployment(EPOCH + 86_400, 7))
+    await asyncio.sleep(10)
+    put(engines[:1], LONG)
+    await asyncio.sleep(10)
+
+    assert "an older daemon" in engines[1].auditor.writers.find_obstacle()
+    await asyncio.gather(*(engine.die() for engine in engines))
 
 
 async def test_both_stop_opening_when_a_copy_of_the_journal_trades():

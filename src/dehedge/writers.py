@@ -86,9 +86,9 @@ class WriterWatch:
         return f"{kind} trades on this account, last by order {writer.client_order_id} in {writer.symbol} {age_s:.0f} s ago"
 
     def _get_own(self) -> OwnJournal:
-        """A predecessor's last request may be executed a little after our journal was made."""
+        """A predecessor's last request may be executed a little after our journal was made, and clocks are set back."""
         name = self._journal.deployment
-        counts_from = get_made_at(name) + self._connector.unknown_window_s
+        counts_from = min(get_made_at(name), self._started_at) + self._connector.unknown_window_s
         return OwnJournal(name, self._journal.last_sequence, counts_from, self._started_at)
 
     def _remember(self, found: OtherWriter) -> None:

@@ -30,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dehedge.core import events
 from dehedge.core.events import Event
-from dehedge.core.writers import DIGITS, SUFFIX_LENGTH, build_deployment
+from dehedge.core.writers import build_deployment
 from dehedge.errors import JournalError, JournalLocked
 from dehedge.ports import JournalEntry
 
@@ -85,7 +85,7 @@ class SqliteJournal:
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
                 )
                 self._prepare()
-                self.deployment = self._get_meta("deployment", _build_deployment())
+                self.deployment = self._get_meta("deployment", _name_journal())
                 self.last_sequence, self._checksum = self._read_last()
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
             opened.callback(self._thread.shutdown)
@@ -161,9 +161,9 @@ class SqliteJournal:
         return event
 
 
-def _build_deployment() -> str:
+def _name_journal() -> str:
     """The name that a journal made now gives itself."""
-    return build_deployment(time.time(), "".join(secrets.choice(DIGITS) for _ in range(SUFFIX_LENGTH)))
+    return build_deployment(time.time(), int(secrets.token_hex(4), 16))
 
 
 def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int:

@@ -68,12 +68,15 @@ class OtherWriter(NamedTuple):
     sent_at: float
 
 
-def build_deployment(made_at: float, suffix: str) -> str:
-    """The name of a journal made at that time (seconds); ``suffix`` is random and keeps names of one second apart."""
-    assert len(suffix) == SUFFIX_LENGTH, "the suffix of a deployment has a fixed length"
+def build_deployment(made_at: float, chance: int) -> str:
+    """The name of a journal made at that time (seconds); ``chance`` is random and keeps names of one second apart."""
     seconds = min(max(int(made_at) - EPOCH_S, 0), 36**TIME_LENGTH - 1)
-    digits = [DIGITS[seconds // 36**place % 36] for place in reversed(range(TIME_LENGTH))]
-    return "".join(digits) + suffix
+    return _encode(seconds, TIME_LENGTH) + _encode(chance, SUFFIX_LENGTH)
+
+
+def _encode(number: int, length: int) -> str:
+    """The last digits of a number, in base 36."""
+    return "".join(DIGITS[number // 36**place % 36] for place in reversed(range(length)))
 
 
 def get_made_at(deployment: str) -> float:
