@@ -20,7 +20,8 @@ from dehedge import __version__
 from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
 
-COMMANDS = ["run", "check", "demo", "status", "hedges"]
+COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
+TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0
 ACCOUNT = {
@@ -42,7 +43,8 @@ class Outcome(NamedTuple):
 
 
 def build_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "COLUMNS": "100", **variables}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**kept, "COLUMNS": "100", **variables}
 
 
 def run_dehedge(folder: Path, *arguments: str, **variables: str) -> Outcome:
@@ -96,7 +98,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One that waits for services which never answer, with a typing error in its environment."""
     folder = tmp_path_factory.mktemp("daemon")
     (folder / "markets.toml").write_text('[binance]\n"BTC-USD" = "BTCUSDT"\n')
-    daemon = Daemon(folder, VAULT_FACTR="1")
+    daemon = Daemon(folder, VAULT_FACTR="1", HTTP_TOKEN=TOKEN)
     try:
         yield daemon
     finally:
@@ -186,9 +188,9 @@ def test_check_fails_in_plain_lines_when_nothing_answers(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["markets.toml"]
 
 
-@pytest.mark.parametrize("command", ["status", "hedges"])
+@pytest.mark.parametrize("command", ["status", "hedges", "pause", "resume", "flatten --yes"])
 def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: str):
-    outcome = run_dehedge(tmp_path, command, HTTP_PORT="1")
+    outcome = run_dehedge(tmp_path, *command.split(), HTTP_PORT="1", HTTP_TOKEN=TOKEN)
 
     assert outcome.code == EXIT_CRASHED
     assert outcome.errors == [
@@ -212,6 +214,42 @@ def test_status_tells_why_the_daemon_is_not_ready(tmp_path: Path, url: str):
     assert told.output.startswith(f"dehedge {__version__} on binance: not ready, mode active\n")
     assert status["ready"] is False
     assert status["version"] == __version__
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "flatten --yes"])
+def test_command_is_one_line_when_there_is_no_token(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, *command.split())
+
+    assert outcome.code == EXIT_CONFIG
+    assert outcome.errors == [
+        "dehedge: HTTP_TOKEN: not set; the daemon obeys commands only with the token it was started with"
+    ]
+
+
+@pytest.mark.parametrize("arguments", ["pause --token x", "pause --level active", "pause --level off", "flatten --timeout -1"])
+def test_token_is_never_an_argument_and_levels_are_known(tmp_path: Path, arguments: str):
+    assert run_dehedge(tmp_path, *arguments.split(), HTTP_TOKEN=TOKEN).code == 2
+
+
+def test_commands_turn_the_kill_switch_and_the_status_tells_who_did(tmp_path: Path, url: str):
+    refused = run_dehedge(tmp_path, "pause", "--url", url, HTTP_TOKEN="another-token")
+    paused = run_dehedge(
+        tmp_path, "pause", "--level", "reduce-only", "--reason", "noise", "--url", url, HTTP_TOKEN=TOKEN
+    )
+    shown = run_dehedge(tmp_path, "status", "--url", url)
+    flattened = run_dehedge(tmp_path, "flatten", "--yes", "--timeout", "0", "--url", url, HTTP_TOKEN=TOKEN)
+    resumed = run_dehedge(tmp_path, "resume", "--url", url, HTTP_TOKEN=TOKEN)
+
+    assert (refused.code, len(refused.errors)) == (1, 1)
+    assert refused.errors[0].endswith("does not obey this HTTP_TOKEN; use the one it was started with")
+    assert paused == Outcome(0, "mode reduce-only\n", [])
+    line = shown.output.splitlines()[1]
+    assert line.startswith("mode reduce-only since 20")
+    assert ": pause from 127.0.0.1: " in line
+    assert line.endswith(": noise")
+    assert flattened.code == 1
+    assert flattened.output.startswith("not flat, mode reduce-only, still closing:\n  exchange: ")
+    assert resumed == Outcome(0, "mode active\n", [])
 
 
 def test_hedges_are_listed(tmp_path: Path, url: str):

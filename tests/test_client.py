@@ -106,6 +106,21 @@ def test_status_tells_every_reason_as_it_is_when_not_ready(server: StandIn, caps
     assert capsys.readouterr().out.splitlines()[1:3] == [f"  - {reason}" for reason in reasons]
 
 
+def test_status_tells_who_turned_the_kill_switch_and_what_to_be_warned_of(
+    server: StandIn, capsys: pytest.CaptureFixture[str]
+):
+    changes = {"mode": "halted", "mode_since": 1_800_000_000.0, "reason": "pause from 127.0.0.1: ann@desk", "warnings": ["two"]}
+    server.content = json.dumps({**STATUS, **changes}).encode()
+
+    assert print_status(server.url, use_json=False) == 0
+
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "dehedge 1.2.3 on paper: ready, mode halted",
+        "mode halted since 2027-01-15 08:00:00: pause from 127.0.0.1: ann@desk",
+        "  ! two",
+    ]
+
+
 def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest.CaptureFixture[str]):
     server.content = json.dumps({"hedges": [HEDGE, HEDGE]}).encode()
 

@@ -17,6 +17,7 @@ from dehedge.config import (
     find_unknown_variables,
     read_configuration,
     read_http_address,
+    read_http_token,
     read_markets,
     read_settings,
 )
@@ -62,6 +63,7 @@ GOOD = {
     "HTTP_HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
     "HTTP_PORT": {"0": 0, "65535": 65_535},
     "HTTP_TOKEN": {"t": "t"},
+    "HTTP_ALLOWED_HOSTS": {"dehedge.example": "dehedge.example", " A.b , 10.0.0.1,::1,": "a.b,10.0.0.1,::1"},
     "LOG_LEVEL": {"DEBUG": "DEBUG", "ERROR": "ERROR"},
     "LOG_FORMAT": {"console": "console", "json": "json"},
 }
@@ -94,6 +96,7 @@ BAD = {
     "STATE_URL": ["x.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///no/folder/x.db", "postgres://x"],
     "HTTP_HOST": ["a..b", "a" * 64],
     "HTTP_PORT": ["-1", "65536", "http"],
+    "HTTP_ALLOWED_HOSTS": [",", "a b", "a:80", "[::1]", "http://a", "a/b", "*"],
     "LOG_LEVEL": ["info", "TRACE"],
     "LOG_FORMAT": ["text", "JSON"],
 }
@@ -523,6 +526,33 @@ def test_markets_are_refused_when_the_file_is_a_folder(folder: Path):
 
     with pytest.raises(ConfigError, match=r"^markets\.toml: cannot be read"):
         read_markets("binance")
+
+
+def test_hosts_are_that_which_is_listened_on_and_those_that_are_allowed(given: SetVariables):
+    given(HTTP_HOST="10.0.0.1", HTTP_ALLOWED_HOSTS="a.example,b.example")
+    assert read_settings().http_hosts == ["10.0.0.1", "a.example", "b.example"]
+
+
+def test_token_is_read_as_the_daemon_reads_it(folder: Path, given: SetVariables):
+    (folder / "secret").write_text("from-file\n")
+    given(HTTP_TOKEN_FILE="secret", LEVERAGE="x")
+
+    assert read_http_token() == "from-file"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "HTTP_TOKEN: not set; the daemon obeys commands only with the token it was started with"),
+        ({"HTTP_TOKEN_FILE": "nowhere"}, "HTTP_TOKEN_FILE: cannot read 'nowhere': No such file or directory"),
+    ],
+)
+def test_token_is_asked_for_in_one_line_when_there_is_none(given: SetVariables, variables: dict[str, str], told: str):
+    given(**variables)
+
+    with pytest.raises(ConfigError) as caught:
+        read_http_token()
+    assert caught.value.problems == (told,)
 
 
 def test_every_wrong_market_is_told(folder: Path):

@@ -5,14 +5,20 @@ Judged from the exchange's own ledger.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from dehedge.adapters import journal
 from dehedge.sim.chain import SimRpc, find_anvil
-from dehedge.sim.world import USD, DaemonProcess, World, build_position, wait_until
+from dehedge.sim.exchange import Ask
+from dehedge.sim.world import HTTP_TOKEN, USD, DaemonProcess, World, build_position, wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -214,6 +220,99 @@ async def test_daemon_pauses_resumes_and_flattens_on_command(tmp_path):
         await net_becomes(world, daemon, TARGET)
         assert await daemon.post("/api/v1/flatten") == 202
         await net_becomes(world, daemon, Decimal(0))
+
+
+async def run_command(daemon, *arguments):
+    """A command as an operator gives it in another terminal; its exit code and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "dehedge", *arguments, "--url", daemon.url, env={**os.environ, "HTTP_TOKEN": HTTP_TOKEN},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_daemon_stays_halted_over_kill_9_and_flattens_until_the_exchange_confirms_it(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        await world.chain.put(a_long())
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)
+        world.exchange.trade_manually(Ask("ETHUSDT", "BUY", Decimal(1)))
+        assert await run_command(daemon, "pause", "--level", "halted") == (0, "mode halted\n")
+        await daemon.kill()
+        await daemon.start()
+        assert (await daemon.fetch("/api/v1/status"))["mode"] == "halted"
+        await wait_until(lambda: is_recovered(daemon), "the recovery")
+
+        code, output = await run_command(daemon, "flatten", "--yes", "--timeout", "30")
+
+        assert code == 0
+        assert output.startswith("flat: the exchange's positions of ")
+        assert "ETHUSDT BOTH BUY 1.000 foreign: " in output
+        assert world.exchange.net("BTCUSDT") == 0
+        assert world.exchange.net("ETHUSDT") == 1
+        assert (await daemon.fetch("/api/v1/flatten"))["flat"]
+        assert await run_command(daemon, "resume") == (0, "mode active\n")
+        await net_becomes(world, daemon, TARGET)
+
+
+async def is_recovered(daemon):
+    answer = await daemon.fetch("/api/v1/flatten")
+    return answer is not None and answer["error"] is None
+
+
+def make_journal(folder, monkeypatch, *, age_s):
+    """As a daemon that was first started so long ago has it."""
+    made_at = time.time() - age_s
+    monkeypatch.setattr(journal.time, "time", lambda: made_at)
+    journal.SqliteJournal(folder / "dehedge.db").close()
+    monkeypatch.undo()
+
+
+async def test_second_daemon_on_one_account_refuses_to_open_when_the_first_one_trades(tmp_path, monkeypatch):
+    async with a_world(tmp_path) as (world, older):
+        (tmp_path / "second").mkdir()
+        make_journal(tmp_path, monkeypatch, age_s=200)
+        make_journal(tmp_path / "second", monkeypatch, age_s=100)
+        younger = DaemonProcess(tmp_path / "second", world.build_environment(HEDGE_SIZING="notional", POLL_INTERVAL_SECONDS="0.3"))
+        try:
+            await asyncio.gather(older.start(), younger.start())
+            for daemon in (older, younger):
+                await wait_until(daemon.check_ready, "both daemons to be ready")
+            await world.chain.put(a_long())
+            await wait_until(lambda: names_a_rival(younger), "the second daemon to notice the first")
+            before = count_orders(world)
+            await world.chain.put(a_long(3))
+            await wait_until(lambda: is_held_back(younger, 3), "the second daemon to hold back", 20)
+            await wait_until(lambda: holds(older, 2), "the first daemon to hedge on", 20)
+
+            assert count_orders(world) == before + 1
+            assert await older.check_ready()
+            await world.chain.remove(a_long().key)
+            await wait_until(lambda: holds(younger, 0), "the second daemon to close", 20)
+            await net_becomes(world, older, TARGET)
+        finally:
+            await younger.close()
+
+
+async def names_a_rival(daemon):
+    answer = await daemon.fetch("/readyz")
+    return bool(answer) and any("an older daemon" in reason for reason in answer["reasons"])
+
+
+async def is_held_back(daemon, user):
+    answer = await daemon.fetch("/api/v1/positions")
+    rows = answer["positions"] if answer else []
+    return [row["reason"] for row in rows if int(row["position_id"].partition("|")[0], 16) == user] == ["symbol_blocked"]
+
+
+async def holds(daemon, count):
+    answer = await daemon.fetch("/api/v1/hedges")
+    return bool(answer) and len(answer["hedges"]) == count
+
+
+def count_orders(world):
+    return len(world.exchange.orders)
 
 
 async def test_daemon_trades_on_paper_without_an_account(tmp_path):

@@ -16,6 +16,7 @@ FILE_SCHEME = "sqlite:///"
 KEY_LENGTH_MIN = 16
 """Providers put keys of this length or more into the path of a URL; shorter parts are words."""
 
+_NAME = re.compile(r"[0-9a-z._-]+")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -32,6 +33,14 @@ def parse_host(text: str) -> str:
     except UnicodeError:
         raise ValueError("it is no host name") from None
     return text
+
+
+def parse_hosts(text: str) -> list[str]:
+    """Host names and addresses separated by commas, as a browser names them: without port, brackets or path."""
+    hosts = [host.strip().lower() for host in text.split(",") if host.strip()]
+    if not hosts or any(not _NAME.fullmatch(host) and not _check_is_address(host) for host in hosts):
+        raise ValueError("one of them is no host name")
+    return hosts
 
 
 def parse_url(text: str, schemes: Sequence[str]) -> str:
@@ -79,10 +88,15 @@ def check_is_exposed(url: str) -> bool:
 
 
 def _check_is_local(host: str) -> bool:
+    return host == "localhost" or (_check_is_address(host) and ip_address(host).is_loopback)
+
+
+def _check_is_address(host: str) -> bool:
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
         return False
+    return True
 
 
 def find_url_secrets(url: str) -> list[str]:

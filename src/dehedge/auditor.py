@@ -34,6 +34,7 @@ from dehedge.evidence import EvidenceReader
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.settlement import Settlement
+from dehedge.writers import WriterWatch
 
 log = structlog.get_logger()
 
@@ -72,6 +73,11 @@ class Auditor:
         self._evidence = EvidenceReader(ledger, connector, clock)
         self._is_incomplete = False
         self._requested = asyncio.Event()
+
+    @property
+    def writers(self) -> WriterWatch:
+        """Whether this daemon is the only one on the account."""
+        return self._evidence.writers
 
     @property
     def blocked(self) -> Mapping[str, str]:
@@ -114,6 +120,8 @@ class Auditor:
 
     async def audit_all(self) -> None:
         """Compare every leg of the book and of the account that has nothing in flight."""
+        if self.audited_at is None:
+            await self.writers.look_back(self._get_symbols())
         unsettled = self._get_unsettled_symbols()
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()
@@ -213,9 +221,21 @@ class Auditor:
             log.info("account_agreed", symbol=key[0], leg=key[1].value)
         metrics.ACCOUNT_DIFFERS.labels(key[0]).set(1 if key[0] in self.blocked else 0)
 
+    def get_key(self, symbol: str, side: Side) -> LegKey:
+        """The leg that hedges of this side live on, in the position mode that the account is in."""
+        return symbol, get_leg(side, hedge_mode=self._connector.hedge_mode)
+
+    async def fetch_account(self) -> Mapping[LegKey, Decimal]:
+        """What the account holds, signed, read now. Raises ``ConnectorError``."""
+        return await self._evidence.fetch_quantities()
+
+    def compare(self, exchange: Mapping[LegKey, Decimal]) -> Sequence[LegAudit]:
+        """A reading of the account against the book as it is now, on every leg that is our business."""
+        return [audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))) for key in self._get_legs()]
+
     async def examine(self, symbol: str, side: Side) -> LegAudit:
         """The leg that hedges of this side live on, read now, with what our own orders may have moved meanwhile."""
-        key = (symbol, get_leg(side, hedge_mode=self._connector.hedge_mode))
+        key = self.get_key(symbol, side)
         in_flight, before = self._get_in_flight(symbol), self._ledger.get_intended_quantity(symbol)
         exchange = await self._evidence.fetch_quantities()
         uncertain = in_flight + self._ledger.get_intended_quantity(symbol) - before
@@ -281,8 +301,7 @@ class Auditor:
         symbols is none of our business.
         """
         hedge_mode = self._connector.hedge_mode
-        hedges = self._ledger.book.get_all_hedged_positions().values()
-        held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
+        held = {self.get_key(h.symbol, h.side) for h in self._ledger.book.get_all_hedged_positions().values()}
         known = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
         known |= {*self._confirmed, *self._unexplained_since}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})

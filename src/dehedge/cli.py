@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from dehedge import __version__
 from dehedge.config import find_unknown_variables, read_configuration
+from dehedge.core.book import TradingMode
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalLocked
 
 EXIT_CRASHED = 1
@@ -29,6 +31,14 @@ app = typer.Typer(
 )
 
 
+class Level(StrEnum):
+    """What a pause may be asked for."""
+
+    NO_OPENS = TradingMode.NO_OPENS
+    REDUCE_ONLY = TradingMode.REDUCE_ONLY
+    HALTED = TradingMode.HALTED
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
     if wanted:
         typer.echo(f"dehedge {__version__}")
@@ -37,6 +47,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
+Reason = Annotated[str, typer.Option(help="Why; the log and the status show it.")]
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
@@ -84,6 +95,42 @@ def hedges(json_output: Json = False, url: Url = "", _version: Version = False) 
     from dehedge.client import print_hedges
 
     _exit_with(lambda: print_hedges(url, use_json=json_output))
+
+
+@app.command()
+def pause(
+    level: Annotated[Level | None, typer.Option(help="By default at least no-opens: what is stricter stays.")] = None,
+    reason: Reason = "",
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Stop opening hedges, stop all that adds exposure, or halt; survives restarts."""
+    from dehedge import control
+
+    _exit_with(lambda: control.pause(url, level.value if level is not None else None, reason))
+
+
+@app.command()
+def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> None:
+    """Hedge again after a pause or a flattening."""
+    from dehedge import control
+
+    _exit_with(lambda: control.resume(url, reason))
+
+
+@app.command()
+def flatten(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to follow until it is flat.")] = 120.0,
+    json_output: Json = False,
+    reason: Reason = "",
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Close every hedge, and follow until the exchange says that nothing of ours is left; exit 1 when something is."""
+    from dehedge import control
+
+    _exit_with(lambda: control.flatten(url, reason, is_confirmed=yes, timeout_s=timeout, use_json=json_output))
 
 
 def _run() -> int:

@@ -1,4 +1,8 @@
-"""``dehedge status`` and ``dehedge hedges``: ask the running daemon over its HTTP API and print the answer."""
+"""``dehedge status`` and ``dehedge hedges``: ask the running daemon over its HTTP API and print the answer.
+
+Also what ``control`` asks and tells the daemon by. Whoever listens on the port may not be the daemon: an answer is checked
+before it is believed, and a token is sent only to what has answered like one.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight"},
     "hedges": {"hedges"},
+    "flatten": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
 }
 """What an answer of the daemon holds at least; something else may listen on the port."""
 
@@ -42,10 +47,9 @@ def print_hedges(url: str, *, use_json: bool) -> int:
         return 0
     table = Table("market", "position", "side", "quantity", "status", "opened", "reason", "decision")
     for row in answer["hedges"]:
-        opened = datetime.fromtimestamp(row["opened_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(
-            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["status"], opened,
-            row["reason"], row["decision"] or "",
+            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["status"],
+            format_time(row["opened_at"]), row["reason"], row["decision"] or "",
         )  # fmt: skip
     _build_console().print(table if answer["hedges"] else "no hedges")
     return 0
@@ -57,8 +61,12 @@ def _show_status(status: Mapping[str, Any]) -> None:
     console.print(
         Text.assemble(f"dehedge {status['version']} on {status['connector']}: ", state, f", mode {status['mode']}")
     )
+    if status.get("mode_since"):
+        console.print(f"mode {status['mode']} since {format_time(status['mode_since'])}: {status['reason']}")
     for reason in status["reasons"]:
         console.print(Text.assemble(("  - ", "red"), reason))
+    for warning in status.get("warnings", []):
+        console.print(Text.assemble(("  ! ", "yellow"), warning))
     snapshot = status["snapshot"]
     if snapshot:
         console.print(
@@ -69,6 +77,11 @@ def _show_status(status: Mapping[str, Any]) -> None:
         console.print(f"{market}: {price['price']}")
     decisions = ", ".join(f"{count} {reason}" for reason, count in sorted(status["decisions"].items()))
     console.print(f"{status['hedges']} hedges, {len(status['orders_in_flight'])} orders in flight; {decisions}")
+
+
+def format_time(at: float) -> str:
+    """In UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _build_console() -> Console:
@@ -92,6 +105,34 @@ def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[s
     if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
         raise DehedgeError(f"what answers at {base} is not dehedge; see --url")
     return answer
+
+
+def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) -> None:
+    """Tell the daemon to do something. Raises ``DehedgeError`` unless it says that it does."""
+    fetch_answer(url, "status")
+    base = url.rstrip("/") or _get_configured_url()
+    headers = {b"Authorization": b"Bearer " + token.encode()}
+    try:
+        response = httpx.post(
+            f"{base}/api/v1/{name}", json=body, headers=headers, timeout=TIMEOUT_S, trust_env=False
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DehedgeError(
+            f"{name}: no answer from {base} ({type(error).__name__}), so it may be in force or not: `dehedge status` tells"
+        ) from None
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise DehedgeError(f"{name}: the daemon at {base} does not obey this HTTP_TOKEN; use the one it was started with")
+    if response.status_code != httpx.codes.ACCEPTED:
+        raise DehedgeError(f"{name}: the daemon at {base} refused: {_get_words(response)}")
+
+
+def _get_words(response: httpx.Response) -> str:
+    """What a refusal says, or its status where it does not say it in our way."""
+    try:
+        words = response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"
+    return str(words)
 
 
 def _get_configured_url() -> str:

@@ -28,6 +28,7 @@ from dehedge.addresses import (
     parse_contract,
     parse_file_url,
     parse_host,
+    parse_hosts,
     parse_url,
     parse_urls,
 )
@@ -42,7 +43,7 @@ BINANCE_URLS = {
     "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
 }
 _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "POLL_", "PRICE_", "MAX_PRICE",
-                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "MIN_COLLATERAL", "CHAIN_",
+                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "HTTP_ALLOWED", "MIN_COLLATERAL", "CHAIN_",
                  "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT")  # fmt: skip
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
@@ -65,6 +66,10 @@ def _check_networks(value: SecretStr) -> SecretStr:
     return SecretStr(",".join(parse_urls(value.get_secret_value(), ("http", "https"))))
 
 
+def _check_hosts(value: str) -> str:
+    return ",".join(parse_hosts(value))
+
+
 def _check_state_url(value: str) -> str:
     parse_file_url(value)
     return value
@@ -83,7 +88,7 @@ _HTTP_URL = "an http:// or https:// URL"
 
 
 class HttpAddress(BaseSettings):
-    """Where the daemon listens: all that the commands which only ask it have to know."""
+    """Where the daemon listens and what it obeys: all that the commands which talk to it have to know."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -91,6 +96,7 @@ class HttpAddress(BaseSettings):
         "127.0.0.1", description="an address or a host name to listen on"
     )
     http_port: int = Field(8780, ge=0, le=65_535, description="a port from 0 to 65535, 0 picks a free one")
+    http_token: SecretStr | None = Field(None, description="a token for everything that changes something")
 
     @classmethod
     def settings_customise_sources(
@@ -143,7 +149,9 @@ class Settings(HttpAddress):
     state_url: Annotated[str, AfterValidator(_check_state_url)] = Field(
         "sqlite:///dehedge.db", description="sqlite:///FILE in a folder that exists"
     )
-    http_token: SecretStr | None = Field(None, description="a token for everything that changes something")
+    http_allowed_hosts: Annotated[str, AfterValidator(_check_hosts)] | None = Field(
+        None, description="host names or addresses without a port, separated by commas"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
@@ -164,6 +172,12 @@ class Settings(HttpAddress):
     @property
     def binance_ws(self) -> str:
         return self.binance_futures_ws_url or BINANCE_URLS[self.binance_environment][1]
+
+    @property
+    def http_hosts(self) -> list[str]:
+        """The names that the daemon is called by, beside the loopback's."""
+        allowed = self.http_allowed_hosts.split(",") if self.http_allowed_hosts is not None else []
+        return [self.http_host, *allowed]
 
     @property
     def state_path(self) -> Path:
@@ -216,6 +230,15 @@ def read_http_address() -> HttpAddress:
         return HttpAddress.model_validate({})
     except ValidationError as error:
         raise ConfigError(*_describe_all(error, read_environment())) from None
+
+
+def read_http_token() -> str:
+    """What the daemon obeys. Raises ``ConfigError`` where it is not set or cannot be read."""
+    problems = [problem for problem in read_environment().problems if problem.startswith("HTTP_TOKEN_FILE")]
+    token = read_http_address().http_token
+    if token is None:
+        raise ConfigError(*problems or ["HTTP_TOKEN: not set; the daemon obeys commands only with the token it was started with"])
+    return token.get_secret_value()
 
 
 def _describe_all(error: ValidationError, environment: Environment) -> list[str]:

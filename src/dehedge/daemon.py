@@ -26,7 +26,6 @@ from dehedge.auditor import Auditor
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
-from dehedge.core.orders import ID_PREFIX
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
@@ -60,7 +59,8 @@ class AccountEvents:
         self._auditor = auditor
 
     def on_order(self, order: VenueOrder) -> None:
-        if order.report.client_order_id.startswith(ID_PREFIX):
+        self._auditor.writers.note([order])
+        if self._auditor.writers.check_ours(order):
             self._executor.note_order(order)
         elif order.report.filled_quantity:
             self._auditor.request()
@@ -123,8 +123,9 @@ class Daemon:
         )  # fmt: skip
         token = self._settings.http_token
         self._web = WebServer(
-            self._status, registry=metrics.REGISTRY, token=token.get_secret_value() if token is not None else None
-        )
+            self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
+            token=token.get_secret_value() if token is not None else None,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""

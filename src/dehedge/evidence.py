@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from dehedge.core.audit import LegKey, OtherFill
-from dehedge.core.orders import FORCED_PREFIXES, ID_PREFIX
+from dehedge.core.orders import FORCED_PREFIXES
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
+from dehedge.writers import WriterWatch
 
 SHARED_S = 2.0
 """What was read this long ago still serves; a look costs request weight."""
@@ -41,6 +42,7 @@ class EvidenceReader:
     """Reads, shares and counts."""
 
     def __init__(self, ledger: Ledger, connector: Connector, clock: Clock) -> None:
+        self.writers = WriterWatch(ledger.journal, connector, clock)
         self._ledger = ledger
         self._connector = connector
         self._clock = clock
@@ -63,6 +65,7 @@ class EvidenceReader:
                 read_from = loop.time()
                 versions, before = self._ledger.get_versions(), await self.fetch_quantities()
                 history = await self._connector.fetch_order_history(symbol, self._get_history_start(symbol))
+                self.writers.note(history)
                 self._evidence[symbol] = Evidence(
                     read_from, versions, history, before, await self.fetch_quantities()
                 )
@@ -74,7 +77,7 @@ class EvidenceReader:
         fills = []
         for order in history:
             report = order.report
-            if order.leg is not key[1] or report.client_order_id.startswith(ID_PREFIX):
+            if order.leg is not key[1] or self.writers.check_ours(order):
                 continue
             new = report.filled_quantity - self._get_counted(order, counted)
             if new > 0:
@@ -97,7 +100,7 @@ class EvidenceReader:
         """These orders of others are part of what was agreed on."""
         counted = self._counted.setdefault(key, {})
         for order in history:
-            if order.leg is key[1] and not order.report.client_order_id.startswith(ID_PREFIX):
+            if order.leg is key[1] and not self.writers.check_ours(order):
                 counted[order.report.venue_order_id] = order.report.filled_quantity
 
     def _get_history_start(self, symbol: str) -> float:

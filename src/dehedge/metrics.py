@@ -50,6 +50,9 @@ SHIELD = Gauge("dehedge_shield_usd", "Shield balance at the last snapshot, round
 ACCOUNT_DIFFERS = Gauge(
     "dehedge_account_differs", "1 while the account lacks hedges that the book holds.", ["symbol"], registry=REGISTRY
 )
+OTHER_DAEMONS = Gauge(
+    "dehedge_other_daemons", "Other daemons that traded on the account within the last hour.", registry=REGISTRY
+)
 
 
 def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:

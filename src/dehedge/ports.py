@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from dehedge.core.book import TradingMode
 from dehedge.core.events import Event
 from dehedge.core.model import ChainSnapshot, Leg, Market, PriceTick, Side, TradingRules
 from dehedge.core.orders import OrderReport, OrderRequest
@@ -210,7 +211,7 @@ class Journal(Protocol):
     """The durable, ordered record of facts. ``append`` returns only once the facts survive a power cut."""
 
     deployment: str
-    """Six characters made once for this journal; part of every client order id."""
+    """Made once for this journal, and orders by age; part of every client order id (``core.writers``)."""
 
     last_sequence: int
 
@@ -237,10 +238,13 @@ class Operator(Protocol):
 
     def get_positions(self) -> Sequence[Mapping[str, object]]: ...
 
-    async def pause(self) -> None:
-        """No more opens; closes go on. Survives restarts."""
+    async def fetch_flattening(self) -> Mapping[str, object]:
+        """Whether the account is flat, from a reading of now, or what is left and why."""
 
-    async def resume(self) -> None: ...
+    async def pause(self, level: TradingMode | None = None, *, reason: str = "") -> None:
+        """Turn the kill switch to a level, by default no more opens. Survives restarts; ``reason`` is shown."""
 
-    async def flatten(self) -> None:
+    async def resume(self, *, reason: str = "") -> None: ...
+
+    async def flatten(self, *, reason: str = "") -> None:
         """No more opens, and every hedge is closed."""

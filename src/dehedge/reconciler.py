@@ -112,6 +112,9 @@ class Reconciler:
 
     def _get_venue_state(self) -> VenueState:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
+        rival = self._auditor.writers.find_obstacle()
+        if rival is not None:
+            blocked |= dict.fromkeys(self._policy.symbols.values(), rival)
         backoff = self._executor.backoff
         return VenueState(
             rules=self._venue.rules,
@@ -153,15 +156,20 @@ class Reconciler:
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""
-        book = self._ledger.book
-        if book.is_flattening and not book.get_all_hedged_positions():
+        if self._build_flattened() and await self._ledger.record_prepared(lambda _: self._build_flattened()):
             log.info("flattened")
-            await self._ledger.record(TradingModeSet(book.mode, is_flattening=False))
 
-    async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False) -> None:
+    def _build_flattened(self) -> Sequence[Event]:
+        """Built again when its turn has come: a command that was recorded meanwhile must not be undone."""
+        book = self._ledger.book
+        if not book.is_flattening or book.get_all_hedged_positions():
+            return ()
+        return (TradingModeSet(book.mode, is_flattening=False, set_at=book.mode_set_at, reason=book.mode_reason),)
+
+    async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False, reason: str = "") -> None:
         """Turn the kill switch; survives restarts."""
-        await self._ledger.record(TradingModeSet(mode, is_flattening))
-        log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening)
+        await self._ledger.record(TradingModeSet(mode, is_flattening, self._clock.time(), reason))
+        log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()
 
     def _measure(self, decisions: Sequence[Decision]) -> None:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
 from dehedge import __version__, metrics
 from dehedge.auditor import Auditor
-from dehedge.core.book import HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core import switch
+from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import Decision
 from dehedge.core.hedging import HedgingPolicy, check_price_fresh, get_price
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
+from dehedge.flattening import FlattenView
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
@@ -61,6 +63,8 @@ class StatusView:
         self._reconciler = reconciler
         self._clock = clock
         self._connector_name = connector_name
+        self._switching = asyncio.Lock()
+        self._flattening = FlattenView(ledger=ledger, venue=venue, auditor=auditor, executor=executor, clock=clock)
 
     def check_alive(self) -> bool:
         """True while passes happen; before the first one, while the start is still waiting for its inputs."""
@@ -92,6 +96,9 @@ class StatusView:
         found = []
         if self._auditor.error is not None:
             found.append(f"exchange: the account cannot be read: {self._auditor.error}")
+        rival = self._auditor.writers.find_obstacle()
+        if rival is not None:
+            found.append(f"one writer: {rival}")
         missing = self._venue.find_missing_marks()
         if missing:
             found.append(f"exchange: no fresh mark price for {', '.join(missing)}")
@@ -135,7 +142,10 @@ class StatusView:
             "connector": self._connector_name,
             "ready": not obstacles,
             "reasons": list(obstacles),
+            "warnings": list(self._auditor.writers.find_warnings()),
             "mode": book.mode.value,
+            "mode_since": book.mode_set_at or None,
+            "reason": book.mode_reason,
             "is_flattening": book.is_flattening,
             "started_at": self.started_at,
             "last_pass_at": self._reconciler.last_pass_at,
@@ -151,6 +161,13 @@ class StatusView:
             "foreign_positions": {
                 f"{symbol}/{leg.value}": str(quantity) for (symbol, leg), quantity in book.foreign.items() if quantity
             },
+            "other_daemons": [
+                {
+                    "deployment": writer.deployment, "seniority": writer.seniority.value, "symbol": writer.symbol,
+                    "client_order_id": writer.client_order_id, "last_order_at": writer.sent_at,
+                }
+                for writer in self._auditor.writers.get_others()
+            ],
             "decisions": Counter(d.reason.value for d in self._reconciler.decisions.values()),
         }
 
@@ -225,16 +242,20 @@ class StatusView:
             "reason": decision.reason.value if decision is not None else None,
         }
 
-    async def pause(self) -> None:
-        """At least no more opens; a stricter mode and a flattening under way stay."""
-        book = self._ledger.book
-        mode = TradingMode.NO_OPENS if book.mode is TradingMode.ACTIVE else book.mode
-        await self._reconciler.set_mode(mode, is_flattening=book.is_flattening)
+    async def pause(self, level: TradingMode | None = None, *, reason: str = "") -> None:
+        await self._turn(lambda book: switch.pause(book, level), reason)
 
-    async def resume(self) -> None:
-        await self._reconciler.set_mode(TradingMode.ACTIVE)
+    async def resume(self, *, reason: str = "") -> None:
+        await self._turn(lambda _: switch.RESUMED, reason)
 
-    async def flatten(self) -> None:
-        mode = self._ledger.book.mode
-        wanted = mode if mode is TradingMode.REDUCE_ONLY else TradingMode.NO_OPENS
-        await self._reconciler.set_mode(wanted, is_flattening=True)
+    async def flatten(self, *, reason: str = "") -> None:
+        await self._turn(switch.flatten, reason)
+
+    async def _turn(self, decide: Callable[[HedgeBook], switch.Switch], reason: str) -> None:
+        """One command at a time: each builds on what the one before it left."""
+        async with self._switching:
+            mode, is_flattening = decide(self._ledger.book)
+            await self._reconciler.set_mode(mode, is_flattening=is_flattening, reason=reason)
+
+    async def fetch_flattening(self) -> Mapping[str, object]:
+        return await self._flattening.fetch(is_recovered=self.is_recovered)

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -26,6 +27,7 @@ from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
 from dehedge.core.book import TradingMode
 from dehedge.core.events import Event, ForeignPositionSeen, HedgesReheated, TradingModeSet
 from dehedge.core.model import HedgeKey, Leg
+from dehedge.core.writers import get_made_at
 from dehedge.errors import JournalError, JournalLocked
 from dehedge.ports import JournalEntry
 
@@ -84,8 +86,15 @@ def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[s
 def test_journal_is_empty_when_new(journal: SqliteJournal):
     assert journal.read() == []
     assert journal.last_sequence == 0
-    assert len(journal.deployment) == 6
-    assert journal.deployment.isalnum()
+    assert time.time() - 5 < get_made_at(journal.deployment) <= time.time()
+
+
+def test_journal_of_an_earlier_version_keeps_its_name(path: Path):
+    write(path, 1)
+    alter(path, "DELETE FROM events", "UPDATE meta SET value = 'ce89cf' WHERE name = 'deployment'")
+
+    assert write(path, 2)[0] == "ce89cf"
+    assert len(read(path)[1]) == 4
 
 
 def test_journal_gives_back_what_was_appended_in_order(path: Path):

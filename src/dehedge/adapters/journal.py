@@ -18,6 +18,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dehedge.core import events
 from dehedge.core.events import Event
+from dehedge.core.writers import build_deployment
 from dehedge.errors import JournalError, JournalLocked
 from dehedge.ports import JournalEntry
 
@@ -83,7 +85,7 @@ class SqliteJournal:
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
                 )
                 self._prepare()
-                self.deployment = self._get_meta("deployment", secrets.token_hex(3))
+                self.deployment = self._get_meta("deployment", _name_journal())
                 self.last_sequence, self._checksum = self._read_last()
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
             opened.callback(self._thread.shutdown)
@@ -157,6 +159,11 @@ class SqliteJournal:
                 f"journal {self.path}: entry {sequence} ({kind}) is not understood; run the version that wrote it"
             ) from error
         return event
+
+
+def _name_journal() -> str:
+    """The name that a journal made now gives itself."""
+    return build_deployment(time.time(), int(secrets.token_hex(4), 16))
 
 
 def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int:

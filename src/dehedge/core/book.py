@@ -89,6 +89,8 @@ class HedgeBook:
     counted_until: dict[tuple[str, Leg], float] = field(default_factory=dict)
     mode: TradingMode = TradingMode.ACTIVE
     is_flattening: bool = False
+    mode_set_at: float = 0.0
+    mode_reason: str = ""
     block_number: int = 0
     _hedges: dict[HedgeKey, HedgedPosition] = field(default_factory=dict)
 
@@ -109,9 +111,10 @@ class HedgeBook:
 
     def copy(self) -> HedgeBook:
         """A book of its own with the same contents."""
-        hedges, in_flight = dict(self._hedges), dict(self.in_flight)
-        foreign, forced, counted = dict(self.foreign), dict(self.forced_orders), dict(self.counted_until)
-        return HedgeBook(in_flight, foreign, forced, counted, self.mode, self.is_flattening, self.block_number, hedges)
+        return replace(
+            self, in_flight=dict(self.in_flight), foreign=dict(self.foreign), forced_orders=dict(self.forced_orders),
+            counted_until=dict(self.counted_until), _hedges=dict(self._hedges),
+        )  # fmt: skip
 
     def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:
         """Set the placed time of hedges that are still at risk; memory only, for it changes at every price."""

@@ -118,10 +118,15 @@ class ForeignPositionSeen:
 
 @dataclass(frozen=True, slots=True)
 class TradingModeSet:
-    """An operator turned the kill switch; ``is_flattening`` asks for everything to be closed."""
+    """An operator turned the kill switch; ``is_flattening`` asks for everything to be closed.
+
+    ``set_at`` and ``reason`` tell when and by whom; journals of earlier versions do not have them.
+    """
 
     mode: TradingMode
     is_flattening: bool
+    set_at: float = 0.0
+    reason: str = ""
 
 
 Event = (
@@ -318,6 +323,7 @@ def _fold_foreign(book: HedgeBook, event: ForeignPositionSeen) -> list[HedgeChan
 
 def _fold_mode(book: HedgeBook, event: TradingModeSet) -> list[HedgeChange]:
     book.mode, book.is_flattening = event.mode, event.is_flattening
+    book.mode_set_at, book.mode_reason = event.set_at, event.reason
     return []
 
 

@@ -96,7 +96,7 @@ def client_order_id(deployment: str, action: Action, shares: Sequence[Share], se
     """At most 36 characters of ``[A-Za-z0-9_-]``: prefix, deployment, journal sequence, digest of what is ordered.
 
     The sequence numbers the intents of one journal, so no id is used twice; the digest keeps ids apart even when a
-    journal is restored from a copy.
+    journal is restored from a copy. A deployment of nine characters leaves twelve hex digits for the sequence.
     """
     text = "\n".join(f"{share.key}={share.quantity}" for share in shares)
     digest = hashlib.sha256(f"{deployment}\n{action}\n{sequence}\n{text}".encode()).hexdigest()[:10]

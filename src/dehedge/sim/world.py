@@ -140,6 +140,11 @@ class DaemonProcess:
         return self._process.pid
 
     @property
+    def url(self) -> str:
+        """Where it listens, once it has been started."""
+        return self._url
+
+    @property
     def log_text(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 

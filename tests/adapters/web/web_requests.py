@@ -1,0 +1,67 @@
+"""What the tests of the HTTP surface share: an operator that remembers, and requests as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from dehedge.core.book import TradingMode
+
+TOKEN = "tökén-of-the-tests"
+HOST = "dehedge.example"
+
+Send = Callable[[bytes], Awaitable[bytes]]
+
+
+class Operator:
+    """Implements ``ports.Operator``; remembers what it was told to do."""
+
+    def __init__(self) -> None:
+        self.is_alive = True
+        self.obstacles: Sequence[str] = ()
+        self.commands: list[str] = []
+        self.told: list[tuple[TradingMode | None, str]] = []
+        self.error: Exception | None = None
+        self.positions: Sequence[Mapping[str, object]] = [{"market": "ETH-USD", "pnl": "-1.5"}]
+
+    def check_alive(self) -> bool:
+        return self.is_alive
+
+    def find_obstacles(self) -> Sequence[str]:
+        return self.obstacles
+
+    def get_status(self) -> Mapping[str, object]:
+        return {"version": "1", "vault": "12.5"}
+
+    def get_hedges(self) -> Sequence[Mapping[str, object]]:
+        return [{"market": "BTC-USD", "quantity": "0.020"}]
+
+    def get_positions(self) -> Sequence[Mapping[str, object]]:
+        return self.positions
+
+    async def fetch_flattening(self) -> Mapping[str, object]:
+        return {"flat": True, "left": []}
+
+    async def pause(self, level: TradingMode | None = None, *, reason: str = "") -> None:
+        self._note("pause", level, reason)
+
+    async def resume(self, *, reason: str = "") -> None:
+        self._note("resume", None, reason)
+
+    async def flatten(self, *, reason: str = "") -> None:
+        self._note("flatten", None, reason)
+
+    def _note(self, command: str, level: TradingMode | None, reason: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.commands.append(command)
+        self.told.append((level, reason))
+
+
+def build_headers(token: str = TOKEN, scheme: str = "Bearer") -> dict[str, bytes]:
+    return {"Authorization": f"{scheme} {token}".encode()}
+
+
+def build_post(*headers: bytes, body: bytes = b"", path: bytes = b"/api/v1/pause") -> bytes:
+    """A post with the token; the headers given here come after it."""
+    head = [b"POST " + path + b" HTTP/1.1", b"Authorization: Bearer " + TOKEN.encode(), *headers]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
