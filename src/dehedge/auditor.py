@@ -96,6 +96,7 @@ class Auditor:
             except TimeoutError:
                 pass
             self._requested.clear()
+            await self._ledger.sweep()
             await self._try_audit()
             await asyncio.sleep(AUDIT_MIN_INTERVAL_S)
 
@@ -118,7 +119,7 @@ class Auditor:
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
-        legs = self._get_legs()
+        legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
         errors = []
         for key in legs:
@@ -274,15 +275,18 @@ class Auditor:
     def _get_unsettled_symbols(self) -> set[str]:
         return {order.request.symbol for order in self._ledger.book.in_flight.values()}
 
-    def _get_legs(self) -> list[LegKey]:
+    def _get_legs(self, exchange: Mapping[LegKey, Decimal]) -> list[LegKey]:
         """Every leg that our hedges stand on or may stand on, in the position mode that the account is in.
 
-        Flat ones too: what others do there must be counted before a hedge stands on it. What the account holds in other
-        symbols is none of our business.
+        Flat ones too: what others do there must be counted before a hedge stands on it. Symbols that we have left, because
+        they are no longer configured or listed, count where something is there that we do not know of. What the account
+        holds in other symbols is none of our business.
         """
-        hedge_mode = self._connector.hedge_mode
-        hedges = self._ledger.book.get_all_hedged_positions().values()
+        hedge_mode, book = self._connector.hedge_mode, self._ledger.book
+        hedges = book.get_all_hedged_positions().values()
         held = {(hedge.symbol, get_leg(hedge.side, hedge_mode=hedge_mode)) for hedge in hedges}
         known = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
         known |= {*self._confirmed, *self._unexplained_since}
+        traded = {key for key in exchange.keys() | book.foreign.keys() if key[0] in book.symbols}
+        known |= {key for key in traded if audit_leg(book, key, exchange.get(key, Decimal(0))).difference}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})

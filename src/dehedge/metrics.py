@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import Decision, Reason
+from dehedge.core.invariants import Law
 from dehedge.core.model import ChainSnapshot, Side
 
 REGISTRY = CollectorRegistry()
@@ -47,6 +48,11 @@ SHIELD = Gauge("dehedge_shield_usd", "Shield balance at the last snapshot, round
 ACCOUNT_DIFFERS = Gauge(
     "dehedge_account_differs", "1 while the account lacks hedges that the book holds.", ["symbol"], registry=REGISTRY
 )
+INVARIANTS_BROKEN = Counter(
+    "dehedge_invariants_broken", "Times that a law was found broken, by law.", ["law"], registry=REGISTRY
+)
+for _law in Law:
+    INVARIANTS_BROKEN.labels(_law.name.lower())  # An alert on its growth needs the zero.
 
 
 def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from dehedge.auditor import Auditor
 from dehedge.core.book import TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
-from dehedge.core.hedging import HedgingPolicy, VenueState, plan, plan_flattening
+from dehedge.core.hedging import Basis, HedgingPolicy, VenueState, build_basis, plan, plan_flattening
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.executor import Executor
@@ -87,6 +87,7 @@ class Reconciler:
         """Observe, plan, execute, once."""
         book = self._ledger.book
         book.clamp_placed_times(self._clock.time())
+        await self._ledger.enforce()
         observation = self.observe()
         decisions: list[Decision] = []
         if observation is not None:
@@ -95,7 +96,8 @@ class Reconciler:
         elif book.is_flattening and self._venue.error is None:
             decisions = plan_flattening(book, self._get_venue_state())
         self.decisions = {decision.key: decision for decision in decisions}
-        await self._execute(decisions)
+        basis = build_basis(observation, self._policy) if observation is not None else Basis()
+        await self._execute(decisions, basis)
         await self._end_flattening()
         self._measure(decisions)
         self.last_pass_at = self._clock.time()
@@ -140,26 +142,26 @@ class Reconciler:
         if events:
             await self._ledger.record(*events)
 
-    async def _execute(self, decisions: Iterable[Decision]) -> None:
+    async def _execute(self, decisions: Iterable[Decision], basis: Basis) -> None:
         decisions = list(decisions)
         unmarked = {d.key.market for d in decisions if d.reason is Reason.NO_MARK_PRICE}
         if unmarked:
             self._venue.request_marks({self._policy.symbols[market] for market in unmarked})
         trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
         if trades and not self.is_stopping:
-            snapshot = self._snapshots.latest
-            await self._executor.execute(trades, self._venue.rules, snapshot.block_number if snapshot else 0)
+            await self._executor.execute(trades, self._venue.rules, basis)
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""
         book = self._ledger.book
         if book.is_flattening and not book.get_all_hedged_positions():
             log.info("flattened")
-            await self._ledger.record(TradingModeSet(book.mode, is_flattening=False))
+            await self._ledger.record_prepared(lambda _: [TradingModeSet(book.mode, False, book.mode_reason)])
 
     async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False) -> None:
-        """Turn the kill switch; survives restarts."""
-        await self._ledger.record(TradingModeSet(mode, is_flattening))
+        """Turn the kill switch; survives restarts. What has stopped opens goes on being the reason until they are resumed."""
+        reason = "" if mode is TradingMode.ACTIVE else self._ledger.book.mode_reason
+        await self._ledger.record(TradingModeSet(mode, is_flattening, reason))
         log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening)
         self.wake()
 

@@ -80,7 +80,7 @@ def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
 def test_copy_is_equal_and_shares_nothing() -> None:
     book = replay([an_intent(), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), NOW)])
     book.set_hedged_position(a_hedge(position=a_position(user=a_user(2))))
-    fold(book, TradingModeSet(TradingMode.NO_OPENS, is_flattening=True))
+    fold(book, TradingModeSet(TradingMode.NO_OPENS, is_flattening=True, reason="by hand"))
     fold(book, HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), Decimal(1), "autoclose"))
 
     copied = book.copy()
@@ -89,7 +89,7 @@ def test_copy_is_equal_and_shares_nothing() -> None:
     for field in fields(HedgeBook):
         mine, other = getattr(book, field.name), getattr(copied, field.name)
         assert mine, "a field left at its default would prove nothing"
-        assert not isinstance(mine, dict) or mine is not other
+        assert not isinstance(mine, dict | set) or mine is not other
 
 
 def test_placed_times_in_the_future_become_now_when_the_clock_was_set_back() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from dehedge.core.invariants import Breach
 from dehedge.ports import Clock, Connector
 
 
@@ -18,7 +19,7 @@ class ConnectorOptions:
     """Everything that some connector needs; each takes what concerns it. Secrets stay out of the repr.
 
     ``state_path`` is the paper account's file, ``get_price`` the price feed's price of a symbol, ``request_s`` how long
-    one request to the exchange may take.
+    one request to the exchange may take; ``on_breach`` is told when a connector has broken a law of its own.
     """
 
     rest_url: str
@@ -32,6 +33,7 @@ class ConnectorOptions:
     start_balance: Decimal = Decimal(100_000)
     get_price: Callable[[str], Decimal | None] = lambda _: None
     request_s: float = 5.0
+    on_breach: Callable[[Breach], None] = lambda _: None
 
 
 def build_binance(options: ConnectorOptions) -> Connector:
@@ -47,6 +49,7 @@ def build_binance(options: ConnectorOptions) -> Connector:
         margin_type=options.margin_type,
         clock=options.clock,
         timing=Timing(request_s=options.request_s),
+        on_breach=options.on_breach,
     )
 
 
@@ -63,6 +66,7 @@ def build_paper(options: ConnectorOptions) -> Connector:
             ws_url=options.ws_url,
             clock=options.clock,
             timing=Timing(request_s=options.request_s),
+            on_breach=options.on_breach,
         ),
         get_price=options.get_price,
         ledger=PaperLedger(options.state_path, options.start_balance),

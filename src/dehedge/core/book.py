@@ -78,7 +78,8 @@ class InFlightOrder:
 class HedgeBook:
     """The in-memory dict of hedged positions, the orders in flight, and what the account holds that is not ours.
 
-    ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news.
+    ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news. ``symbols`` are
+    all in which an order was ever intended.
     """
 
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
@@ -86,8 +87,10 @@ class HedgeBook:
     forced_orders: dict[str, Decimal] = field(default_factory=dict)
     counted_until: dict[tuple[str, Leg], float] = field(default_factory=dict)
     mode: TradingMode = TradingMode.ACTIVE
+    mode_reason: str = ""
     is_flattening: bool = False
     block_number: int = 0
+    symbols: set[str] = field(default_factory=set)
     _hedges: dict[HedgeKey, HedgedPosition] = field(default_factory=dict)
 
     def set_hedged_position(self, hedge: HedgedPosition) -> None:
@@ -107,9 +110,10 @@ class HedgeBook:
 
     def copy(self) -> HedgeBook:
         """A book of its own with the same contents."""
-        hedges, in_flight = dict(self._hedges), dict(self.in_flight)
-        foreign, forced, counted = dict(self.foreign), dict(self.forced_orders), dict(self.counted_until)
-        return HedgeBook(in_flight, foreign, forced, counted, self.mode, self.is_flattening, self.block_number, hedges)
+        return replace(
+            self, in_flight=dict(self.in_flight), foreign=dict(self.foreign), forced_orders=dict(self.forced_orders),
+            counted_until=dict(self.counted_until), symbols=set(self.symbols), _hedges=dict(self._hedges),
+        )  # fmt: skip
 
     def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:
         """Set the placed time of hedges that are still at risk; memory only, for it changes at every price."""

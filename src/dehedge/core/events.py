@@ -29,7 +29,10 @@ from dehedge.core.orders import (
 
 @dataclass(frozen=True, slots=True)
 class OrderIntended:
-    """We are about to send this order once. Durable before the first byte goes out."""
+    """We are about to send this order once. Durable before the first byte goes out.
+
+    ``fresh_until`` is when the inputs that it was decided from are too old for an increase; None for a reduction.
+    """
 
     request: OrderRequest
     hedge_side: Side
@@ -37,6 +40,7 @@ class OrderIntended:
     shares: tuple[Share, ...]
     intended_at: float
     block_number: int
+    fresh_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +122,11 @@ class ForeignPositionSeen:
 
 @dataclass(frozen=True, slots=True)
 class TradingModeSet:
-    """An operator turned the kill switch; ``is_flattening`` asks for everything to be closed."""
+    """The kill switch was turned, and why; ``is_flattening`` asks for everything to be closed."""
 
     mode: TradingMode
     is_flattening: bool
+    reason: str = ""
 
 
 Event = (
@@ -175,6 +180,7 @@ def _fold_intended(book: HedgeBook, event: OrderIntended) -> list[HedgeChange]:
         request, event.hedge_side, event.action, event.shares, event.intended_at
     )
     book.block_number = max(book.block_number, event.block_number)
+    book.symbols.add(request.symbol)
     for share in event.shares:
         book.set_hedged_position(_lock(book.get_hedged_position(share.key), share, event))
     return []
@@ -315,7 +321,7 @@ def _fold_foreign(book: HedgeBook, event: ForeignPositionSeen) -> list[HedgeChan
 
 
 def _fold_mode(book: HedgeBook, event: TradingModeSet) -> list[HedgeChange]:
-    book.mode, book.is_flattening = event.mode, event.is_flattening
+    book.mode, book.is_flattening, book.mode_reason = event.mode, event.is_flattening, event.reason
     return []
 
 
