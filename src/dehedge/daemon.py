@@ -241,6 +241,7 @@ def build_connector(
         leverage=settings.leverage,
         margin_type=settings.margin_type,
         state_path=f"{settings.state_path}.paper",
+        pause_path=f"{settings.state_path}.pause",
         get_price=get_price,
         on_breach=on_breach,
         clock=clock,

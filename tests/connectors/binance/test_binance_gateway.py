@@ -207,6 +207,23 @@ async def test_nothing_is_sent_while_the_exchange_wants_us_to_wait(gateway, scri
     assert not gateway.limits.check_orders(1, is_reduce=True)
 
 
+async def test_pause_is_kept_by_the_next_life_of_the_daemon(scripted, clock, tmp_path):
+    path = str(tmp_path / "pause")
+    scripted.answers = [json_answer({"code": -1003, "msg": ""}, 429, **{"Retry-After": "30"}), json_answer({})]
+    first = Gateway(scripted.url, Credentials(KEY, SECRET), clock, pause_path=path)
+    with pytest.raises(RateLimited):
+        await first.fetch(endpoints.PING)
+    await first.close()
+
+    second = Gateway(scripted.url, Credentials(KEY, SECRET), clock, pause_path=path)
+    with pytest.raises(RateLimited) as caught:
+        await second.fetch(endpoints.PING)
+    await second.close()
+
+    assert 25 < caught.value.retry_after_s <= 30
+    assert len(scripted.requests) == 1
+
+
 async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_began_meanwhile(gateway, scripted):
     """The session keeps a hundred connections; whoever comes later waits for one that is free."""
     released = asyncio.Event()

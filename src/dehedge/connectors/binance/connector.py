@@ -79,11 +79,12 @@ class BinanceConnector(BinanceMarketData):
         clock: Clock,
         timing: Timing = DEFAULT_TIMING,
         on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
     ) -> None:
         self._credentials = Credentials(api_key, api_secret)
         super().__init__(
             rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing,
-            on_breach=on_breach,
+            on_breach=on_breach, pause_path=pause_path,
         )  # fmt: skip
         self._timing = timing
         self.hedge_mode = False

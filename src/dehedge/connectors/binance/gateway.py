@@ -13,8 +13,7 @@ import asyncio
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -22,7 +21,8 @@ from types import SimpleNamespace
 import aiohttp
 import structlog
 
-from dehedge.connectors.binance import endpoints
+from dehedge.connectors.binance import attempts, endpoints
+from dehedge.connectors.binance.attempts import Attempt
 from dehedge.connectors.binance.clock import ExchangeClock
 from dehedge.connectors.binance.endpoints import Endpoint
 from dehedge.connectors.binance.failures import (
@@ -36,6 +36,7 @@ from dehedge.connectors.binance.failures import (
     get_pause_s,
 )
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.pause_file import PauseFile
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
@@ -52,7 +53,6 @@ with warnings.catch_warnings():
 
 log = structlog.get_logger()
 
-KEEP_ALIVE_S = 15.0
 CLOSE_GRACE_S = 6.0
 """How long closing waits for writes under way: longer than a write can take."""
 
@@ -79,33 +79,7 @@ class Credentials:
             raise ConfigError(*missing, *broken)
 
 
-@dataclass(slots=True)
-class Attempt:
-    """What the session saw of a request: whether it went out, and what status and wait came back.
-
-    ``let_out`` is asked before its first byte, and raises when it must not go.
-    """
-
-    endpoint: Endpoint
-    let_out: Callable[[Attempt], None]
-    sent_at: float
-    is_sent: bool = False
-    status: int = 0
-    retry_after_s: float | None = None
-
-
 KEYLESS = Credentials()
-
-_attempt: ContextVar[Attempt] = ContextVar("attempt")
-
-
-class GuardedRequest(aiohttp.ClientRequest):
-    """A request that has its connection and is about to be written, for the first time or by the library's own repetition."""
-
-    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        attempt = _attempt.get()
-        attempt.let_out(attempt)
-        return await super().send(conn)
 
 
 class Gateway:
@@ -119,10 +93,13 @@ class Gateway:
         timing: Timing = DEFAULT_TIMING,
         *,
         on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
     ) -> None:
         self.clock = ExchangeClock(clock)
         self.limits = Limits(self.clock, lag_s=timing.request_s)
         self._tally = Tally(on_breach)
+        self._pause_file = PauseFile(pause_path, clock)
+        self.limits.pause(self._pause_file.read_rest_s(), "told before the restart")
         self._rest_url = rest_url.rstrip("/")
         self._credentials = credentials
         self._repeats_s = timing.repeats_s
@@ -195,7 +172,7 @@ class Gateway:
         """One attempt. Raises ``RateLimited`` without sending while the exchange wants us to wait."""
         self.limits.admit(weight=endpoint.weight, orders=endpoint.orders)
         attempt = Attempt(endpoint, self._let_out, self.clock.time())
-        token = _attempt.set(attempt)
+        token = attempts.current.set(attempt)
         try:
             reply = await self._call(endpoint, params)
         except RateLimited:
@@ -207,7 +184,7 @@ class Gateway:
             # the session its own family. Each means the same: no answer. Their words may hold a signed URL.
             return self._build_failure(attempt, 0, _name_error(error))
         finally:
-            _attempt.reset(token)
+            attempts.current.reset(token)
         return self._check_reply(endpoint, attempt, reply)
 
     def _let_out(self, attempt: Attempt) -> None:
@@ -258,13 +235,17 @@ class Gateway:
                 kind = ORDERS if failure.code == -1015 else WEIGHT
                 rest_s = self.limits.get_window_rest_s(kind)
                 seconds = get_pause_s(failure, now_s=self.clock.time(), window_rest_s=rest_s)
-                self.limits.pause(seconds, str(failure))
+                self._pause(seconds, str(failure))
                 return seconds
             case Verdict.ORDERS_PAUSED:
                 return self.limits.pause_orders(str(failure))
             case Verdict.CLOCK:
                 await self._try_synchronize()
         return BUSY_S
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        if self.limits.pause(seconds, reason):
+            self._pause_file.keep(seconds)
 
     async def _try_synchronize(self) -> None:
         try:
@@ -297,32 +278,22 @@ class Gateway:
             self._credentials.api_key,
             self._credentials.api_secret,
             requests_params={"timeout": self._timeout, "allow_redirects": False},
-            session_params={
-                "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
-                "trace_configs": [self._build_trace()],
-                "request_class": GuardedRequest,
-            },
+            session_params=attempts.build_session_params(self._on_headers_sent, self._on_response),
         )
         client.FUTURES_URL = f"{self._rest_url}/fapi"
         client.FUTURES_DATA_URL = f"{self._rest_url}/futures/data"
         client.REQUEST_RECVWINDOW = 0  # 0 lets the window of each call through; anything else would replace it
         return client
 
-    def _build_trace(self) -> aiohttp.TraceConfig:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._on_headers_sent)
-        trace.on_request_end.append(self._on_response)
-        return trace
-
     async def _on_headers_sent(self, *_: object) -> None:
-        attempt = _attempt.get()
+        attempt = attempts.current.get()
         self._tally.note_sent(attempt.endpoint, is_again=attempt.is_sent)
         attempt.is_sent = True
 
     async def _on_response(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        attempt, headers = _attempt.get(), params.response.headers
+        attempt, headers = attempts.current.get(), params.response.headers
         attempt.status = params.response.status
         wait = headers.get("Retry-After", "")
         attempt.retry_after_s = float(wait) if wait.isascii() and wait.isdigit() else None
@@ -330,7 +301,7 @@ class Gateway:
         self.limits.apply_headers(headers, attempt.sent_at)
         if STATUSES.get(attempt.status) is Verdict.PAUSED:
             # The body, which may tell of a longer pause, can be a while in coming; others must not go out meanwhile.
-            self.limits.pause(attempt.retry_after_s or BUSY_S, f"HTTP {attempt.status}")
+            self._pause(attempt.retry_after_s or BUSY_S, f"HTTP {attempt.status}")
 
 
 def get_words(error: BinanceAPIException) -> object:

@@ -181,12 +181,15 @@ class Limits:
             if count.isascii() and count.isdigit():
                 window.used = max(window.used, int(count))
 
-    def pause(self, seconds: float, reason: str) -> None:
-        """Send nothing at all for so long; a longer pause in force stays."""
-        until = self._monotonic() + seconds
-        if until > self._paused_until + REPEATED_PAUSE_S:
+    def pause(self, seconds: float, reason: str) -> bool:
+        """Send nothing at all for so long; a longer pause in force stays. True when this one lasts markedly longer."""
+        now = self._monotonic()
+        until = now + seconds
+        is_longer = until > max(self._paused_until, now) + REPEATED_PAUSE_S
+        if is_longer:
             log.warning("requests_paused", seconds=round(seconds, 1), reason=reason)
         self._paused_until = max(self._paused_until, until)
+        return is_longer
 
     def pause_orders(self, reason: str) -> float:
         """Send no orders until the shortest order window ends, or the longest if that did not help; says how long."""

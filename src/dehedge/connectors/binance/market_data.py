@@ -33,8 +33,9 @@ class BinanceMarketData:
         credentials: Credentials = KEYLESS,
         timing: Timing = DEFAULT_TIMING,
         on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
     ) -> None:
-        self._gateway = Gateway(rest_url, credentials, clock, timing, on_breach=on_breach)
+        self._gateway = Gateway(rest_url, credentials, clock, timing, on_breach=on_breach, pause_path=pause_path)
         self._marks = MarkFeed(self._gateway, ws_url, timing)
         self.trading_rules: Mapping[str, TradingRules] = {}
 
