@@ -192,13 +192,15 @@ async def test_auditor_sees_what_is_in_a_symbol_that_we_have_left():
     await second.die()
 
 
-async def test_auditor_asks_nothing_about_a_symbol_that_we_never_traded_or_left_flat():
+async def test_auditor_asks_nothing_about_a_symbol_that_we_have_left_as_it_is_known():
     world = World()
     world.put(ETH)
     engine = await an_engine(world)
     world.remove(ETH)
-    await engine.run_for(5)
+    world.venue.trade_by_hand("ETHUSDT", "SELL", "0.5")
+    await engine.run_for(70)
     await engine.die()
+    assert engine.book.foreign == {("ETHUSDT", Leg.BOTH): Decimal("-0.5")}
     asked: list[str] = []
     original = world.venue.fetch_order_history
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from dehedge import guardian as guardian_module
 from dehedge import metrics
 from dehedge.core.batching import OrderDraft
-from dehedge.core.book import HedgeStatus, TradingMode
+from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, OpenHedge, Reason, ResizeHedge, TradeDecision
 from dehedge.core.events import OrderIntended, TradingModeSet
 from dehedge.core.hedging import Basis
@@ -22,13 +22,18 @@ from dehedge.core.model import Position
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share
 from dehedge.errors import JournalError
 from dehedge.executor import Executor
+from dehedge.guardian import Guardian
+from dehedge.ledger import Ledger
 from dehedge.status import StatusView
-from tests.kit import RULES, Engine, World, a_position
+from tests.core.builders import a_position as a_core_position
+from tests.core.builders import a_share, a_user, an_intent
+from tests.kit import RULES, Engine, LoopClock, MemoryJournal, World, a_position
 
 pytestmark = pytest.mark.looptime
 
 LONG, OTHER, THIRD = a_position(1), a_position(7), a_position(8)
 ETH = a_position(3, market="ETH-USD", size_usd=5_000, entry=2_800)
+ANYBODY = a_core_position(user=a_user(2))
 TARGET = Decimal("0.166")
 RATE = Breach(Law.RATE, "ORDERS 10S", "301 of 300 within 10 s")
 
@@ -318,29 +323,57 @@ async def test_wrong_book_is_found_by_the_step_that_touches_it():
     await engine.die()
 
 
-async def test_wrong_book_of_a_journal_is_found_at_the_start():
+async def test_wrong_book_is_found_before_the_first_step():
     engine = await an_engine(LONG, OTHER)
     await engine.die()
     unlock(engine)
 
-    second = Engine(engine.world)
-    assert second.guardian.told == {}
-    guardian = guardian_module.Guardian()
-    guardian.sweep(engine.book)
+    ledger = Ledger(MemoryJournal(), engine.book, LoopClock())
+    assert ledger.guardian.is_stopping
+    await ledger.enforce()
 
-    assert guardian.is_stopping
-    assert guardian.build_stop(engine.book) == TradingModeSet(
-        TradingMode.NO_OPENS, is_flattening=False, reason=str(guardian.told[Law.LOCK, str(OTHER.key)])
-    )
+    assert ledger.book.mode is TradingMode.NO_OPENS
+    assert ledger.book.mode_reason == str(ledger.guardian.told[Law.LOCK, str(OTHER.key)])
 
 
 async def test_law_that_a_connector_breaks_stops_opens_within_a_moment():
     engine = await an_engine(LONG)
+    await engine.run_for(0.2)
 
     engine.guardian.note(RATE)
     await engine.run_for(0.1)
 
     await check_opens_are_stopped_and_closes_go_on(engine, Law.RATE, LONG)
+
+
+async def test_open_is_not_journaled_any_more_once_a_law_is_broken():
+    engine = await an_engine(LONG)
+    before = engine.world.journal.last_sequence
+
+    engine.guardian.note(RATE)
+    await execute(engine, decide(OpenHedge, OTHER, "0.166", "0.166"))
+
+    assert [type(entry.event) for entry in engine.world.journal.entries[before:]] == [TradingModeSet]
+    await engine.die()
+
+
+async def test_open_is_not_sent_when_the_order_sent_just_before_shows_that_a_law_is_broken():
+    world = World()
+    engine = await an_engine(world=world)
+    original = world.venue.place_order
+
+    async def place_order(request: OrderRequest) -> OrderReport:
+        engine.guardian.note(RATE)
+        return await original(request)
+
+    world.venue.place_order = place_order  # type: ignore[method-assign]
+    world.put(LONG, ETH)
+    engine.feed()
+    await engine.run_for(5)
+
+    assert len(world.venue.sent) == 1
+    assert not engine.book.in_flight
+    await engine.die()
 
 
 async def test_open_that_is_journaled_already_is_not_sent_when_a_law_is_broken_meanwhile():
@@ -386,6 +419,31 @@ async def test_operators_stricter_mode_and_flattening_stay_when_a_law_is_broken(
     assert (engine.book.mode, engine.book.mode_reason) == (TradingMode.REDUCE_ONLY, str(RATE))
     assert not engine.book.get_all_hedged_positions()
     await engine.die()
+
+
+def test_flattening_goes_on_when_a_law_is_broken():
+    guardian = Guardian()
+    guardian.note(RATE)
+
+    stop = guardian.build_stop(HedgeBook(mode=TradingMode.REDUCE_ONLY, is_flattening=True))
+
+    assert stop == TradingModeSet(TradingMode.REDUCE_ONLY, is_flattening=True, reason=str(RATE))
+
+
+def test_second_order_of_a_step_for_a_hedge_gives_its_place_to_the_kill_switch():
+    book, guardian = HedgeBook(), Guardian()
+    first, second, third = (
+        an_intent(sequence=7),
+        an_intent(sequence=8),
+        an_intent(sequence=9, shares=[a_share(position=ANYBODY)]),
+    )
+
+    recorded = guardian.screen(book, [first, second, third], 7)
+
+    assert [recorded[0], recorded[2]] == [first, third]
+    assert isinstance(recorded[1], TradingModeSet)
+    assert guardian.get_refused_keys(first) == guardian.get_refused_keys(third) == frozenset()
+    assert guardian.get_refused_keys(second) == {second.shares[0].key}
 
 
 async def test_broken_law_is_told_and_journaled_once_until_it_is_resumed():

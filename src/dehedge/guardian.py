@@ -44,7 +44,7 @@ class Guardian:
 
     @property
     def is_stopping(self) -> bool:
-        """True from the moment a law was broken until the kill switch says so."""
+        """True from the moment a law was broken until it has turned the kill switch."""
         return self._pending is not None
 
     def note(self, breach: Breach) -> None:
@@ -61,10 +61,6 @@ class Guardian:
         if self._pending is not None and check_stopped(book):
             self._pending = None
         return None if self._pending is None else _build_stop(book, self._pending)
-
-    def confirm_stop(self) -> None:
-        """The kill switch has been turned, durably."""
-        self._pending = None
 
     def screen(self, book: HedgeBook, events: Sequence[Event], sequence: int) -> list[Event]:
         """The events of a step, with the kill switch in the place of each order that would break a law.

@@ -121,7 +121,6 @@ class Ledger:
         stop = self.guardian.build_stop(self.book)
         if stop is not None:
             await self._store([stop])
-            self.guardian.confirm_stop()
 
     async def _store(self, events: Sequence[Event]) -> None:
         if not events:

@@ -224,7 +224,10 @@ async def test_pause_is_kept_by_the_next_life_of_the_daemon(scripted, clock, tmp
     assert len(scripted.requests) == 1
 
 
-async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_began_meanwhile(gateway, scripted):
+@pytest.mark.parametrize("is_write", [False, True])
+async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_began_meanwhile(
+    gateway, scripted, is_write
+):
     """The session keeps a hundred connections; whoever comes later waits for one that is free."""
     released = asyncio.Event()
 
@@ -233,7 +236,10 @@ async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_be
         return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "30"})
 
     scripted.answers = [answer]
-    callers = [asyncio.create_task(gateway.fetch(endpoints.PING)) for _ in range(130)]
+    def call():
+        return gateway.send(endpoints.PLACE, **ORDER) if is_write else gateway.fetch(endpoints.PING)
+
+    callers = [asyncio.create_task(call()) for _ in range(130)]
     while len(scripted.requests) < 100:
         await scripted.asked.wait()
         scripted.asked.clear()
@@ -263,6 +269,7 @@ async def test_nothing_is_sent_while_the_body_of_a_429_is_still_coming(gateway, 
 
     with pytest.raises(RateLimited):
         await gateway.send(endpoints.PLACE, **ORDER)
+    assert not first.done()
     assert scripted.count("POST", "/order") == 0
     with pytest.raises(RateLimited):
         await first

@@ -82,6 +82,17 @@ def test_steady_stream_of_orders_is_forgotten_bit_by_bit(limits, clock):
     assert limits.get_used(ORDERS, "10S") <= 241
 
 
+def test_orders_of_one_moment_are_forgotten_with_the_last_of_them(limits, clock):
+    send_orders(limits, 299)
+    clock.now_s += 0.09
+    send_orders(limits, 1)
+    clock.now_s = START_S + 10 + LAG_S
+
+    with pytest.raises(RateLimited) as caught:
+        send_orders(limits, 1)
+    assert caught.value.retry_after_s == pytest.approx(0.09)
+
+
 def test_minute_limit_holds_across_short_windows(limits, clock):
     for burst in range(4):
         clock.now_s = START_S + 15 * burst
@@ -107,7 +118,7 @@ def test_weight_limit_holds_within_any_minute(limits, clock):
 
 
 moments = st.tuples(
-    st.floats(0, 12), st.integers(1, 6), st.floats(0, LAG_S, exclude_max=True), st.sampled_from((0.0, 0.0, -30.0, 90.0))
+    st.sampled_from((0.0, 0.03, 0.06, 0.09)) | st.floats(0, 12), st.integers(1, 6), st.floats(0, LAG_S, exclude_max=True), st.sampled_from((0.0, 0.0, -30.0, 90.0))
 )
 """A wait, an attempt at so many orders, how long each of them is on its way, and a leap of the wall clock."""
 
