@@ -197,6 +197,7 @@ async def test_auditor_asks_nothing_about_a_symbol_that_we_have_left_as_it_is_kn
     world.put(ETH)
     engine = await an_engine(world)
     world.remove(ETH)
+    await engine.run_for(5)
     world.venue.trade_by_hand("ETHUSDT", "SELL", "0.5")
     await engine.run_for(70)
     await engine.die()
