@@ -123,25 +123,29 @@ def find_intent_breaches(book: HedgeBook, entry: Entry) -> dict[HedgeKey | None,
     """What the order would break if it were journaled now, by hedge; None for the order as a whole."""
     intent = entry.intent
     order = InFlightOrder(intent.request, intent.hedge_side, intent.action, intent.shares, intent.intended_at)
+    may_trade = {is_open: check_mode_allows(book, intent.action, is_open=is_open) for is_open in (True, False)}
     found: dict[HedgeKey | None, Breach] = {}
     taken = set(entry.taken)
     for share in intent.shares:
-        breach = _find_part_breach(book, Part(order, share, book.get_hedged_position(share.key), entry.step))
+        part = Part(order, share, book.get_hedged_position(share.key), entry.step)
+        law = _find_broken_law(part)
         if share.key in taken:
-            breach = Breach(Law.ONE_ORDER, str(share.key), "twice in one step")
-        if breach is not None:
-            found[share.key] = breach
+            law = Law.ONE_ORDER
+        elif not may_trade[part.hedge is None]:
+            law = law or Law.MODE
+        if law is not None:
+            found[share.key] = Breach(law, str(share.key), _describe(book, part))
         taken.add(share.key)
     for whole in (*find_order_breaches(order), *_find_entry_breaches(book, entry)):
         found[None] = whole
     return found
 
 
-def _find_part_breach(book: HedgeBook, part: Part) -> Breach | None:
-    law = next((law for law, check in PART_LAWS.items() if not check(part)), None)
-    if law is None and not check_mode_allows(book, part.order.action, is_open=part.hedge is None):
-        law = Law.MODE
-    return None if law is None else Breach(law, str(part.share.key), _describe(book, part))
+def _find_broken_law(part: Part) -> Law | None:
+    for law, check in PART_LAWS.items():
+        if not check(part):
+            return law
+    return None
 
 
 def _find_entry_breaches(book: HedgeBook, entry: Entry) -> Iterator[Breach]:

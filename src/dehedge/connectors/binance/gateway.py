@@ -99,7 +99,9 @@ class Gateway:
         self.limits = Limits(self.clock, lag_s=timing.request_s)
         self._tally = Tally(on_breach)
         self._pause_file = PauseFile(pause_path, clock)
-        self.limits.pause(self._pause_file.read_rest_s(), "told before the restart")
+        rest_s = self._pause_file.read_rest_s()
+        if rest_s > 0:
+            self.limits.pause(rest_s, "told before the restart")
         self._rest_url = rest_url.rstrip("/")
         self._credentials = credentials
         self._repeats_s = timing.repeats_s

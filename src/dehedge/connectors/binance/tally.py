@@ -1,20 +1,19 @@
 """Counts what really went out, and says so when it was too much or too early.
 
 The limiter is asked before a request; this is told at the moment in which its first bytes leave, and of every answer.
-It shares no count, no clock reading and no pause with the limiter, so that a mistake in the one is noticed by the other.
+It shares no count and no pause with the limiter, so that a mistake in the one is noticed by the other.
 It holds nothing back: what it finds is a broken law. Called by the gateway.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dehedge.connectors.binance.endpoints import Endpoint
-from dehedge.connectors.binance.limits import DEFAULT_LIMITS, ORDERS, WEIGHT
+from dehedge.connectors.binance.limits import DEFAULT_LIMITS, ORDERS, WEIGHT, get_loop_time
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.core.invariants import Breach, Law
 
@@ -43,7 +42,7 @@ class Span:
 class Tally:
     """One account's own traffic."""
 
-    def __init__(self, on_breach: OnBreach, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, on_breach: OnBreach, monotonic: Callable[[], float] = get_loop_time) -> None:
         self._on_breach = on_breach
         self._monotonic = monotonic
         self._spans = [Span(limit) for limit in DEFAULT_LIMITS]
