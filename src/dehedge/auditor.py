@@ -278,9 +278,9 @@ class Auditor:
     def _get_legs(self, exchange: Mapping[LegKey, Decimal]) -> list[LegKey]:
         """Every leg that our hedges stand on or may stand on, in the position mode that the account is in.
 
-        Flat ones too: what others do there must be counted before a hedge stands on it. Symbols that we have left, because
-        they are no longer configured or listed, count where something is there that we do not know of. What the account
-        holds in other symbols is none of our business.
+        Flat ones too: what others do there must be counted before a hedge stands on it. Symbols that we have left
+        because they are no longer configured or listed count where something is there that we do not know of. What the
+        account holds in other symbols is none of our business.
         """
         hedge_mode, book = self._connector.hedge_mode, self._ledger.book
         hedges = book.get_all_hedged_positions().values()

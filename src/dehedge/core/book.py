@@ -1,8 +1,8 @@
 """The hedges we hold: a dict keyed by market and position id, and the orders in flight.
 
-The one mutable object of the core, but for the watch that checks it. It only stores; every change to a hedge's quantity or status comes from
-``events.fold``, live and at replay alike. The placed time is the exception: it is refreshed in memory at every pass and
-journaled only when the risk goes or comes back.
+The one mutable object of the core, but for the watch that checks it. It only stores; every change to a hedge's quantity
+or status comes from ``events.fold``, live and at replay alike. The placed time is the exception: it is refreshed in memory
+at every pass and journaled only when the risk goes or comes back.
 """
 
 from __future__ import annotations

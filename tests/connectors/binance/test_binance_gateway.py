@@ -226,31 +226,30 @@ async def test_pause_is_kept_by_the_next_life_of_the_daemon(scripted, clock, tmp
 
 @pytest.mark.parametrize("is_write", [False, True])
 async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_began_meanwhile(
-    gateway, scripted, is_write
+    gateway, scripted, eventually, is_write
 ):
-    """The session keeps a hundred connections; whoever comes later waits for one that is free."""
+    """The session keeps a hundred connections, here two; whoever comes later waits for one that is free."""
+    gateway._get_client().session.connector._limit = 2
     released = asyncio.Event()
 
     async def answer(_request):
         await released.wait()
         return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "30"})
 
-    scripted.answers = [answer]
     def call():
         return gateway.send(endpoints.PLACE, **ORDER) if is_write else gateway.fetch(endpoints.PING)
 
-    callers = [asyncio.create_task(call()) for _ in range(130)]
-    while len(scripted.requests) < 100:
-        await scripted.asked.wait()
-        scripted.asked.clear()
+    scripted.answers = [answer]
+    callers = [asyncio.create_task(call()) for _ in range(6)]
+    await eventually(lambda: len(scripted.requests) == 2)
     released.set()
     outcomes = await asyncio.gather(*callers, return_exceptions=True)
 
     assert {type(outcome) for outcome in outcomes} == {RateLimited}
-    assert len(scripted.requests) == 100
+    assert len(scripted.requests) == 2
 
 
-async def test_nothing_is_sent_while_the_body_of_a_429_is_still_coming(gateway, scripted):
+async def test_nothing_is_sent_while_the_body_of_a_429_is_still_coming(gateway, scripted, eventually):
     told = asyncio.Event()
 
     async def answer(request):
@@ -264,8 +263,7 @@ async def test_nothing_is_sent_while_the_body_of_a_429_is_still_coming(gateway, 
     scripted.answers = [answer]
     first = asyncio.create_task(gateway.fetch(endpoints.PING))
     await told.wait()
-    while gateway.limits.check_orders(1, is_reduce=True):  # noqa: ASYNC110 - the header is on its way
-        await asyncio.sleep(0)
+    await eventually(lambda: not gateway.limits.check_orders(1, is_reduce=True))
 
     with pytest.raises(RateLimited):
         await gateway.send(endpoints.PLACE, **ORDER)
