@@ -25,6 +25,7 @@ from dehedge.core.sizing import Sizing
 from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
+from dehedge.guardian import Guardian
 from dehedge.ledger import Ledger
 from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
 from dehedge.reconciler import Reconciler
@@ -59,13 +60,14 @@ class MemoryJournal:
         self.deployment = "abc123"
         self.entries: list[JournalEntry] = []
         self.fails = False
+        self.append_s = 0.0
 
     @property
     def last_sequence(self) -> int:
         return len(self.entries)
 
     async def append(self, at: float, events: Sequence[Event]) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.append_s)
         if self.fails:
             raise JournalError("the disk is full")
         for event in events:
@@ -312,11 +314,12 @@ class Engine:
         self.awake = asyncio.Event()
         self.policy = policy or a_policy()
         self.prices = PriceFeed(self.awake.set)
-        self.ledger = Ledger(world.journal, replay(world.journal, self.clock), self.clock)
+        self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
+        self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.awake.set)
+        self.ledger = Ledger(world.journal, replay(world.journal, self.clock), self.clock, self.guardian)
         self.snapshots = SnapshotFeed(
             self.awake.set, ledger=self.ledger, clock=self.clock, max_age_s=self.policy.max_snapshot_age_s
         )
-        self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         settlement = Settlement(self.ledger)
         self.auditor = Auditor(
             ledger=self.ledger, connector=world.venue, settlement=settlement, clock=self.clock,
@@ -331,6 +334,7 @@ class Engine:
             auditor=self.auditor, executor=self.executor, clock=self.clock, awake=self.awake,
         )  # fmt: skip
         self.tasks: list[asyncio.Task[None]] = []
+        self.may_break_laws = False
 
     @property
     def book(self) -> HedgeBook:
@@ -366,11 +370,14 @@ class Engine:
             self.feed()
 
     async def run_for(self, seconds: float) -> None:
-        """Let virtual time pass; any part that failed fails the test here."""
+        """Let virtual time pass; any part that failed, and any broken law, fails the test here."""
         await asyncio.sleep(seconds)
         for task in self.tasks:
             if task.done():
                 task.result()
+        if not self.may_break_laws:
+            self.guardian.sweep(self.book)
+            assert self.guardian.told == {}
 
     async def die(self) -> None:
         """End at once, wherever every part is; only journal and exchange remain."""

@@ -16,9 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from dehedge.core.book import TradingMode
-from dehedge.core.events import OrderIntended
+from dehedge.core.events import OrderReported
 from dehedge.core.model import ChainSnapshot, Leg, Market, Side
-from dehedge.core.orders import Action, ClientOrderId, OrderReport, OrderRequest, OrderStatus
+from dehedge.core.orders import OrderReport, OrderRequest, OrderStatus
 from dehedge.errors import AuthenticationFailed, ConnectorError, RateLimited, VenueUnavailable
 from dehedge.ports import MarkPrice, VenueOrder, VenuePosition
 from dehedge.recovery import replay
@@ -1114,16 +1114,15 @@ async def test_ledger_keeps_a_journal_that_can_be_replayed_when_a_fill_is_larger
 async def test_ledger_journals_no_fact_that_cannot_be_folded():
     world = World()
     world.put(LONG)
-    engine = await an_engine(world)
+    world.venue.script.append("never")
+    engine = await an_engine(world, settle_s=0.1)
     await engine.die()
     entries = world.journal.last_sequence
-    intent = world.journal.entries[0].event
-    assert isinstance(intent, OrderIntended)
-    request = replace(intent.request, client_order_id=ClientOrderId("dh-x"))
-    wrong = replace(intent, request=request, hedge_side=Side.SELL, action=Action.REDUCE)
+    (order,) = engine.book.in_flight.values()
+    too_much = OrderReport(order.request.client_order_id, OrderStatus.FILLED, order.request.quantity + 1)
 
     with pytest.raises(AssertionError):
-        await engine.ledger.record(wrong)
+        await engine.ledger.record(OrderReported(too_much, 0.0))
 
     assert world.journal.last_sequence == entries
 

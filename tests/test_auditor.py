@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 
 from dehedge.core.hedging import Reason
 from dehedge.core.model import Leg
-from tests.kit import Engine, Venue, World, a_position
+from dehedge.ports import VenueOrder
+from tests.kit import Engine, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -161,3 +163,56 @@ async def test_auditor_closes_nothing_while_the_account_cannot_be_read_and_then_
     assert world.venue.net("BTCUSDT") == 0
     assert len(world.venue.sent) == 2
     await engine.die()
+
+
+ETH = a_position(3, market="ETH-USD", size_usd=5_000, entry=2_800)
+BTC_ONLY = a_policy(symbols={"BTC-USD": "BTCUSDT"})
+
+
+async def test_auditor_sees_what_is_in_a_symbol_that_we_have_left():
+    world = World()
+    world.put(ETH)
+    engine = await an_engine(world)
+    world.remove(ETH)
+    await engine.run_for(5)
+    await engine.die()
+    assert world.venue.net("ETHUSDT") == 0
+
+    second = Engine(world, BTC_ONLY)
+    await second.start()
+    await second.run_for(5)
+    assert second.book.foreign == {}
+    world.venue.trade_by_hand("ETHUSDT", "SELL", "0.5")
+    await second.run_for(70)
+    assert second.book.foreign == {("ETHUSDT", Leg.BOTH): Decimal("-0.5")}
+    world.venue.trade_by_hand("ETHUSDT", "BUY", "0.5")
+    await second.run_for(70)
+
+    assert second.book.foreign == {("ETHUSDT", Leg.BOTH): Decimal(0)}
+    await second.die()
+
+
+async def test_auditor_asks_nothing_about_a_symbol_that_we_have_left_as_it_is_known():
+    world = World()
+    world.put(ETH)
+    engine = await an_engine(world)
+    world.remove(ETH)
+    await engine.run_for(5)
+    world.venue.trade_by_hand("ETHUSDT", "SELL", "0.5")
+    await engine.run_for(70)
+    await engine.die()
+    assert engine.book.foreign == {("ETHUSDT", Leg.BOTH): Decimal("-0.5")}
+    asked: list[str] = []
+    original = world.venue.fetch_order_history
+
+    async def fetch_order_history(symbol: str, since_s: float) -> Sequence[VenueOrder]:
+        asked.append(symbol)
+        return await original(symbol, since_s)
+
+    world.venue.fetch_order_history = fetch_order_history  # type: ignore[method-assign]
+    second = Engine(world, BTC_ONLY)
+    await second.start()
+    await second.run_for(130)
+
+    assert set(asked) == {"BTCUSDT"}
+    await second.die()

@@ -16,6 +16,9 @@ from decimal import Decimal
 import pytest
 
 from dehedge.adapters import journal
+from dehedge.config import read_settings
+from dehedge.core.invariants import Breach, Law
+from dehedge.daemon import Daemon
 from dehedge.sim.chain import SimRpc, find_anvil
 from dehedge.sim.exchange import Ask
 from dehedge.sim.world import HTTP_TOKEN, USD, DaemonProcess, World, build_position, wait_until
@@ -313,6 +316,22 @@ async def holds(daemon, count):
 
 def count_orders(world):
     return len(world.exchange.orders)
+async def test_daemon_stops_opens_when_its_connector_says_that_a_law_is_broken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    variables = {"NETWORKS": "http://127.0.0.1:1", "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    daemon = Daemon(read_settings(), {"BTC-USD": "BTCUSDT"})
+    breach = Breach(Law.RATE, "ORDERS 10S", "301 of 300 within 10 s")
+
+    daemon._connector._gateway._tally._on_breach(breach)
+    assert daemon._awake.is_set()
+    await daemon._ledger.enforce()
+
+    assert daemon._status.get_status()["mode"] == "no-opens"
+    assert any(str(breach) in reason for reason in daemon._status.find_obstacles())
+    assert daemon._guardian._get_rules() is daemon._venue.rules
+    await daemon._close()
 
 
 async def test_daemon_trades_on_paper_without_an_account(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from dehedge.cli import app
 from dehedge.config import Settings
+from dehedge.core.invariants import Law
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,6 +21,12 @@ def test_docs_name_tests_that_exist():
 
     assert len(named) > 30
     assert [name for name in named if f"def {name}(" not in TESTS] == []
+
+
+def test_promises_page_has_every_law():
+    text = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+
+    assert [law.value for law in Law if f"\n| {law.value} |" not in text] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

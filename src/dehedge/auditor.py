@@ -102,6 +102,7 @@ class Auditor:
             except TimeoutError:
                 pass
             self._requested.clear()
+            await self._ledger.sweep()
             await self._try_audit()
             await asyncio.sleep(AUDIT_MIN_INTERVAL_S)
 
@@ -126,7 +127,7 @@ class Auditor:
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
-        legs = self._get_legs()
+        legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
         errors = []
         for key in legs:
@@ -231,7 +232,7 @@ class Auditor:
 
     def compare(self, exchange: Mapping[LegKey, Decimal]) -> Sequence[LegAudit]:
         """A reading of the account against the book as it is now, on every leg that is our business."""
-        return [audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))) for key in self._get_legs()]
+        return [audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))) for key in self._get_legs(exchange)]
 
     async def examine(self, symbol: str, side: Side) -> LegAudit:
         """The leg that hedges of this side live on, read now, with what our own orders may have moved meanwhile."""
@@ -294,14 +295,17 @@ class Auditor:
     def _get_unsettled_symbols(self) -> set[str]:
         return {order.request.symbol for order in self._ledger.book.in_flight.values()}
 
-    def _get_legs(self) -> list[LegKey]:
+    def _get_legs(self, exchange: Mapping[LegKey, Decimal]) -> list[LegKey]:
         """Every leg that our hedges stand on or may stand on, in the position mode that the account is in.
 
-        Flat ones too: what others do there must be counted before a hedge stands on it. What the account holds in other
-        symbols is none of our business.
+        Flat ones too: what others do there must be counted before a hedge stands on it. Symbols that we have left
+        because they are no longer configured or listed count where something is there that we do not know of. What the
+        account holds in other symbols is none of our business.
         """
-        hedge_mode = self._connector.hedge_mode
-        held = {self.get_key(h.symbol, h.side) for h in self._ledger.book.get_all_hedged_positions().values()}
+        hedge_mode, book = self._connector.hedge_mode, self._ledger.book
+        held = {self.get_key(hedge.symbol, hedge.side) for hedge in book.get_all_hedged_positions().values()}
         known = {(symbol, leg) for symbol in self._get_symbols() for leg in Leg}
         known |= {*self._confirmed, *self._unexplained_since}
+        traded = {key for key in exchange.keys() | book.foreign.keys() if key[0] in book.symbols}
+        known |= {key for key in traded if audit_leg(book, key, exchange.get(key, Decimal(0))).difference}
         return sorted(held | {key for key in known if (key[1] is not Leg.BOTH) == hedge_mode})

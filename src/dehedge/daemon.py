@@ -26,8 +26,10 @@ from dehedge.auditor import Auditor
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
+from dehedge.core.invariants import Breach
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
+from dehedge.guardian import Guardian
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
@@ -81,6 +83,7 @@ class Daemon:
         self._awake = asyncio.Event()
         self._stopped = asyncio.Event()
         self._policy = build_policy(settings, symbols)
+        self._guardian = Guardian(get_rules=lambda: self._venue.rules, wake=self._awake.set)
         self._prices = PriceFeed(self._awake.set)
         self._connector = self._build_connector(symbols)
         self._chain = build_chain_reader(settings, self._clock)
@@ -95,15 +98,15 @@ class Daemon:
             tick = self._prices.latest.get(by_symbol.get(symbol, ""))
             return get_price(tick.price) if tick is not None else None
 
-        return build_connector(self._settings, self._clock, get_pyth_price)
+        return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
         clock, awake = self._clock, self._awake
-        self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock)
+        self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
+        self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock, self._guardian)
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, max_age_s=self._policy.max_snapshot_age_s
         )
-        self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
         settlement = Settlement(ledger)
         self._auditor = auditor = Auditor(
             ledger=ledger, connector=self._connector, settlement=settlement, clock=clock,
@@ -226,7 +229,10 @@ def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolic
 
 
 def build_connector(
-    settings: Settings, clock: Clock, get_price: Callable[[str], Decimal | None] = lambda _: None
+    settings: Settings,
+    clock: Clock,
+    get_price: Callable[[str], Decimal | None] = lambda _: None,
+    on_breach: Callable[[Breach], None] = lambda _: None,
 ) -> Connector:
     """The connector named by the settings. ``get_price`` is the price by symbol that paper falls back on."""
     key, secret = settings.binance_api_key, settings.binance_api_secret
@@ -238,7 +244,9 @@ def build_connector(
         leverage=settings.leverage,
         margin_type=settings.margin_type,
         state_path=f"{settings.state_path}.paper",
+        pause_path=f"{settings.state_path}.pause",
         get_price=get_price,
+        on_breach=on_breach,
         clock=clock,
     )
     return CONNECTORS[settings.connector](options)

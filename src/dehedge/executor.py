@@ -29,7 +29,7 @@ from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeStatus, InFlightOrder
 from dehedge.core.decisions import TradeDecision
 from dehedge.core.events import Event, HedgeWrittenDown, OrderIntended
-from dehedge.core.hedging import check_mode_allows
+from dehedge.core.hedging import Basis, check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share, client_order_id, get_leg
 from dehedge.errors import (
@@ -66,7 +66,7 @@ class Executor:
         self._connector = connector
         self._auditor = auditor
         self._clock = clock
-        self._block_number = 0
+        self._basis = Basis()
         self._is_finishing = False
         self._busy: set[HedgeKey] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,10 +118,10 @@ class Executor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def execute(
-        self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], block_number: int
+        self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], basis: Basis
     ) -> None:
-        """Journal and send what has been decided from that block; comes back once it is journaled."""
-        self._block_number = block_number
+        """Journal and send what has been decided from these inputs; comes back once it is journaled."""
+        self._basis = basis
         exhausted = set(self.backoff.get_exhausted())
         probed: set[str] = set()
         increases = []
@@ -167,31 +167,61 @@ class Executor:
         ]
         for draft in drafts[len(fitting) :]:
             self._settlement.back_off(draft.shares, draft.action)
-        intended = await self._ledger.record_prepared(lambda sequence: self._intend(fitting, sequence, reduce_only=reduce_only))
-        for event in intended:
-            assert isinstance(event, OrderIntended)
-            self._spawn(self._send(self._ledger.book.in_flight[event.request.client_order_id]))
+        wanted: list[OrderIntended] = []
 
-    def _intend(self, drafts: Sequence[OrderDraft], sequence: int, *, reduce_only: bool) -> Sequence[Event]:
+        def prepare(sequence: int) -> Sequence[Event]:
+            wanted[:] = self._intend(fitting, sequence, reduce_only=reduce_only)
+            return wanted
+
+        recorded = await self._ledger.record_prepared(prepare)
+        for intent in wanted:
+            if intent in recorded:
+                self._spawn(self._send(self._ledger.book.in_flight[intent.request.client_order_id], intent.fresh_until))
+        refused = [intent for intent in wanted if intent not in recorded]
+        if refused:
+            await self._place_sound(refused, reduce_only=reduce_only)
+
+    async def _place_sound(self, refused: Sequence[OrderIntended], *, reduce_only: bool) -> None:
+        """Orders that would have broken a law go without the hedges for whose sake they were refused."""
+        drafts = []
+        for intent in refused:
+            broken_keys = self._ledger.guardian.get_refused_keys(intent)
+            self._settlement.back_off([share for share in intent.shares if share.key in broken_keys], intent.action)
+            sound = tuple(share for share in intent.shares if share.key not in broken_keys)
+            if sound:
+                drafts.append(OrderDraft(intent.request.symbol, intent.hedge_side, intent.action, sound))
+        if drafts:
+            await self._place(drafts, reduce_only=reduce_only)
+
+    def _intend(self, drafts: Sequence[OrderDraft], sequence: int, *, reduce_only: bool) -> list[OrderIntended]:
         """The intents of what is still wanted, now that nothing else can change the book in between."""
-        events: list[Event] = []
+        intents: list[OrderIntended] = []
+        now = self._clock.time()  # Read once: an input must not come of age between the look at it and the intent.
         for draft in [] if self._is_finishing else drafts:
-            kept = [share for share in draft.shares if self._check_still_wanted(share, draft)]
+            kept = tuple(share for share in draft.shares if self._check_still_wanted(share, draft, now))
             if kept:
-                final = replace(draft, shares=tuple(kept))
-                request = self._build_request(final, sequence + len(events), reduce_only=reduce_only)
-                now, block = self._clock.time(), self._block_number
-                events.append(OrderIntended(request, draft.hedge_side, draft.action, tuple(kept), now, block))
-        return events
+                final = replace(draft, shares=kept)
+                request = self._build_request(final, sequence + len(intents), reduce_only=reduce_only)
+                block, fresh_until = self._basis.block_number, self._get_fresh_until(final)
+                intents.append(OrderIntended(request, draft.hedge_side, draft.action, kept, now, block, fresh_until))
+        return intents
 
-    def _check_still_wanted(self, share: Share, draft: OrderDraft) -> bool:
-        """False when the hedge or the kill switch changed after the decision: the planner decides anew."""
+    def _get_fresh_until(self, draft: OrderDraft) -> float | None:
+        """When the inputs of an increase are too old for it; nothing holds a reduction."""
+        if draft.action is Action.REDUCE:
+            return None
+        return min(self._basis.get_fresh_until(key.market) for key in draft.keys)
+
+    def _check_still_wanted(self, share: Share, draft: OrderDraft, now: float) -> bool:
+        """False when the hedge, the inputs' age or the kill switch changed after the decision: the planner decides anew."""
         book = self._ledger.book
         hedge = book.get_hedged_position(share.key)
         if not check_mode_allows(book, draft.action, is_open=hedge is None):
             return False
         if draft.action is Action.REDUCE:
             return hedge is not None and hedge.status is HedgeStatus.OPEN and hedge.quantity >= share.quantity
+        if now > self._basis.get_fresh_until(share.key.market):
+            return False
         return hedge is None or (
             hedge.status is HedgeStatus.OPEN
             and hedge.side is draft.hedge_side
@@ -209,9 +239,13 @@ class Executor:
             reduce_only=reduce_only and not hedge_mode,
         )
 
-    async def _send(self, order: InFlightOrder) -> None:
-        """Send once, and see the order to its end."""
+    async def _send(self, order: InFlightOrder, fresh_until: float | None) -> None:
+        """Send once, and see the order to its end. What changed while it was being journaled may hold it back."""
         request = order.request
+        obstacle = self._find_obstacle(order, fresh_until)
+        if obstacle is not None:
+            await self._settlement.abandon(order, VenueUnavailable(f"not sent: {obstacle}"))
+            return
         log.info(
             "order_sent", symbol=request.symbol, side=request.side.value, quantity=str(request.quantity),
             action=order.action.value, hedges=len(order.shares), client_order_id=request.client_order_id,
@@ -234,6 +268,17 @@ class Executor:
             await self._settle(order, report)
             if not report.status.is_terminal:
                 await self._resolver.resolve(order)
+
+    def _find_obstacle(self, order: InFlightOrder, fresh_until: float | None) -> str | None:
+        """Why an order that is journaled must not be sent, if it must not."""
+        book = self._ledger.book
+        hedges = [book.get_hedged_position(share.key) for share in order.shares]
+        is_open = any(hedge is None or hedge.status is HedgeStatus.OPENING for hedge in hedges)
+        if (is_open and self._ledger.guardian.is_stopping) or not check_mode_allows(book, order.action, is_open=is_open):
+            return "the kill switch was turned"
+        if fresh_until is not None and self._clock.time() > fresh_until:
+            return "what it was decided from is too old by now"
+        return None
 
     async def _settle(self, order: InFlightOrder, report: OrderReport) -> None:
         is_final = await self._settlement.settle(order, report)

@@ -2,7 +2,8 @@
 
 Every fact goes through here: it is appended durably, then folded, in one order for all. If the journal refuses, the book
 stays as it was and the error ends the process. Called by the executor, the auditor, the reconciler and the operator's
-commands. A caller that is canceled in the middle loses nothing: the commit goes on without it.
+commands. A caller that is canceled in the middle loses nothing: the commit goes on without it. Every step is held to the
+laws (``guardian``): what would break one is not journaled, and a broken one turns the kill switch before anything else.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import structlog
 
 from dehedge import metrics
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, fold
+from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, TradingModeSet, fold
+from dehedge.core.invariants import Breach, Law
+from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
+from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
 
 log = structlog.get_logger()
@@ -38,9 +42,11 @@ class LoggedChange:
 class Ledger:
     """The journal and the book, kept as one."""
 
-    def __init__(self, journal: Journal, book: HedgeBook, clock: Clock) -> None:
+    def __init__(self, journal: Journal, book: HedgeBook, clock: Clock, guardian: Guardian | None = None) -> None:
         self.journal = journal
         self.book = book
+        self.guardian = guardian or Guardian()
+        self.guardian.sweep(book)
         self.recent: list[LoggedChange] = []
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -52,7 +58,10 @@ class Ledger:
         await self.record_prepared(lambda _: events)
 
     async def record_prepared(self, prepare: Prepare) -> Sequence[Event]:
-        """Make facts true that depend on the book as it is when their turn comes."""
+        """Make facts true that depend on the book as it is when their turn comes; gives back what was recorded.
+
+        That is not an order which would break a law.
+        """
         return await asyncio.shield(asyncio.ensure_future(self._commit(prepare)))
 
     async def record_report(self, report: OrderReport) -> bool:
@@ -71,6 +80,16 @@ class Ledger:
         """How much was ever intended in the symbol; its growth during a read is what our orders may have moved."""
         return self._intended[symbol]
 
+    async def enforce(self) -> None:
+        """Turn the kill switch for a broken law that was noticed outside a step. Raises ``JournalError``."""
+        if self.guardian.is_stopping:
+            await self.record()
+
+    async def sweep(self) -> None:
+        """Hold the whole book to the laws."""
+        self.guardian.sweep(self.book)
+        await self.enforce()
+
     async def drain(self) -> None:
         """Wait until no commit is under way."""
         async with self._lock:
@@ -82,7 +101,8 @@ class Ledger:
             return ()
         if report.filled_quantity > order.request.quantity:
             # What was never asked for is not a hedge; the audit finds it on the account.
-            log.error("order_overfilled", client_order_id=report.client_order_id, filled=str(report.filled_quantity))
+            figures = f"filled {report.filled_quantity} of {order.request.quantity} {order.request.symbol}"
+            self.guardian.note(Breach(Law.FILLED, report.client_order_id, figures))
             report = replace(report, filled_quantity=order.request.quantity)
         if apply_report(order.report, report) == order.report:
             return ()
@@ -90,14 +110,33 @@ class Ledger:
 
     async def _commit(self, prepare: Prepare) -> Sequence[Event]:
         async with self._lock:
-            events = prepare(self.journal.last_sequence + 1)
-            self._rehearse(events)
-            if events:
-                with metrics.JOURNAL_SECONDS.time():
-                    await self.journal.append(self._clock.time(), events)
-            for event in events:
-                self._fold(event)
+            await self._enforce()
+            sequence = self.journal.last_sequence + 1
+            events = self.guardian.screen(self.book, prepare(sequence), sequence)
+            await self._store(events)
+            await self._enforce()
             return events
+
+    async def _enforce(self) -> None:
+        stop = self.guardian.build_stop(self.book)
+        if stop is not None:
+            await self._store([stop])
+
+    async def _store(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        events = [self._date(event) for event in events]
+        self._rehearse(events)
+        with metrics.JOURNAL_SECONDS.time():
+            await self.journal.append(self._clock.time(), events)
+        changed = [key for event in events for key in self._fold(event)]
+        self.guardian.review(self.book, events, changed)
+
+    def _date(self, event: Event) -> Event:
+        """When the guardian turns the kill switch it has no clock to say so."""
+        if isinstance(event, TradingModeSet) and event.reason and not event.set_at:
+            return replace(event, set_at=self._clock.time())
+        return event
 
     def _rehearse(self, events: Sequence[Event]) -> None:
         """A fact that cannot be folded must never be journaled: no restart could get past it."""
@@ -105,11 +144,13 @@ class Ledger:
         for event in events:
             fold(book, event)
 
-    def _fold(self, event: Event) -> None:
+    def _fold(self, event: Event) -> list[HedgeKey]:
+        """The keys of the hedges that changed."""
         if isinstance(event, OrderIntended):
             self._versions[event.request.symbol] += 1
             self._intended[event.request.symbol] += event.request.quantity
-        for change in fold(self.book, event):
+        changes = fold(self.book, event)
+        for change in changes:
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()
             self.recent = [*self.recent[-999:], LoggedChange(self._clock.time(), change)]
@@ -123,3 +164,4 @@ class Ledger:
                 price=str(change.price) if change.price is not None else None,
                 reason=change.reason,
             )
+        return [change.key for change in changes]

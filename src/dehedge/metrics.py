@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import Decision, Reason
+from dehedge.core.invariants import Law
 from dehedge.core.model import ChainSnapshot, Side
 
 REGISTRY = CollectorRegistry()
@@ -53,6 +54,11 @@ ACCOUNT_DIFFERS = Gauge(
 OTHER_DAEMONS = Gauge(
     "dehedge_other_daemons", "Other daemons that traded on the account within the last hour.", registry=REGISTRY
 )
+INVARIANTS_BROKEN = Counter(
+    "dehedge_invariants_broken", "Times that a law was found broken, by law.", ["law"], registry=REGISTRY
+)
+for _law in Law:
+    INVARIANTS_BROKEN.labels(_law.name.lower())  # An alert on its growth needs the zero.
 
 
 def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:

@@ -18,11 +18,12 @@ from dehedge.auditor import Auditor
 from dehedge.core.book import TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
-from dehedge.core.hedging import HedgingPolicy, VenueState, plan, plan_flattening
+from dehedge.core.hedging import Basis, HedgingPolicy, VenueState, build_basis, plan, plan_flattening
 from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
+from dehedge.guardian import check_stopped
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.snapshots import SnapshotFeed
@@ -89,6 +90,7 @@ class Reconciler:
         """Observe, plan, execute, once."""
         book = self._ledger.book
         book.clamp_placed_times(self._clock.time())
+        await self._ledger.enforce()
         observation = self.observe()
         decisions: list[Decision] = []
         if observation is not None:
@@ -97,7 +99,8 @@ class Reconciler:
         elif book.is_flattening and self._venue.error is None:
             decisions = plan_flattening(book, self._get_venue_state())
         self.decisions = {decision.key: decision for decision in decisions}
-        await self._execute(decisions, observation.snapshot.block_number if observation is not None else 0)
+        basis = build_basis(observation, self._policy) if observation is not None else Basis()
+        await self._execute(decisions, basis)
         await self._end_flattening()
         self._measure(decisions)
         self.last_pass_at = self._clock.time()
@@ -145,14 +148,14 @@ class Reconciler:
         if events:
             await self._ledger.record(*events)
 
-    async def _execute(self, decisions: Iterable[Decision], block_number: int) -> None:
+    async def _execute(self, decisions: Iterable[Decision], basis: Basis) -> None:
         decisions = list(decisions)
         unmarked = {d.key.market for d in decisions if d.reason is Reason.NO_MARK_PRICE}
         if unmarked:
             self._venue.request_marks({self._policy.symbols[market] for market in unmarked})
         trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
         if trades and not self.is_stopping:
-            await self._executor.execute(trades, self._venue.rules, block_number)
+            await self._executor.execute(trades, self._venue.rules, basis)
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""
@@ -167,7 +170,10 @@ class Reconciler:
         return (TradingModeSet(book.mode, is_flattening=False, set_at=book.mode_set_at, reason=book.mode_reason),)
 
     async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False, reason: str = "") -> None:
-        """Turn the kill switch; survives restarts."""
+        """Turn the kill switch; survives restarts. A broken law goes on being the reason until opens are resumed."""
+        book = self._ledger.book
+        if mode is not TradingMode.ACTIVE and check_stopped(book):
+            reason = book.mode_reason
         await self._ledger.record(TradingModeSet(mode, is_flattening, self._clock.time(), reason))
         log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()

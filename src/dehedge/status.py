@@ -77,8 +77,10 @@ class StatusView:
             found.append("no pass has ended for a while")
         if self._reconciler.is_stopping:
             found.append("shutting down")
-        if self._ledger.book.mode is not TradingMode.ACTIVE:
-            found.append(f"trading mode is {self._ledger.book.mode.value}: resume to hedge again")
+        book = self._ledger.book
+        if book.mode is not TradingMode.ACTIVE:
+            reason = f" ({book.mode_reason})" if book.mode_reason else ""
+            found.append(f"trading mode is {book.mode.value}{reason}: resume to hedge again")
         metrics.READY.set(0 if found else 1)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
 from dehedge.core.book import TradingMode
-from dehedge.core.events import Event, ForeignPositionSeen, HedgesReheated, TradingModeSet
+from dehedge.core.events import Event, ForeignPositionSeen, HedgesReheated, OrderIntended, TradingModeSet
 from dehedge.core.model import HedgeKey, Leg
 from dehedge.core.writers import get_made_at
 from dehedge.errors import JournalError, JournalLocked
@@ -348,6 +349,23 @@ def alter(path: Path, *statements: str) -> None:
         database.execute(statement)
     database.commit()
     database.close()
+
+
+def test_entry_of_a_version_that_knew_no_reason_and_no_freshness_is_understood(path: Path, journal: SqliteJournal):
+    request = {
+        "client_order_id": "dh-a1b2c3-1-0", "symbol": "BTCUSDT", "side": "BUY", "leg": "BOTH", "quantity": "1",
+        "reduce_only": False,
+    }  # fmt: skip
+    intent = {
+        "request": request, "hedge_side": "BUY", "action": "increase", "shares": [], "intended_at": 1.0, "block_number": 7,
+    }  # fmt: skip
+
+    mode = journal._decode(1, "TradingModeSet", '{"mode": "no-opens", "is_flattening": false}')
+    intended = journal._decode(2, "OrderIntended", json.dumps(intent))
+
+    assert mode == TradingModeSet(TradingMode.NO_OPENS, is_flattening=False, reason="")
+    assert isinstance(intended, OrderIntended)
+    assert intended.fresh_until is None
 
 
 @pytest.mark.parametrize(("kind", "body"), [("HedgeTeleported", "{}"), ("TradingModeSet", '{"mode": "sideways"}')])

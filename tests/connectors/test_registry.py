@@ -24,3 +24,18 @@ def test_options_keep_secrets_out_of_their_repr(clock):
 
     assert "the-key" not in repr(options)
     assert "the-secret" not in repr(options)
+
+
+async def test_every_connector_tells_of_the_laws_that_it_breaks_itself(clock, tmp_path):
+    told = []
+    options = ConnectorOptions(
+        "http://x", "ws://x", clock, "key", "secret", state_path=str(tmp_path / "paper"), on_breach=told.append
+    )
+    binance, paper = CONNECTORS["binance"](options), CONNECTORS["paper"](options)
+
+    for gateway in (binance._gateway, paper._market_data._gateway):
+        gateway._tally._on_breach("breach")
+
+    assert told == ["breach", "breach"]
+    await binance.close()
+    await paper.close()

@@ -231,14 +231,18 @@ def an_intent(
     intended_at: float = NOW,
     block_number: int = 1_000,
 ) -> OrderIntended:
-    """The intent of an order for these shares; a reduction is reduce-only in one-way mode unless told otherwise."""
+    """The intent of an order for these shares, an increase decided from fresh inputs.
+
+    A reduction is reduce-only in one-way mode unless told otherwise.
+    """
     draft = OrderDraft(symbol, hedge_side, action, (a_share(),) if shares is None else tuple(shares))
     reduces = action is Action.REDUCE if reduce_only is None else reduce_only
     request = OrderRequest(
         client_order_id("a1b2c3", action, draft.shares, sequence), symbol, draft.order_side,
         get_leg(hedge_side, hedge_mode=hedge_mode), draft.quantity, reduce_only=reduces and not hedge_mode,
     )  # fmt: skip
-    return OrderIntended(request, hedge_side, action, draft.shares, intended_at, block_number)
+    fresh_until = intended_at + 5 if action is Action.INCREASE else None
+    return OrderIntended(request, hedge_side, action, draft.shares, intended_at, block_number, fresh_until)
 
 
 def a_report(

@@ -10,7 +10,7 @@ import pytest
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.hedging import HedgingPolicy, VenueState, check_mode_allows, check_price_fresh
+from dehedge.core.hedging import HedgingPolicy, VenueState, build_basis, check_mode_allows, check_price_fresh
 from dehedge.core.model import Observation
 from dehedge.core.orders import Action
 from tests.core.builders import (
@@ -285,3 +285,29 @@ def test_snapshot_is_fresh_to_the_second(age_s: int, kind: type) -> None:
     snapshot = a_snapshot(positions=[POSITION], block_time=int(NOW) - age_s)
 
     assert type(decide(replace(at_risk, snapshot=snapshot), a_book())) is kind
+
+
+@pytest.mark.parametrize(
+    ("block_age_s", "price_age_s", "own_limit_s", "left_s"),
+    [(0, 0, 0, 10), (25, 0, 0, 5), (0, 7, 0, 3), (0, 0, 4, 4), (0, 0, 60, 10), (31, 0, 0, -1)],
+)
+def test_inputs_are_fresh_until_the_first_of_them_is_too_old(
+    block_age_s: int, price_age_s: int, own_limit_s: int, left_s: int
+) -> None:
+    snapshot = a_snapshot(block_time=int(NOW) - block_age_s, markets={BTC: a_market(feed_max_age_s=own_limit_s)})
+    observation = an_observation(snapshot=snapshot, prices={BTC: RISKY}, price_age_s=price_age_s)
+
+    basis = build_basis(observation, a_policy())
+
+    assert basis.block_number == snapshot.block_number
+    assert basis.get_fresh_until(BTC) == NOW + left_s
+    assert basis.get_fresh_until("ETH-USD") == 0
+
+
+@pytest.mark.parametrize("wait_s", [9, 10, 10.5, 30])
+def test_planner_and_basis_agree_on_when_inputs_are_too_old(wait_s: float) -> None:
+    later = replace(an_observation(positions=[POSITION], prices={BTC: RISKY}, price_age_s=0), taken_at=NOW + wait_s)
+
+    opens = isinstance(decide(later, a_book()), OpenHedge)
+
+    assert opens is (later.taken_at <= build_basis(later, a_policy()).get_fresh_until(BTC))

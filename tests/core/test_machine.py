@@ -240,6 +240,10 @@ class CoreMachine(RuleBasedStateMachine):
                 assert order.action is Action.INCREASE or share.quantity <= hedges[share.key].quantity
 
     @invariant()
+    def laws_hold_of_the_whole_book(self) -> None:
+        self.daemon.check_laws()
+
+    @invariant()
     def hedges_are_on_the_step_and_hold_something(self) -> None:
         for hedge in self.book.get_all_hedged_positions().values():
             assert hedge.quantity % STEP == 0

@@ -1,12 +1,13 @@
 """The least that a daemon does around the core: pass after pass, facts recorded before they count, orders sent once.
 
 Everything is synchronous. Checks as it goes that no pass decides what the kill switch or a block forbids, and that what is
-under way is never sent again.
+under way is never sent again. The laws are held after every step, and by every order before it is recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 from dehedge.core.audit import (
@@ -27,10 +28,12 @@ from dehedge.core.events import (
     HedgesReheated,
     HedgeWrittenDown,
     OrderAbandoned,
+    OrderIntended,
     OrderReported,
     fold,
 )
-from dehedge.core.hedging import HedgingPolicy, plan
+from dehedge.core.hedging import HedgingPolicy, build_basis, plan
+from dehedge.core.invariants import Entry, Watch, find_intent_breaches
 from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action, get_leg
 from tests.core.builders import a_venue, an_intent, get_trades, replay
@@ -53,13 +56,22 @@ class TinyDaemon:
         self.refused: dict[Action, set[HedgeKey]] = {action: set() for action in Action}
         self.sequence = 0
         self.policy = policy
+        self._watch = Watch()
         self._exchange = exchange
         self._rules = {known.symbol: known for known in rules}
         self._hedge_mode = hedge_mode
 
     def record(self, event: Event) -> None:
+        if isinstance(event, OrderIntended):
+            step = self._rules[event.request.symbol].quantity_step
+            assert find_intent_breaches(self.book, Entry(self.sequence, event, step)) == {}
         self.events.append(event)
-        fold(self.book, event)
+        changes = fold(self.book, event)
+        assert self._watch.review(self.book, [event], [change.key for change in changes]) == []
+
+    def check_laws(self) -> None:
+        """Of the whole book, by a watch that has not followed it."""
+        assert Watch().sweep(self.book) == []
 
     def get_leg_key(self, symbol: str, side: Side) -> LegKey:
         return symbol, get_leg(side, hedge_mode=self._hedge_mode)
@@ -106,6 +118,8 @@ class TinyDaemon:
             book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], now)
         assert recovered == self.book
         self.book = recovered
+        self._watch = Watch()
+        assert self._watch.sweep(recovered) == []
         self.forget_refusals()
 
     def forget_refusals(self) -> None:
@@ -165,6 +179,9 @@ class TinyDaemon:
             block_number=seen.snapshot.block_number,
             reduce_only=draft.action is Action.REDUCE and found.check_reduces(draft.hedge_side, draft.quantity),
         )  # fmt: skip
+        if draft.action is Action.INCREASE:
+            basis = build_basis(seen, self.policy)
+            intent = replace(intent, fresh_until=min(basis.get_fresh_until(key.market) for key in draft.keys))
         self.record(intent)
         if fate != "lost":
             order = self._exchange.accept(intent.request)

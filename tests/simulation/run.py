@@ -102,6 +102,8 @@ class Simulator:
         if self._world is not None:
             words = [f"{name}={value}" for name, value in sorted(event.items()) if name not in ("event", "exc_info")]
             self._world.note("log", method, event["event"], *words)
+            if event["event"] == "invariant_broken":
+                self._world.problems.append(f"broken law: {' '.join(words)}")
         raise structlog.DropEvent
 
 

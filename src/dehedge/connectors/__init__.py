@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from dehedge.core.invariants import Breach
 from dehedge.ports import Clock, Connector
 
 
@@ -17,8 +18,9 @@ from dehedge.ports import Clock, Connector
 class ConnectorOptions:
     """Everything that some connector needs; each takes what concerns it. Secrets stay out of the repr.
 
-    ``state_path`` is the paper account's file, ``get_price`` the price feed's price of a symbol, ``request_s`` how long
-    one request to the exchange may take.
+    ``state_path`` is the paper account's file, ``pause_path`` keeps the exchange's pauses over restarts, ``get_price``
+    is the price feed's price of a symbol, ``request_s`` how long one request to the exchange may take; ``on_breach`` is
+    told when a connector has broken a law of its own.
     """
 
     rest_url: str
@@ -29,9 +31,11 @@ class ConnectorOptions:
     leverage: int = 20
     margin_type: str = "ISOLATED"
     state_path: str = ""
+    pause_path: str = ""
     start_balance: Decimal = Decimal(100_000)
     get_price: Callable[[str], Decimal | None] = lambda _: None
     request_s: float = 5.0
+    on_breach: Callable[[Breach], None] = lambda _: None
 
 
 def build_binance(options: ConnectorOptions) -> Connector:
@@ -47,6 +51,8 @@ def build_binance(options: ConnectorOptions) -> Connector:
         margin_type=options.margin_type,
         clock=options.clock,
         timing=Timing(request_s=options.request_s),
+        on_breach=options.on_breach,
+        pause_path=options.pause_path,
     )
 
 
@@ -63,6 +69,8 @@ def build_paper(options: ConnectorOptions) -> Connector:
             ws_url=options.ws_url,
             clock=options.clock,
             timing=Timing(request_s=options.request_s),
+            on_breach=options.on_breach,
+            pause_path=options.pause_path,
         ),
         get_price=options.get_price,
         ledger=PaperLedger(options.state_path, options.start_balance),

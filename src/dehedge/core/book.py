@@ -1,8 +1,8 @@
 """The hedges we hold: a dict keyed by market and position id, and the orders in flight.
 
-The one mutable object of the core. It only stores; every change to a hedge's quantity or status comes from
-``events.fold``, live and at replay alike. The placed time is the exception: it is refreshed in memory at every pass and
-journaled only when the risk goes or comes back.
+The one mutable object of the core, but for the watch that checks it. It only stores; every change to a hedge's quantity
+or status comes from ``events.fold``, live and at replay alike. The placed time is the exception: it is refreshed in memory
+at every pass and journaled only when the risk goes or comes back.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class InFlightOrder:
 class HedgeBook:
     """The in-memory dict of hedged positions, the orders in flight, and what the account holds that is not ours.
 
-    ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news.
+    ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news. ``symbols`` are
+    all in which an order was ever intended.
     """
 
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class HedgeBook:
     mode_set_at: float = 0.0
     mode_reason: str = ""
     block_number: int = 0
+    symbols: set[str] = field(default_factory=set)
     _hedges: dict[HedgeKey, HedgedPosition] = field(default_factory=dict)
 
     def set_hedged_position(self, hedge: HedgedPosition) -> None:
@@ -113,7 +115,7 @@ class HedgeBook:
         """A book of its own with the same contents."""
         return replace(
             self, in_flight=dict(self.in_flight), foreign=dict(self.foreign), forced_orders=dict(self.forced_orders),
-            counted_until=dict(self.counted_until), _hedges=dict(self._hedges),
+            counted_until=dict(self.counted_until), symbols=set(self.symbols), _hedges=dict(self._hedges),
         )  # fmt: skip
 
     def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:

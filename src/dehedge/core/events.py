@@ -29,7 +29,10 @@ from dehedge.core.orders import (
 
 @dataclass(frozen=True, slots=True)
 class OrderIntended:
-    """We are about to send this order once. Durable before the first byte goes out."""
+    """We are about to send this order once. Durable before the first byte goes out.
+
+    ``fresh_until`` is when the inputs that it was decided from are too old for an increase; None for a reduction.
+    """
 
     request: OrderRequest
     hedge_side: Side
@@ -37,6 +40,7 @@ class OrderIntended:
     shares: tuple[Share, ...]
     intended_at: float
     block_number: int
+    fresh_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,9 @@ class ForeignPositionSeen:
 
 @dataclass(frozen=True, slots=True)
 class TradingModeSet:
-    """An operator turned the kill switch; ``is_flattening`` asks for everything to be closed.
+    """The kill switch was turned; ``is_flattening`` asks for everything to be closed.
 
-    ``set_at`` and ``reason`` tell when and by whom; journals of earlier versions do not have them.
+    ``set_at`` and ``reason`` tell when and by whom or what; journals of earlier versions do not have them.
     """
 
     mode: TradingMode
@@ -180,6 +184,7 @@ def _fold_intended(book: HedgeBook, event: OrderIntended) -> list[HedgeChange]:
         request, event.hedge_side, event.action, event.shares, event.intended_at
     )
     book.block_number = max(book.block_number, event.block_number)
+    book.symbols.add(request.symbol)
     for share in event.shares:
         book.set_hedged_position(_lock(book.get_hedged_position(share.key), share, event))
     return []

@@ -76,6 +76,18 @@ class VenueState:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What decisions were made from: the snapshot's block, and by market when its inputs are too old to add exposure."""
+
+    block_number: int = 0
+    fresh_until: Mapping[str, float] = field(default_factory=dict)
+
+    def get_fresh_until(self, market: str) -> float:
+        """0 for a market without a price: nothing may be added on nothing."""
+        return self.fresh_until.get(market, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class _Pass:
     """Everything one pass decides from."""
 
@@ -177,12 +189,23 @@ def _find_obstacle(this: _Pass, position: Position, *, is_hedged: bool) -> Reaso
 def check_price_fresh(observation: Observation, policy: HedgingPolicy, market: str) -> bool:
     """True when the market's price is young enough by its publish time, by our limit and by the market's own."""
     tick = observation.prices.get(market)
-    if tick is None:
-        return False
+    return tick is not None and observation.taken_at - tick.publish_time <= _get_price_age_max_s(observation, policy, market)
+
+
+def _get_price_age_max_s(observation: Observation, policy: HedgingPolicy, market: str) -> float:
     details = observation.snapshot.markets.get(market)
     own_limit = details.feed_max_age_s if details is not None else 0
-    limit = min(policy.max_price_age_s, own_limit) if own_limit > 0 else policy.max_price_age_s
-    return observation.taken_at - tick.publish_time <= limit
+    return min(policy.max_price_age_s, own_limit) if own_limit > 0 else policy.max_price_age_s
+
+
+def build_basis(observation: Observation, policy: HedgingPolicy) -> Basis:
+    """Until when, by market, both the snapshot and the price are young enough to add exposure."""
+    snapshot_until = observation.snapshot.block_time + policy.max_snapshot_age_s
+    fresh_until = {
+        market: min(snapshot_until, tick.publish_time + _get_price_age_max_s(observation, policy, market))
+        for market, tick in observation.prices.items()
+    }
+    return Basis(observation.snapshot.block_number, fresh_until)
 
 
 def _assess(this: _Pass, position: Position) -> RiskAssessment:

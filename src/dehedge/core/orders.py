@@ -103,6 +103,11 @@ def client_order_id(deployment: str, action: Action, shares: Sequence[Share], se
     return ClientOrderId(f"{ID_PREFIX}{deployment}-{sequence:x}-{digest}")
 
 
+def check_sequence(order_id: ClientOrderId, sequence: int) -> bool:
+    """True when the id was made for that entry of the journal; no two entries share a number, so no two orders an id."""
+    return order_id.split("-")[2:3] == [f"{sequence:x}"]
+
+
 def apply_report(known: OrderReport | None, report: OrderReport) -> OrderReport:
     """Merge a report into what is known of the order; any order and any repetition gives the same result."""
     if known is None:

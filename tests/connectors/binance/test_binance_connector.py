@@ -572,11 +572,15 @@ async def test_open_order_is_canceled(connector, exchange):
     assert (await connector.cancel_order("BTCUSDT", "dh-limit-1")).status is OrderStatus.CANCELED
 
 
-async def test_cancel_is_settled_by_asking_when_it_arrived_twice(connector, exchange):
+async def test_cancel_goes_out_once_and_is_settled_by_asking_when_it_comes_again(connector, exchange):
+    """The session library itself would send a DELETE or PUT again when a kept connection dies."""
     exchange.trade_manually(a_limit())
     await connector.fetch_positions()
     exchange.faults.add(FaultRule(reset_after(), "DELETE", "/order"))
 
+    with pytest.raises(OutcomeUnknown):
+        await connector.cancel_order("BTCUSDT", "dh-limit-1")
+    assert [request.code for request in exchange.api.record.select("DELETE", "/order")] == [0]
     assert (await connector.cancel_order("BTCUSDT", "dh-limit-1")).status is OrderStatus.CANCELED
     assert [request.code for request in exchange.api.record.select("DELETE", "/order")] == [0, -2011]
 
@@ -591,10 +595,12 @@ async def test_open_order_is_modified(connector, exchange):
     assert (order.quantity, order.ask.price) == (Decimal("0.020"), Decimal(51000))
 
 
-async def test_modify_is_settled_by_asking_when_it_arrived_twice(connector, exchange):
+async def test_modify_goes_out_once_and_is_settled_by_asking_when_it_comes_again(connector, exchange):
     exchange.trade_manually(a_limit())
     exchange.faults.add(FaultRule(reset_after(), "PUT", "/order"))
 
+    with pytest.raises(OutcomeUnknown):
+        await connector.modify_order("BTCUSDT", "dh-limit-1", Decimal("0.020"), Decimal(51000))
     report = await connector.modify_order("BTCUSDT", "dh-limit-1", Decimal("0.020"), Decimal(51000))
 
     assert report.status is OrderStatus.NEW

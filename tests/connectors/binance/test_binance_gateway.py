@@ -15,8 +15,10 @@ from aiohttp import web
 from dehedge.connectors.binance import endpoints
 from dehedge.connectors.binance.failures import RequestRefused
 from dehedge.connectors.binance.gateway import Credentials, Gateway
-from dehedge.connectors.binance.limits import ORDERS
+from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.connectors.binance.timing import Timing
+from dehedge.core.invariants import Law
 from dehedge.errors import (
     ConfigError,
     ConnectorError,
@@ -203,6 +205,142 @@ async def test_nothing_is_sent_while_the_exchange_wants_us_to_wait(gateway, scri
     assert first.value.retry_after_s == wait_s
     assert len(scripted.requests) == 1
     assert not gateway.limits.check_orders(1, is_reduce=True)
+
+
+async def test_pause_is_kept_by_the_next_life_of_the_daemon(scripted, clock, tmp_path):
+    path = str(tmp_path / "pause")
+    scripted.answers = [json_answer({"code": -1003, "msg": ""}, 429, **{"Retry-After": "30"}), json_answer({})]
+    first = Gateway(scripted.url, Credentials(KEY, SECRET), clock, pause_path=path)
+    with pytest.raises(RateLimited):
+        await first.fetch(endpoints.PING)
+    await first.close()
+
+    second = Gateway(scripted.url, Credentials(KEY, SECRET), clock, pause_path=path)
+    with pytest.raises(RateLimited) as caught:
+        await second.fetch(endpoints.PING)
+    await second.close()
+
+    assert 25 < caught.value.retry_after_s <= 30
+    assert len(scripted.requests) == 1
+
+
+@pytest.mark.parametrize("is_write", [False, True])
+async def test_request_that_waited_for_a_connection_is_held_back_when_a_pause_began_meanwhile(
+    gateway, scripted, eventually, is_write
+):
+    """The session keeps a hundred connections, here two; whoever comes later waits for one that is free."""
+    gateway._get_client().session.connector._limit = 2
+    released = asyncio.Event()
+
+    async def answer(_request):
+        await released.wait()
+        return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429, headers={"Retry-After": "30"})
+
+    def call():
+        return gateway.send(endpoints.PLACE, **ORDER) if is_write else gateway.fetch(endpoints.PING)
+
+    scripted.answers = [answer]
+    callers = [asyncio.create_task(call()) for _ in range(6)]
+    await eventually(lambda: len(scripted.requests) == 2)
+    released.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {RateLimited}
+    assert len(scripted.requests) == 2
+
+
+async def test_nothing_is_sent_while_the_body_of_a_429_is_still_coming(gateway, scripted, eventually):
+    told = asyncio.Event()
+
+    async def answer(request):
+        response = web.StreamResponse(status=429, headers={"Retry-After": "30", "Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"{")
+        told.set()
+        await scripted.ended.wait()
+        return response
+
+    scripted.answers = [answer]
+    first = asyncio.create_task(gateway.fetch(endpoints.PING))
+    await told.wait()
+    await eventually(lambda: not gateway.limits.check_orders(1, is_reduce=True))
+
+    with pytest.raises(RateLimited):
+        await gateway.send(endpoints.PLACE, **ORDER)
+    assert not first.done()
+    assert scripted.count("POST", "/order") == 0
+    with pytest.raises(RateLimited):
+        await first
+
+
+async def test_read_that_the_session_library_tries_again_is_counted_twice(gateway, scripted):
+    scripted.answers = [json_answer({}), cut, json_answer({})]
+    await gateway.fetch(endpoints.PING)
+
+    assert await gateway.fetch(endpoints.PING) == {}
+
+    assert len(scripted.requests) == 3
+    assert gateway.limits.get_used(WEIGHT, "1M") == 3
+
+
+class Spendthrift(Limits):
+    """A limiter that holds nothing back."""
+
+    def admit(self, *, weight: int, orders: int) -> None:
+        pass
+
+    def check_pauses(self, *, orders: int) -> None:
+        pass
+
+
+@pytest.fixture
+def breaches():
+    return []
+
+
+@pytest.fixture
+async def reckless(scripted, clock, breaches):
+    """The real gateway around a limiter that is wrong."""
+    gateway = Gateway(
+        scripted.url, Credentials(KEY, SECRET), clock, Timing(request_s=0.5, repeats_s=()), on_breach=breaches.append
+    )
+    gateway.limits = Spendthrift(gateway.clock)
+    yield gateway
+    await gateway.close()
+
+
+async def test_request_in_a_pause_is_noticed_although_the_limiter_let_it_through(reckless, scripted, breaches):
+    scripted.answers = [json_answer({"code": -1003, "msg": ""}, 429, **{"Retry-After": "30"}), json_answer({})]
+    with pytest.raises(RateLimited):
+        await reckless.fetch(endpoints.PING)
+    assert breaches == []
+
+    await reckless.fetch(endpoints.PING)
+
+    assert [(breach.law, breach.subject) for breach in breaches] == [(Law.PAUSE, "futures_ping")]
+
+
+async def test_orders_above_the_limit_are_noticed_although_the_limiter_let_them_through(reckless, scripted, breaches):
+    scripted.answers = [json_answer({"orderId": 1})]
+    reckless.set_limits([RateLimit(ORDERS, 10, 3, "10S")])
+    for _ in range(3):
+        await reckless.send(endpoints.PLACE, **ORDER)
+    assert breaches == []
+
+    await reckless.send(endpoints.PLACE, **ORDER)
+
+    assert breaches == [(Law.RATE, "ORDERS 10S", "4 of 3 within 10 s")]
+
+
+async def test_write_that_goes_out_twice_is_noticed_when_nothing_holds_it_back(reckless, scripted, breaches):
+    reckless._let_out = lambda _: None
+    scripted.answers = [json_answer({}), cut, json_answer({"orderId": 1})]
+    await reckless.fetch(endpoints.PING)
+
+    await reckless.send(endpoints.CANCEL, symbol="BTCUSDT", origClientOrderId="dh-x-1")
+
+    assert scripted.count("DELETE", "/order") == 2
+    assert [(breach.law, breach.subject) for breach in breaches] == [(Law.ONCE, "futures_cancel_order")]
 
 
 async def test_ban_lasts_until_the_moment_in_its_text(gateway, scripted):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import contextlib
 
-from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dehedge.connectors.binance.limits import LAG_S, ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.errors import RateLimited
 
@@ -39,27 +43,103 @@ def test_orders_are_admitted_up_to_the_window_limit(limits):
 
     with pytest.raises(RateLimited) as caught:
         send_orders(limits, 1)
-    assert caught.value.retry_after_s == 10.0
+    assert caught.value.retry_after_s == 10.0 + LAG_S
 
 
-def test_orders_are_admitted_again_in_the_next_window(limits, clock):
+def test_orders_are_admitted_again_once_no_window_can_hold_them_all(limits, clock):
+    """What was sent at the end of a window may arrive in the next."""
     clock.now_s = START_S + 9.9
-    send_orders(limits, 300)
+    send_orders(limits, 299)
+    clock.now_s += 1
+    send_orders(limits, 1)
 
-    clock.now_s = START_S + 10.0
+    clock.now_s = START_S + 9.8 + 10 + LAG_S
+    with pytest.raises(RateLimited) as caught:
+        send_orders(limits, 1)
+    clock.now_s += caught.value.retry_after_s
 
-    send_orders(limits, 300)
+    send_orders(limits, 299)
+    with pytest.raises(RateLimited):
+        send_orders(limits, 1)
 
 
-def test_minute_limit_holds_across_short_windows(limits, clock):
-    for window in range(4):
-        clock.now_s = START_S + 10 * window
-        send_orders(limits, 300)
-    clock.now_s = START_S + 45
+def test_orders_are_held_back_when_the_wall_clock_leaps(limits, clock):
+    still = Limits(clock, monotonic=lambda: 0.0)
+    send_orders(still, 300)
+
+    clock.now_s += 3600
+
+    with pytest.raises(RateLimited):
+        send_orders(still, 1)
+
+
+def test_steady_stream_of_orders_is_forgotten_bit_by_bit(limits, clock):
+    """Sixteen orders a second are 240 in the 15 s for which one may still count."""
+    for _ in range(600):
+        send_orders(limits, 1)
+        clock.now_s += 0.0625
+
+    assert limits.get_used(ORDERS, "10S") <= 241
+
+
+def test_orders_of_one_moment_are_forgotten_with_the_last_of_them(limits, clock):
+    send_orders(limits, 299)
+    clock.now_s += 0.09
+    send_orders(limits, 1)
+    clock.now_s = START_S + 10 + LAG_S
 
     with pytest.raises(RateLimited) as caught:
         send_orders(limits, 1)
-    assert caught.value.retry_after_s == 15.0
+    assert caught.value.retry_after_s == pytest.approx(0.09)
+
+
+def test_minute_limit_holds_across_short_windows(limits, clock):
+    for burst in range(4):
+        clock.now_s = START_S + 15 * burst
+        send_orders(limits, 300)
+    clock.now_s = START_S + 60
+
+    with pytest.raises(RateLimited) as caught:
+        send_orders(limits, 1)
+    assert caught.value.retry_after_s == LAG_S
+    clock.now_s += LAG_S
+    send_orders(limits, 300)
+
+
+def test_weight_limit_holds_within_any_minute(limits, clock):
+    clock.now_s = START_S + 59
+    limits.admit(weight=2160, orders=0)
+    clock.now_s = START_S + 61
+
+    with pytest.raises(RateLimited):
+        limits.admit(weight=1, orders=0)
+    clock.now_s = START_S + 59 + 60 + LAG_S
+    limits.admit(weight=1, orders=0)
+
+
+moments = st.tuples(
+    st.sampled_from((0.0, 0.03, 0.06, 0.09)) | st.floats(0, 12), st.integers(1, 6), st.floats(0, LAG_S, exclude_max=True), st.sampled_from((0.0, 0.0, -30.0, 90.0))
+)
+"""A wait, an attempt at so many orders, how long each of them is on its way, and a leap of the wall clock."""
+
+
+@given(st.lists(moments, max_size=40))
+def test_exchange_counts_no_more_than_its_limit_wherever_its_windows_begin_and_however_late_orders_arrive(walk):
+    clock, monotonic = SettableClock(), SettableClock()
+    limits = Limits(clock, monotonic=monotonic.time)
+    limits.set_limits([RateLimit(ORDERS, 10, 5, "10S"), RateLimit(ORDERS, 60, 12, "1M")])
+    arrived: list[float] = []
+    for wait_s, orders, way_s, leap_s in walk:
+        clock.now_s += wait_s + leap_s
+        monotonic.now_s += wait_s
+        for _ in range(orders):
+            with contextlib.suppress(RateLimited):
+                limits.admit(weight=0, orders=1)
+                arrived.append(monotonic.now_s + way_s)
+
+    for interval_s, limit in ((10, 5), (60, 12)):
+        for first in arrived:
+            assert sum(first <= at < first + interval_s for at in arrived) <= limit
 
 
 def test_refused_order_is_not_counted(limits, clock):
@@ -81,10 +161,10 @@ def test_reserve_is_kept_for_reduces(limits):
 
 
 def test_reserve_covers_the_minute_window_too(limits, clock):
-    for window in range(3):
-        clock.now_s = START_S + 10 * window
+    for burst in range(3):
+        clock.now_s = START_S + 15 * burst
         send_orders(limits, 300)
-    clock.now_s = START_S + 30
+    clock.now_s = START_S + 45
 
     assert limits.check_orders(60, is_reduce=False)
     assert not limits.check_orders(61, is_reduce=False)
@@ -170,6 +250,15 @@ def test_order_pause_lasts_the_minute_when_the_short_one_did_not_help(limits, cl
     clock.now_s = START_S + 12.0
 
     assert limits.pause_orders("-1015") == 48.0
+
+
+def test_limit_that_is_new_to_us_counts_what_was_sent_before(limits):
+    send_orders(limits, 50)
+
+    limits.set_limits([RateLimit(ORDERS, 30, 60, "30S")])
+
+    assert limits.check_orders(10, is_reduce=True)
+    assert not limits.check_orders(11, is_reduce=True)
 
 
 def test_limits_of_the_exchange_replace_the_defaults_and_keep_the_count(limits):

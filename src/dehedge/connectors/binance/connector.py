@@ -43,6 +43,7 @@ from dehedge.connectors.binance.payloads import (
 )
 from dehedge.connectors.binance.rows import MalformedPayload
 from dehedge.connectors.binance.settings import SymbolSettings
+from dehedge.connectors.binance.tally import OnBreach, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import Leg, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest
@@ -77,9 +78,14 @@ class BinanceConnector(BinanceMarketData):
         margin_type: str,
         clock: Clock,
         timing: Timing = DEFAULT_TIMING,
+        on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
     ) -> None:
         self._credentials = Credentials(api_key, api_secret)
-        super().__init__(rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing)
+        super().__init__(
+            rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing,
+            on_breach=on_breach, pause_path=pause_path,
+        )  # fmt: skip
         self._timing = timing
         self.hedge_mode = False
         self.unknown_window_s = endpoints.WRITE_WINDOW_MS / 1000 + LAG_S

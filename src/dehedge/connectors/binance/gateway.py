@@ -1,8 +1,9 @@
 """The one door to the exchange's REST interface, through python-binance's ``AsyncClient``.
 
 Owns the client and its session, the exchange's clock and limits, and the translation of everything that can go wrong
-into ``dehedge.errors``. Sends nothing while the exchange told us to wait, repeats reads only, and sees a write through
-to its end even when its caller is canceled. Never lets a key, a signature or a URL into an error or a log: the original
+into ``dehedge.errors``. Sends nothing while the exchange told us to wait, asked once more at the very door because a
+request may have waited for a connection; repeats reads only, and sees a write through to its end even when its caller
+is canceled. Never lets a key, a signature or a URL into an error or a log: the original
 exceptions carry them, so they end here. Called by the connector and its parts.
 """
 
@@ -12,7 +13,7 @@ import asyncio
 import re
 import time
 import warnings
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -20,11 +21,13 @@ from types import SimpleNamespace
 import aiohttp
 import structlog
 
-from dehedge.connectors.binance import endpoints
+from dehedge.connectors.binance import attempts, endpoints
+from dehedge.connectors.binance.attempts import Attempt
 from dehedge.connectors.binance.clock import ExchangeClock
 from dehedge.connectors.binance.endpoints import Endpoint
 from dehedge.connectors.binance.failures import (
     BUSY_S,
+    STATUSES,
     Failure,
     Verdict,
     build_read_error,
@@ -33,10 +36,13 @@ from dehedge.connectors.binance.failures import (
     get_pause_s,
 )
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
+from dehedge.connectors.binance.pause_file import PauseFile
+from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
+from dehedge.connectors.binance.tally import OnBreach, Tally, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
-from dehedge.errors import ConfigError, ConnectorError, VenueUnavailable
+from dehedge.errors import ConfigError, ConnectorError, RateLimited, VenueUnavailable
 from dehedge.ports import Clock
 
 with warnings.catch_warnings():
@@ -47,7 +53,6 @@ with warnings.catch_warnings():
 
 log = structlog.get_logger()
 
-KEEP_ALIVE_S = 15.0
 CLOSE_GRACE_S = 6.0
 """How long closing waits for writes under way: longer than a write can take."""
 
@@ -74,27 +79,29 @@ class Credentials:
             raise ConfigError(*missing, *broken)
 
 
-@dataclass(slots=True)
-class Attempt:
-    """What the session saw of a request: whether it went out, and what status and wait came back."""
-
-    sent_at: float = 0.0
-    is_sent: bool = False
-    status: int = 0
-    retry_after_s: float | None = None
-
-
 KEYLESS = Credentials()
-
-_attempt: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class Gateway:
     """Sends requests and gives decoded JSON back, or raises one of ``dehedge.errors``."""
 
-    def __init__(self, rest_url: str, credentials: Credentials, clock: Clock, timing: Timing = DEFAULT_TIMING) -> None:
+    def __init__(
+        self,
+        rest_url: str,
+        credentials: Credentials,
+        clock: Clock,
+        timing: Timing = DEFAULT_TIMING,
+        *,
+        on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
+    ) -> None:
         self.clock = ExchangeClock(clock)
-        self.limits = Limits(self.clock)
+        self.limits = Limits(self.clock, lag_s=timing.request_s)
+        self._tally = Tally(on_breach)
+        self._pause_file = PauseFile(pause_path, clock)
+        rest_s = self._pause_file.read_rest_s()
+        if rest_s > 0:
+            self.limits.pause(rest_s, "told before the restart")
         self._rest_url = rest_url.rstrip("/")
         self._credentials = credentials
         self._repeats_s = timing.repeats_s
@@ -138,6 +145,11 @@ class Gateway:
         """Measure the exchange's clock. Raises ``VenueUnavailable`` or ``RateLimited``."""
         await self.clock.synchronize(self._fetch_time)
 
+    def set_limits(self, limits: Sequence[RateLimit]) -> None:
+        """Take over what the exchange says of its limits."""
+        self.limits.set_limits(limits)
+        self._tally.set_limits(limits)
+
     async def close(self) -> None:
         """Wait for the writes under way, then end the session."""
         self._is_closed = True
@@ -161,10 +173,12 @@ class Gateway:
     async def _request(self, endpoint: Endpoint, params: dict[str, str]) -> Json | Failure:
         """One attempt. Raises ``RateLimited`` without sending while the exchange wants us to wait."""
         self.limits.admit(weight=endpoint.weight, orders=endpoint.orders)
-        attempt = Attempt(sent_at=self.clock.time())
-        token = _attempt.set(attempt)
+        attempt = Attempt(endpoint, self._let_out, self.clock.time())
+        token = attempts.current.set(attempt)
         try:
             reply = await self._call(endpoint, params)
+        except RateLimited:
+            raise  # Held back at the door.
         except BinanceAPIException as error:
             return self._build_failure(attempt, error.code, get_words(error))
         except Exception as error:  # noqa: BLE001
@@ -172,8 +186,18 @@ class Gateway:
             # the session its own family. Each means the same: no answer. Their words may hold a signed URL.
             return self._build_failure(attempt, 0, _name_error(error))
         finally:
-            _attempt.reset(token)
+            attempts.current.reset(token)
         return self._check_reply(endpoint, attempt, reply)
+
+    def _let_out(self, attempt: Attempt) -> None:
+        """The last moment to hold a request back: it may have waited for its connection, or the library tries it again."""
+        endpoint = attempt.endpoint
+        if not attempt.is_sent:
+            self.limits.check_pauses(orders=endpoint.orders)
+        elif endpoint.is_write:
+            raise VenueUnavailable("a write goes out once")
+        else:
+            self.limits.admit(weight=endpoint.weight, orders=endpoint.orders)
 
     async def _call(self, endpoint: Endpoint, params: dict[str, str]) -> Json:
         """The library dates a request when it is called, so its offset is set just before."""
@@ -213,13 +237,17 @@ class Gateway:
                 kind = ORDERS if failure.code == -1015 else WEIGHT
                 rest_s = self.limits.get_window_rest_s(kind)
                 seconds = get_pause_s(failure, now_s=self.clock.time(), window_rest_s=rest_s)
-                self.limits.pause(seconds, str(failure))
+                self._pause(seconds, str(failure))
                 return seconds
             case Verdict.ORDERS_PAUSED:
                 return self.limits.pause_orders(str(failure))
             case Verdict.CLOCK:
                 await self._try_synchronize()
         return BUSY_S
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        if self.limits.pause(seconds, reason):
+            self._pause_file.keep(seconds)
 
     async def _try_synchronize(self) -> None:
         try:
@@ -252,33 +280,30 @@ class Gateway:
             self._credentials.api_key,
             self._credentials.api_secret,
             requests_params={"timeout": self._timeout, "allow_redirects": False},
-            session_params={
-                "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
-                "trace_configs": [self._build_trace()],
-            },
+            session_params=attempts.build_session_params(self._on_headers_sent, self._on_response),
         )
         client.FUTURES_URL = f"{self._rest_url}/fapi"
         client.FUTURES_DATA_URL = f"{self._rest_url}/futures/data"
         client.REQUEST_RECVWINDOW = 0  # 0 lets the window of each call through; anything else would replace it
         return client
 
-    def _build_trace(self) -> aiohttp.TraceConfig:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._on_headers_sent)
-        trace.on_request_end.append(self._on_response)
-        return trace
-
     async def _on_headers_sent(self, *_: object) -> None:
-        _attempt.get().is_sent = True
+        attempt = attempts.current.get()
+        self._tally.note_sent(attempt.endpoint, is_again=attempt.is_sent)
+        attempt.is_sent = True
 
     async def _on_response(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        attempt, headers = _attempt.get(), params.response.headers
+        attempt, headers = attempts.current.get(), params.response.headers
         attempt.status = params.response.status
         wait = headers.get("Retry-After", "")
         attempt.retry_after_s = float(wait) if wait.isascii() and wait.isdigit() else None
+        self._tally.note_reply(attempt.status, attempt.retry_after_s)
         self.limits.apply_headers(headers, attempt.sent_at)
+        if STATUSES.get(attempt.status) is Verdict.PAUSED:
+            # The body, which may tell of a longer pause, can be a while in coming; others must not go out meanwhile.
+            self._pause(attempt.retry_after_s or BUSY_S, f"HTTP {attempt.status}")
 
 
 def get_words(error: BinanceAPIException) -> object:

@@ -12,6 +12,7 @@ from dehedge.connectors.binance.endpoints import DEPTH, EXCHANGE_INFO
 from dehedge.connectors.binance.gateway import KEYLESS, Credentials, Gateway
 from dehedge.connectors.binance.marks import MarkFeed
 from dehedge.connectors.binance.payloads import parse_order_book, parse_rate_limits, parse_trading_rules
+from dehedge.connectors.binance.tally import OnBreach, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import TradingRules
 from dehedge.ports import Clock, MarkPrice, OrderBook
@@ -31,8 +32,10 @@ class BinanceMarketData:
         clock: Clock,
         credentials: Credentials = KEYLESS,
         timing: Timing = DEFAULT_TIMING,
+        on_breach: OnBreach = ignore_breach,
+        pause_path: str = "",
     ) -> None:
-        self._gateway = Gateway(rest_url, credentials, clock, timing)
+        self._gateway = Gateway(rest_url, credentials, clock, timing, on_breach=on_breach, pause_path=pause_path)
         self._marks = MarkFeed(self._gateway, ws_url, timing)
         self.trading_rules: Mapping[str, TradingRules] = {}
 
@@ -51,7 +54,7 @@ class BinanceMarketData:
         """The rules of every symbol; the answer is large, so ask hourly at most. Takes the rate limits over as well."""
         payload = await self._gateway.fetch(EXCHANGE_INFO)
         self.trading_rules = parse_trading_rules(payload)
-        self._gateway.limits.set_limits(parse_rate_limits(payload))
+        self._gateway.set_limits(parse_rate_limits(payload))
         return self.trading_rules
 
     async def fetch_mark_prices(self, symbols: Sequence[str]) -> Mapping[str, MarkPrice]:
