@@ -1,15 +1,19 @@
 # `make demo` and `make test` do all the set-up; the first run takes a minute, the next ones none.
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 1000
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test check lock clean
+.PHONY: help install tools demo test check simulate crashes bench lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
 	@echo "make test     run the tests; ARGS='-k journal' chooses"
+	@echo "make simulate SEEDS=1000  play random stories around the whole daemon, on all cores; ARGS='--replay 7' plays one again"
+	@echo "make crashes  kill the daemon at every point at which that matters, and start it again"
+	@echo "make bench    how fast a thousand positions are hedged"
 	@echo "make check    lint, types, import contracts"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
@@ -20,6 +24,15 @@ demo: install tools
 
 test: install tools
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+simulate: install
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+crashes: install
+	@$(BIN)/python -m tests.simulation --crashes all $(ARGS)
+
+bench: install
+	@$(BIN)/python -m bench.burst $(ARGS)
 
 check: install
 	$(BIN)/ruff check

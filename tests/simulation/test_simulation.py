@@ -24,14 +24,14 @@ def run(*arguments: str, hash_seed: int = 0) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_simulation_comes_to_rest_when_three_hundred_stories_are_played() -> None:
     done = run("--seeds", "300", "--jobs", "1")
     assert done.returncode == 0, done.stdout
     assert "300 runs, 0 failed" in done.stdout
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_simulation_comes_to_rest_when_the_process_dies_at_any_point() -> None:
     done = run("--crashes", "short", "--jobs", "1")
     assert done.returncode == 0, done.stdout
