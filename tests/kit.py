@@ -14,18 +14,22 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 
+from dehedge.account import AccountWatch
 from dehedge.auditor import Auditor
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
+from dehedge.core.guards import GuardLimits
 from dehedge.core.hedging import HedgingPolicy
 from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Position, PriceTick, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
+from dehedge.core.usage import Usage
 from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
+from dehedge.guards import Guards
 from dehedge.ledger import Ledger
 from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
 from dehedge.reconciler import Reconciler
@@ -36,6 +40,7 @@ from dehedge.sim.exchange import Ledger as SimLedger
 from dehedge.sim.exchange import Order as SimOrder
 from dehedge.sim.exchange.account import Account
 from dehedge.sim.exchange.market import Market as SimMarket
+from dehedge.sim.exchange.model import Position as SimPosition
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue as VenueSetup
 
@@ -94,6 +99,7 @@ class Venue:
         self.is_down = False
         self.capacity = 10_000
         self.position_reads = 0
+        self.balance_reads = 0
         account = Account(
             opening_balance=balance, maker_rate=Decimal("0.0002"), taker_rate=Decimal("0.0005"),
             dual_side=hedge_mode, multi_assets=False,
@@ -187,9 +193,12 @@ class Venue:
         self.position_reads += 1
         await self._reach()
         return [
-            VenuePosition(p.symbol, Leg(p.leg), p.amount, p.entry_price)
+            VenuePosition(p.symbol, Leg(p.leg), p.amount, p.entry_price, self._get_liquidation_price(p))
             for p in self.ledger.account.get_open_positions()
         ]
+
+    def _get_liquidation_price(self, position: SimPosition) -> Decimal | None:
+        return self.ledger.margin.compute_liquidation_price(position) or None
 
     async def _reach(self) -> None:
         await asyncio.sleep(0.01)
@@ -226,7 +235,10 @@ class Venue:
         return []
 
     async def fetch_balances(self) -> Sequence[Balance]:
-        return []
+        self.balance_reads += 1
+        await self._reach()
+        totals = self.ledger.margin.compute_totals()
+        return [Balance("USDT", totals.wallet, totals.available)]
 
     async def modify_order(self, symbol: str, client_order_id: str, quantity: Decimal, price: Decimal) -> OrderReport:
         raise OrderRejected("market orders rest nowhere")
@@ -308,7 +320,10 @@ class World:
 class Engine:
     """One life of the daemon's inner parts; ``die`` is kill -9."""
 
-    def __init__(self, world: World, policy: HedgingPolicy | None = None) -> None:
+    def __init__(
+        self, world: World, policy: HedgingPolicy | None = None, limits: GuardLimits | None = None
+    ) -> None:
+        limits = limits or GuardLimits()
         self.world = world
         self.clock = LoopClock()
         self.awake = asyncio.Event()
@@ -316,7 +331,9 @@ class Engine:
         self.prices = PriceFeed(self.awake.set)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.awake.set)
-        self.ledger = Ledger(world.journal, replay(world.journal, self.clock), self.clock, self.guardian)
+        usage = Usage()
+        book = replay(world.journal, self.clock, usage)
+        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
         self.snapshots = SnapshotFeed(
             self.awake.set, ledger=self.ledger, clock=self.clock, max_age_s=self.policy.max_snapshot_age_s
         )
@@ -329,9 +346,13 @@ class Engine:
             ledger=self.ledger, connector=world.venue, auditor=self.auditor, settlement=settlement, clock=self.clock,
             awake=self.awake,
         )  # fmt: skip
+        self.account = AccountWatch(
+            limits=limits, ledger=self.ledger, connector=world.venue, clock=self.clock
+        )
+        self.guards = Guards(limits=limits, policy=self.policy, ledger=self.ledger, account=self.account)
         self.reconciler = Reconciler(
             policy=self.policy, snapshots=self.snapshots, prices=self.prices, venue=self.venue, ledger=self.ledger,
-            auditor=self.auditor, executor=self.executor, clock=self.clock, awake=self.awake,
+            auditor=self.auditor, executor=self.executor, guards=self.guards, clock=self.clock, awake=self.awake,
         )  # fmt: skip
         self.tasks: list[asyncio.Task[None]] = []
         self.may_break_laws = False
@@ -348,6 +369,7 @@ class Engine:
         self.feed()
         await self.venue.connect()
         self.tasks.append(asyncio.ensure_future(self.executor.run()))
+        self.tasks.append(asyncio.ensure_future(self.account.run(self.awake.set)))
         await asyncio.sleep(0)
         await recover(self.executor, self.auditor)
         self.tasks += [asyncio.ensure_future(self.auditor.run()), asyncio.ensure_future(self._feed_for_ever())]

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from dehedge.core.book import TradingMode
 from dehedge.core.events import OrderReported
+from dehedge.core.guards import GuardLimits
 from dehedge.core.model import ChainSnapshot, Leg, Market, Side
 from dehedge.core.orders import OrderReport, OrderRequest, OrderStatus
 from dehedge.errors import AuthenticationFailed, ConnectorError, RateLimited, VenueUnavailable
@@ -1404,7 +1405,8 @@ async def test_executor_hedges_the_small_when_the_margin_does_not_carry_the_larg
 async def test_executor_hedges_two_markets_that_share_a_symbol():
     symbols = {"BTC-USD": "BTCUSDT", "ETH-USD": "BTCUSDT"}
     world = World()
-    twin = a_position(1, market="ETH-USD", entry=2_800)
+    world.prices["ETH-USD"] = world.prices["BTC-USD"]
+    twin = a_position(1, market="ETH-USD")
     world.put(LONG, twin)
     engine = Engine(world, a_policy(symbols=symbols))
     await engine.start()
@@ -1489,6 +1491,8 @@ async def test_executor_counts_one_refusal_when_the_stream_and_the_reply_both_te
 FATES = ["fills"] * 6 + ["lost", "partial", "partial_lost", "not_sent", "refused", "never", "limited", "hidden"]
 DEEDS = ["put"] * 5 + ["remove"] * 3 + ["price"] * 3 + ["force"] * 2 + ["kill", "stop"]
 BASES = {"BTC-USD": 60_000, "ETH-USD": 3_000}
+WIDE = GuardLimits(forced_per_hour=1_000, opens_per_hour=1_000)
+"""More happens here in minutes than an operator would stand in an hour."""
 
 
 class AnyFate:
@@ -1513,7 +1517,7 @@ class Chaos:
         self.world = World(venue=Venue(hedge_mode=self.rng.random() < 0.5, balance=Decimal(10_000_000)))
         self.fate = AnyFate(self.rng)
         self.world.venue.script = self.fate  # type: ignore[assignment]
-        self.engine = Engine(self.world)
+        self.engine = Engine(self.world, limits=WIDE)
 
     async def do(self) -> None:
         deed, market = self.rng.choice(DEEDS), self.rng.choice(list(BASES))
@@ -1548,7 +1552,7 @@ class Chaos:
             await shut_down(self.engine)
         else:
             await self.engine.die()
-        self.engine = Engine(self.world)
+        self.engine = Engine(self.world, limits=WIDE)
         await self.engine.start()
 
     def get_unexplained(self) -> dict[str, Decimal]:

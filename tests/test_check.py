@@ -138,6 +138,8 @@ async def test_factors_that_make_one_condition_of_three_are_said(check: Check, f
         ({"HTTP_TOKEN": ""}, "HTTP_TOKEN"),
         ({"MAX_SNAPSHOT_AGE_SECONDS": "3", "POLL_INTERVAL_SECONDS": "3"}, "MAX_SNAPSHOT_AGE_SECONDS"),
         ({"VAULT_FACTR": "1"}, "VAULT_FACTR"),
+        ({"MAX_ORDER_NOTIONAL_USD": "49.99"}, "MAX_ORDER_NOTIONAL_USD"),
+        ({"MAX_TOTAL_NOTIONAL_USD": "1"}, "MAX_TOTAL_NOTIONAL_USD"),
     ],
 )
 async def test_setting_that_may_not_be_meant_is_a_warning(check: Check, changes: dict[str, str], what: str):

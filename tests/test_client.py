@@ -121,6 +121,24 @@ def test_status_tells_who_turned_the_kill_switch_and_what_to_be_warned_of(
     ]
 
 
+def test_status_tells_which_guards_hold_something(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    rows = [
+        {"guard": "market_notional_limit", "variable": "MAX_MARKET_NOTIONAL_USD", "scope": "BTCUSDT", "used": "9960",
+         "limit": "10000", "held": 2},
+        {"guard": "order_notional_limit", "variable": "MAX_ORDER_NOTIONAL_USD", "scope": "all", "used": None,
+         "limit": "10", "held": 1},
+        {"guard": "opens_limit", "variable": "MAX_OPENS_PER_HOUR", "scope": "all", "used": "1", "limit": "12", "held": 0},
+    ]  # fmt: skip
+    server.content = json.dumps({**STATUS, "guards": rows}).encode()
+
+    print_status(server.url, use_json=False)
+
+    assert [line for line in capsys.readouterr().out.splitlines() if "holds" in line] == [
+        "  - market_notional_limit holds 2 opens or increases in BTCUSDT: 9960 of 10000 (MAX_MARKET_NOTIONAL_USD)",
+        "  - order_notional_limit holds 1 opens or increases: 10 (MAX_ORDER_NOTIONAL_USD)",
+    ]
+
+
 def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest.CaptureFixture[str]):
     server.content = json.dumps({"hedges": [HEDGE, HEDGE]}).encode()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ from dehedge.config import (
     read_markets,
     read_settings,
 )
+from dehedge.core.guards import GuardLimits
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS
 from dehedge.errors import ConfigError
@@ -59,6 +61,17 @@ GOOD = {
     "MAX_PRICE_AGE_SECONDS": {"10": 10.0},
     "MAX_SNAPSHOT_AGE_SECONDS": {"30": 30.0},
     "MAX_CONFIDENCE_BPS": {"1": 1, "10000": 10_000},
+    "MAX_ORDER_NOTIONAL_USD": {"250000": Decimal(250_000), "0.000001": Decimal("0.000001")},
+    "MAX_MARKET_NOTIONAL_USD": {"1000000000000": Decimal(10**12)},
+    "MAX_TOTAL_NOTIONAL_USD": {"5000000.50": Decimal("5000000.50")},
+    "MAX_ORDERS_PER_MINUTE": {"1": 1, "100000": 100_000},
+    "MAX_DIVERGENCE_BPS": {"1": 1, "10000": 10_000},
+    "MIN_FREE_MARGIN_USD": {"1000": Decimal(1_000)},
+    "MIN_LIQUIDATION_DISTANCE_BPS": {"1": 1, "10000": 10_000},
+    "MAX_FEES_USD_PER_HOUR": {"50": Decimal(50)},
+    "TAKER_FEE_BPS": {"0": Decimal(0), "4.5": Decimal("4.5"), "100": Decimal(100)},
+    "MAX_OPENS_PER_HOUR": {"1": 1},
+    "MAX_FORCED_PER_HOUR": {"1": 1},
     "STATE_URL": {"sqlite:///x.db": "sqlite:///x.db", "sqlite:////tmp/x.db": "sqlite:////tmp/x.db"},
     "HTTP_HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
     "HTTP_PORT": {"0": 0, "65535": 65_535},
@@ -93,6 +106,17 @@ BAD = {
     "MAX_PRICE_AGE_SECONDS": ["0", "nan"],
     "MAX_SNAPSHOT_AGE_SECONDS": ["0", "-5"],
     "MAX_CONFIDENCE_BPS": ["0", "10001"],
+    "MAX_ORDER_NOTIONAL_USD": ["0", "-1", "nan", "inf", "1e13", "1k", "0.0000001"],
+    "MAX_MARKET_NOTIONAL_USD": ["0", "none"],
+    "MAX_TOTAL_NOTIONAL_USD": ["0"],
+    "MAX_ORDERS_PER_MINUTE": ["0", "-1", "1.5", "100001"],
+    "MAX_DIVERGENCE_BPS": ["0", "10001", "5%"],
+    "MIN_FREE_MARGIN_USD": ["0", "-100"],
+    "MIN_LIQUIDATION_DISTANCE_BPS": ["0", "10001"],
+    "MAX_FEES_USD_PER_HOUR": ["0", "x"],
+    "TAKER_FEE_BPS": ["-1", "101", "nan"],
+    "MAX_OPENS_PER_HOUR": ["0", "1.5"],
+    "MAX_FORCED_PER_HOUR": ["0"],
     "STATE_URL": ["x.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///no/folder/x.db", "postgres://x"],
     "HTTP_HOST": ["a..b", "a" * 64],
     "HTTP_PORT": ["-1", "65536", "http"],
@@ -182,6 +206,21 @@ def test_defaults_are_the_documented_ones(given: SetVariables):
     assert settings.risk_factors.are_one_condition
     assert settings.http_token is None
     assert (settings.binance_rest, settings.binance_ws) == BINANCE_URLS["mainnet"]
+
+
+def test_limits_of_the_guards_are_the_variables(given: SetVariables):
+    given()
+    assert read_settings().guard_limits == GuardLimits()
+    names = {
+        "order_notional_usd": "MAX_ORDER_NOTIONAL_USD", "market_notional_usd": "MAX_MARKET_NOTIONAL_USD",
+        "total_notional_usd": "MAX_TOTAL_NOTIONAL_USD", "orders_per_minute": "MAX_ORDERS_PER_MINUTE",
+        "divergence_bps": "MAX_DIVERGENCE_BPS", "free_margin_usd": "MIN_FREE_MARGIN_USD",
+        "liquidation_distance_bps": "MIN_LIQUIDATION_DISTANCE_BPS", "fees_usd_per_hour": "MAX_FEES_USD_PER_HOUR",
+        "taker_fee_bps": "TAKER_FEE_BPS", "opens_per_hour": "MAX_OPENS_PER_HOUR", "forced_per_hour": "MAX_FORCED_PER_HOUR",
+    }  # fmt: skip
+    given(**{name: str(number) for number, name in enumerate(names.values(), start=21)})
+
+    assert asdict(read_settings().guard_limits) == {name: number for number, name in enumerate(names, start=21)}
 
 
 def test_exchange_urls_follow_the_environment_unless_given(given: SetVariables):
@@ -406,6 +445,8 @@ def test_redaction_knows_keys_inside_urls(given: SetVariables):
         ("BINANCE_KEY", True),
         ("LOG_LEVELS", True),
         ("LEVERAGES", True),
+        ("MAX_ORDER_NOTIONAL", True),
+        ("MIN_FREE_MARGIN", True),
         ("BINANCE_API_KEY_FILE", False),
         ("VAULT_FACTOR_FILE", True),
         ("HTTP_PROXY", False),

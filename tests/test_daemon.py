@@ -334,6 +334,30 @@ async def test_daemon_stops_opens_when_its_connector_says_that_a_law_is_broken(t
     await daemon._close()
 
 
+async def test_daemon_keeps_within_its_limits_over_a_restart_and_shows_them(tmp_path):
+    limits = {"MAX_MARKET_NOTIONAL_USD": "10000", "MIN_FREE_MARGIN_USD": "10", "MIN_LIQUIDATION_DISTANCE_BPS": "5"}
+    async with a_world(tmp_path, **limits) as (world, daemon):
+        await world.chain.put(a_long(1), a_long(2, size_usd=9_000))
+
+        async def is_held():
+            status = await daemon.fetch("/api/v1/status")
+            rows = {(row["guard"], row["scope"]): row for row in status["guards"]}
+            return (
+                bool(rows)
+                and rows["market_notional_limit", "BTCUSDT"]["held"] == 1
+                and Decimal(rows["free_margin_low", "all"]["used"]) > 10
+            )
+
+        for _ in range(2):
+            await daemon.start()
+            await net_becomes(world, daemon, TARGET)
+            await wait_until(is_held, "the limit to hold the second position", 20)
+            await daemon.kill()
+
+        assert daemon.log_text.count("market_notional_limit") == 2
+        assert world.exchange.net("BTCUSDT") == TARGET
+
+
 async def test_daemon_trades_on_paper_without_an_account(tmp_path):
     environment = {"CONNECTOR": "paper", "BINANCE_API_KEY": "", "BINANCE_API_SECRET": ""}
     async with a_world(tmp_path, **environment) as (world, daemon):

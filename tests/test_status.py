@@ -45,6 +45,9 @@ async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money
     assert view.check_alive()
     status = json.loads(json.dumps(view.get_status()))
     assert (status["ready"], status["snapshot"]["vault"], status["hedges"]) == (True, "100000", 1)
+    assert {row["guard"] for row in status["guards"]} == {
+        "order_rate_limit", "opens_limit", "price_diverged", "forced_limit",
+    }  # fmt: skip
     (hedge,) = json.loads(json.dumps(view.get_hedges()))
     assert (hedge["market"], hedge["side"], hedge["quantity"], hedge["status"]) == ("BTC-USD", "BUY", "0.166", "OPEN")
     assert hedge["position_id"] == LONG.key.position_id

@@ -75,6 +75,9 @@ def _show_status(status: Mapping[str, Any]) -> None:
         )
     for market, price in status["prices"].items():
         console.print(f"{market}: {price['price']}")
+    for guard in status.get("guards", []):
+        if guard["held"]:
+            console.print(Text.assemble(("  - ", "yellow"), _describe_guard(guard)))
     decisions = ", ".join(f"{count} {reason}" for reason, count in sorted(status["decisions"].items()))
     console.print(f"{status['hedges']} hedges, {len(status['orders_in_flight'])} orders in flight; {decisions}")
 
@@ -82,6 +85,12 @@ def _show_status(status: Mapping[str, Any]) -> None:
 def format_time(at: float) -> str:
     """In UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _describe_guard(guard: Mapping[str, Any]) -> str:
+    where = "" if guard["scope"] == "all" else f" in {guard['scope']}"
+    used = f"{guard['used']} of " if guard["used"] is not None else ""
+    return f"{guard['guard']} holds {guard['held']} opens or increases{where}: {used}{guard['limit']} ({guard['variable']})"
 
 
 def _build_console() -> Console:

@@ -36,6 +36,7 @@ from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
+from dehedge.guard_settings import GUARD_PREFIXES, GuardSettings
 
 MARKETS_FILE = Path("markets.toml")
 BINANCE_URLS = {
@@ -43,7 +44,8 @@ BINANCE_URLS = {
     "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
 }
 _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "POLL_", "PRICE_", "MAX_PRICE",
-                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "HTTP_ALLOWED", "MIN_COLLATERAL", "CHAIN_",
+                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", *GUARD_PREFIXES, "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "HTTP_ALLOWED",
+                 "MIN_COLLATERAL", "CHAIN_",
                  "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT")  # fmt: skip
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
@@ -110,7 +112,7 @@ class HttpAddress(BaseSettings):
         return init_settings, _EnvironmentSource(settings_cls)
 
 
-class Settings(HttpAddress):
+class Settings(GuardSettings, HttpAddress):
     """Every variable; a field's description says what is accepted."""
 
     networks: Annotated[SecretStr, AfterValidator(_check_networks)] = Field(

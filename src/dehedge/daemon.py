@@ -17,6 +17,7 @@ import structlog
 from web3 import Web3
 
 from dehedge import __version__, metrics
+from dehedge.account import AccountWatch
 from dehedge.adapters import systemd
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
@@ -27,9 +28,11 @@ from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
 from dehedge.core.invariants import Breach
+from dehedge.core.usage import Usage
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
+from dehedge.guards import Guards
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
@@ -101,9 +104,10 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, awake = self._clock, self._awake
+        clock, awake, usage = self._clock, self._awake, Usage()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        self._ledger = ledger = Ledger(self._journal, replay(self._journal, clock), clock, self._guardian)
+        book = replay(self._journal, clock, usage)
+        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, max_age_s=self._policy.max_snapshot_age_s
         )
@@ -115,9 +119,12 @@ class Daemon:
         self._executor = executor = Executor(
             ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock, awake=awake
         )
+        limits = self._settings.guard_limits
+        self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, clock=clock, awake=awake,
+            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account),
         )  # fmt: skip
         self._status = StatusView(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
@@ -159,6 +166,7 @@ class Daemon:
             await self._venue.connect()
             events = AccountEvents(self._executor, self._auditor)
             tasks.create_task(self._connector.run(events), name="connector")
+            tasks.create_task(self._account.run(self._awake.set), name="account")
             await recover(self._executor, self._auditor)
             self._status.is_recovered = True
             tasks.create_task(self._auditor.run(), name="auditor")

@@ -118,14 +118,21 @@ class Executor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def execute(
-        self, decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], basis: Basis
+        self,
+        decisions: Iterable[TradeDecision],
+        rules: Mapping[str, TradingRules],
+        basis: Basis,
+        increase_max: Mapping[str, Decimal],
     ) -> None:
-        """Journal and send what has been decided from these inputs; comes back once it is journaled."""
+        """Journal and send what has been decided from these inputs; comes back once it is journaled.
+
+        ``increase_max`` is the operator's limit on the quantity of one order that adds exposure, by symbol.
+        """
         self._basis = basis
         exhausted = set(self.backoff.get_exhausted())
         probed: set[str] = set()
         increases = []
-        for draft in build_drafts(decisions, rules, self.backoff.group_max):
+        for draft in build_drafts(decisions, rules, self.backoff.group_max, increase_max):
             if draft.action is Action.REDUCE:
                 self._busy |= set(draft.keys)
                 self._spawn(self._reduce(draft), set(draft.keys))
@@ -202,8 +209,12 @@ class Executor:
             if kept:
                 final = replace(draft, shares=kept)
                 request = self._build_request(final, sequence + len(intents), reduce_only=reduce_only)
-                block, fresh_until = self._basis.block_number, self._get_fresh_until(final)
-                intents.append(OrderIntended(request, draft.hedge_side, draft.action, kept, now, block, fresh_until))
+                intents.append(
+                    OrderIntended(
+                        request, draft.hedge_side, draft.action, kept, now, self._basis.block_number,
+                        self._get_fresh_until(final), self._get_mark(draft.symbol),
+                    )
+                )  # fmt: skip
         return intents
 
     def _get_fresh_until(self, draft: OrderDraft) -> float | None:
@@ -211,6 +222,11 @@ class Executor:
         if draft.action is Action.REDUCE:
             return None
         return min(self._basis.get_fresh_until(key.market) for key in draft.keys)
+
+    def _get_mark(self, symbol: str) -> Decimal | None:
+        """The newest mark, however old: what an order is worth by it is an estimate, for the accounts and the limits."""
+        mark = self._connector.get_mark_prices().get(symbol)
+        return mark.price if mark is not None and mark.price > 0 else None
 
     def _check_still_wanted(self, share: Share, draft: OrderDraft, now: float) -> bool:
         """False when the hedge, the inputs' age or the kill switch changed after the decision: the planner decides anew."""

@@ -22,6 +22,7 @@ from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
+from dehedge.core.usage import Usage
 from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
 
@@ -42,9 +43,19 @@ class LoggedChange:
 class Ledger:
     """The journal and the book, kept as one."""
 
-    def __init__(self, journal: Journal, book: HedgeBook, clock: Clock, guardian: Guardian | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        book: HedgeBook,
+        clock: Clock,
+        guardian: Guardian | None = None,
+        *,
+        usage: Usage | None = None,
+    ) -> None:
+        """``usage`` is what the journal that made the book tells of the last hour."""
         self.journal = journal
         self.book = book
+        self.usage = usage or Usage()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self.recent: list[LoggedChange] = []
@@ -127,9 +138,10 @@ class Ledger:
             return
         events = [self._date(event) for event in events]
         self._rehearse(events)
+        at = self._clock.time()
         with metrics.JOURNAL_SECONDS.time():
-            await self.journal.append(self._clock.time(), events)
-        changed = [key for event in events for key in self._fold(event)]
+            await self.journal.append(at, events)
+        changed = [key for event in events for key in self._fold(at, event)]
         self.guardian.review(self.book, events, changed)
 
     def _date(self, event: Event) -> Event:
@@ -144,12 +156,13 @@ class Ledger:
         for event in events:
             fold(book, event)
 
-    def _fold(self, event: Event) -> list[HedgeKey]:
+    def _fold(self, at: float, event: Event) -> list[HedgeKey]:
         """The keys of the hedges that changed."""
         if isinstance(event, OrderIntended):
             self._versions[event.request.symbol] += 1
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
+        self.usage.note(at, event, changes)
         for change in changes:
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()

@@ -59,6 +59,10 @@ INVARIANTS_BROKEN = Counter(
 )
 for _law in Law:
     INVARIANTS_BROKEN.labels(_law.name.lower())  # An alert on its growth needs the zero.
+GUARD_HELD = Gauge(
+    "dehedge_guard_held", "Positions that a guard holds now, by the guard and its symbol or all.", ["guard", "scope"],
+    registry=REGISTRY,
+)  # fmt: skip
 
 
 def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""One pass: observe, plan, execute. Runs when something changed and at least once a second, one pass at a time.
+"""One pass: observe, plan, guard, execute. Runs when something changed and at least once a second, one pass at a time.
 
 Level-triggered: a pass looks at the newest complete inputs and at the book, asks the planner what should be, and hands
 the difference to the executor. It waits for the journal, never for the exchange. Nothing is lost when a wake-up is
@@ -24,6 +24,7 @@ from dehedge.core.orders import Action
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import check_stopped
+from dehedge.guards import Guards
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.snapshots import SnapshotFeed
@@ -50,9 +51,11 @@ class Reconciler:
         ledger: Ledger,
         auditor: Auditor,
         executor: Executor,
+        guards: Guards,
         clock: Clock,
         awake: asyncio.Event,
     ) -> None:
+        self.guards = guards
         self.decisions: Mapping[HedgeKey, Decision] = {}
         self.last_pass_at: float | None = None
         self.is_stopping = False
@@ -94,8 +97,11 @@ class Reconciler:
         observation = self.observe()
         decisions: list[Decision] = []
         if observation is not None:
-            decisions = plan(observation, book, self._policy, self._get_venue_state())
-            await self._note_risk(decisions, observation.taken_at)
+            venue = self._get_venue_state()
+            planned = plan(observation, book, self._policy, venue)
+            await self._note_risk(planned, observation.taken_at)
+            # From here to the orders nothing else runs, so that together they stay within the limits.
+            decisions = self.guards.apply(planned, observation, venue)
         elif book.is_flattening and self._venue.error is None:
             decisions = plan_flattening(book, self._get_venue_state())
         self.decisions = {decision.key: decision for decision in decisions}
@@ -126,6 +132,7 @@ class Reconciler:
             waiting_to_grow=backoff.get_waiting(Action.INCREASE),
             waiting_to_reduce=backoff.get_waiting(Action.REDUCE),
             busy=self._executor.busy,
+            group_max=backoff.group_max,
         )
 
     async def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
@@ -155,7 +162,7 @@ class Reconciler:
             self._venue.request_marks({self._policy.symbols[market] for market in unmarked})
         trades = [d for d in decisions if isinstance(d, OpenHedge | ResizeHedge | CloseHedge)]
         if trades and not self.is_stopping:
-            await self._executor.execute(trades, self._venue.rules, basis)
+            await self._executor.execute(trades, self._venue.rules, basis, self.guards.increase_max)
 
     async def _end_flattening(self) -> None:
         """Once everything is closed, flattening is done; the kill switch stays where it is."""

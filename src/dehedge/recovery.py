@@ -14,6 +14,7 @@ import structlog
 from dehedge.auditor import Auditor
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import fold
+from dehedge.core.usage import Usage
 from dehedge.errors import ConnectorError, JournalError
 from dehedge.executor import Executor
 from dehedge.ports import Clock, Journal
@@ -24,14 +25,19 @@ AUDIT_RETRY_S = 2.0
 RESOLVE_MAX_S = 10.0
 
 
-def replay(journal: Journal, clock: Clock) -> HedgeBook:
-    """The book as the journal tells it. Raises ``JournalError`` for a fact that cannot follow those before it."""
+def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeBook:
+    """The book as the journal tells it. Raises ``JournalError`` for a fact that cannot follow those before it.
+
+    What was used of the operator's limits is counted into ``usage``.
+    """
     book = HedgeBook()
     for entry in journal.read():
         try:
-            fold(book, entry.event)
+            changes = fold(book, entry.event)
         except (AssertionError, KeyError) as error:
             raise JournalError(f"journal entry {entry.sequence} contradicts those before it: {error}") from error
+        if usage is not None:
+            usage.note(entry.at, entry.event, changes)
     hedges = book.get_all_hedged_positions()
     book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], clock.time())
     log.info("journal_replayed", hedges=len(hedges), in_flight=len(book.in_flight), mode=book.mode.value)

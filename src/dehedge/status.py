@@ -170,6 +170,7 @@ class StatusView:
                 }
                 for writer in self._auditor.writers.get_others()
             ],
+            "guards": self._reconciler.guards.describe(),
             "decisions": Counter(d.reason.value for d in self._reconciler.decisions.values()),
         }
 

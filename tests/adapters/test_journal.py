@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
 from dehedge.core.book import TradingMode
 from dehedge.core.events import Event, ForeignPositionSeen, HedgesReheated, OrderIntended, TradingModeSet
-from dehedge.core.model import HedgeKey, Leg
+from dehedge.core.model import HedgeKey, Leg, Side
+from dehedge.core.orders import Action, ClientOrderId, OrderRequest
 from dehedge.core.writers import get_made_at
 from dehedge.errors import JournalError, JournalLocked
 from dehedge.ports import JournalEntry
@@ -141,6 +142,15 @@ def test_journal_is_written_ahead_and_synchronously(journal: SqliteJournal):
 
 def test_every_event_type_is_known_to_the_journal():
     assert set(_ADAPTERS) == {kind.__name__ for kind in Event.__args__}
+
+
+def test_intent_is_read_when_it_was_written_before_marks_were_noted():
+    request = OrderRequest(ClientOrderId("dh-1"), "BTCUSDT", Side.BUY, Leg.BOTH, Decimal(1), reduce_only=False)
+    intent = OrderIntended(request, Side.BUY, Action.INCREASE, (), 1.5, 7)
+    body = json.loads(_ADAPTERS["OrderIntended"].dump_json(intent))
+    del body["mark"]
+
+    assert _ADAPTERS["OrderIntended"].validate_json(json.dumps(body)) == intent
 
 
 SIMPLE: dict[object, st.SearchStrategy[Any]] = {

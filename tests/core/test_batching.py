@@ -93,6 +93,19 @@ def test_drafts_may_be_exactly_the_maximum() -> None:
     assert len(build_drafts([a_trade(1, "open", quantity="2"), a_trade(2, "open", quantity="1.001")], RULES, {})) == 2
 
 
+def test_drafts_that_add_exposure_are_split_by_the_operators_maximum_where_it_is_tighter() -> None:
+    trades = [a_trade(number, kind, quantity="1") for number, kind in enumerate(["open", "grow", "open", *["close"] * 3])]
+
+    drafts = build_drafts(trades, RULES, {}, {"BTCUSDT": Decimal(2)})
+    loose = build_drafts(trades, RULES, {}, {"BTCUSDT": Decimal(9), "ETHUSDT": Decimal(1)})
+
+    assert [(draft.action, draft.quantity) for draft in drafts] == [
+        (Action.REDUCE, 3), (Action.INCREASE, 2), (Action.INCREASE, 1),
+    ]  # fmt: skip
+    assert [draft.quantity for draft in loose] == [3, 3]
+    assert len(build_drafts(trades[:3], {}, {}, {"BTCUSDT": Decimal(1)})) == 1
+
+
 def test_drafts_are_not_split_when_the_rules_are_unknown() -> None:
     assert len(build_drafts([a_trade(number, "close", quantity="50") for number in range(4)], {}, {})) == 1
 

@@ -18,6 +18,8 @@ from dehedge.ports import Balance, Connector
 CLOCK_OFFSET_WARN_S = 1.0
 """The daemon corrects any offset; one as large as this says that the machine's clock is not synchronized."""
 
+NOTIONAL_LIMITS = ("max_order_notional_usd", "max_market_notional_usd", "max_total_notional_usd")
+
 
 class SymbolState(Protocol):
     """What the account has set for one symbol."""
@@ -48,6 +50,7 @@ async def check_exchange(connector: Connector, settings: Settings, symbols: Sequ
     lines = [build_pass("exchange", f"{connector.name}, lists {len(rules)} symbols")]
     lines += [_check_symbol(symbol, rules.get(symbol)) for symbol in symbols]
     tradable = [symbol for symbol in symbols if symbol in rules]
+    lines += [line for symbol in tradable for line in _check_limits(rules[symbol], settings)]
     try:
         await connector.connect(tradable)
         return [*lines, *await _check_account(connector, settings, tradable)]
@@ -69,6 +72,16 @@ def _check_symbol(symbol: str, rules: TradingRules | None) -> Line:
         f"trading, step {rules.quantity_step:f}, from {rules.quantity_min:f} to {rules.quantity_max:f} an order,"
         f" notional of {rules.notional_min:f} or more",
     )
+
+
+def _check_limits(rules: TradingRules, settings: Settings) -> list[Line]:
+    """The limits on notional under which nothing could be opened in a symbol."""
+    limits = {name: getattr(settings, name) for name in NOTIONAL_LIMITS}
+    return [
+        build_warning(name.upper(), f"{limit:f} is below the smallest order in {rules.symbol}", "raise it, or nothing is hedged")
+        for name, limit in limits.items()
+        if limit is not None and limit < rules.notional_min
+    ]
 
 
 async def _check_account(connector: Connector, settings: Settings, symbols: Sequence[str]) -> list[Line]:

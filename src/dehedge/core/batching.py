@@ -2,7 +2,8 @@
 
 The exchange takes a few hundred orders in ten seconds, and a crash makes a thousand positions risky at one price. Each
 hedge keeps its own quantity on the step, so that closing it alone later is exact. Above the exchange's maximum quantity
-an order is split between hedges; a single hedge above it is built over several passes.
+an order is split between hedges; a single hedge above it is built over several passes. The operator's maximum for what
+adds exposure works in the same way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 from dehedge.core.decisions import TradeDecision
 from dehedge.core.model import HedgeKey, Side, TradingRules
@@ -44,11 +46,15 @@ class OrderDraft:
 
 
 def build_drafts(
-    decisions: Iterable[TradeDecision], rules: Mapping[str, TradingRules], group_max: Mapping[HedgeKey, int]
+    decisions: Iterable[TradeDecision],
+    rules: Mapping[str, TradingRules],
+    group_max: Mapping[HedgeKey, int],
+    increase_max: Mapping[str, Decimal] = MappingProxyType({}),
 ) -> list[OrderDraft]:
     """Group the trades: reductions first, then what protects most; a group's largest share is filled first.
 
-    ``group_max`` limits how many hedges may share an order with a key, where a larger group was refused.
+    ``group_max`` limits how many hedges may share an order with a key, where a larger group was refused;
+    ``increase_max`` is the operator's limit on the quantity of one order that adds exposure, by symbol.
     """
     groups: dict[tuple[str, Side, Action, int], list[Share]] = defaultdict(list)
     for decision in decisions:
@@ -58,6 +64,8 @@ def build_drafts(
     for (symbol, side, action, count_max), shares in sorted(groups.items()):
         known = rules.get(symbol)
         limit = get_order_max(known) if known is not None else None
+        if action is Action.INCREASE and limit is not None:
+            limit = min(limit, increase_max.get(symbol, limit))
         shares.sort(key=lambda share: (-share.quantity, share.key))
         drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit, count_max)]
     return sorted(drafts, key=lambda draft: (draft.action is Action.INCREASE, -len(draft.shares)))

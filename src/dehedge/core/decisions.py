@@ -39,6 +39,17 @@ class Reason(StrEnum):
     BACKING_OFF = "backing_off"
     MARGIN_EXHAUSTED = "margin_exhausted"
     TRADING_PAUSED = "trading_paused"
+    ORDER_NOTIONAL_LIMIT = "order_notional_limit"
+    MARKET_NOTIONAL_LIMIT = "market_notional_limit"
+    TOTAL_NOTIONAL_LIMIT = "total_notional_limit"
+    ORDER_RATE_LIMIT = "order_rate_limit"
+    PRICE_DIVERGED = "price_diverged"
+    FREE_MARGIN_LOW = "free_margin_low"
+    LIQUIDATION_NEAR = "liquidation_near"
+    ACCOUNT_UNKNOWN = "account_unknown"
+    FEE_LIMIT = "fee_limit"
+    OPENS_LIMIT = "opens_limit"
+    FORCED_LIMIT = "forced_limit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from dehedge.core.orders import (
 class OrderIntended:
     """We are about to send this order once. Durable before the first byte goes out.
 
-    ``fresh_until`` is when the inputs that it was decided from are too old for an increase; None for a reduction.
+    ``fresh_until`` is when the inputs that it was decided from are too old for an increase; None for a reduction. ``mark`` is
+    the symbol's mark price then; None where none was known.
     """
 
     request: OrderRequest
@@ -41,6 +42,7 @@ class OrderIntended:
     intended_at: float
     block_number: int
     fresh_until: float | None = None
+    mark: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

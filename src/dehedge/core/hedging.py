@@ -64,7 +64,8 @@ class VenueState:
     """What is known of the exchange: its rules, and what may not grow, or not be touched, for now.
 
     ``blocked`` symbols have a reason, ``exhausted`` ones no margin; ``waiting`` hedges were refused a moment ago, for
-    growing and for reducing apart; ``busy`` ones are being held against the account.
+    growing and for reducing apart; ``busy`` ones are being held against the account. ``group_max`` limits how many hedges
+    may share an order with a key, where a larger group was refused.
     """
 
     rules: Mapping[str, TradingRules]
@@ -73,6 +74,7 @@ class VenueState:
     waiting_to_grow: AbstractSet[HedgeKey] = frozenset()
     waiting_to_reduce: AbstractSet[HedgeKey] = frozenset()
     busy: AbstractSet[HedgeKey] = frozenset()
+    group_max: Mapping[HedgeKey, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

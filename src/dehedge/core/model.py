@@ -114,7 +114,10 @@ class PriceTick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TradingRules:
-    """What the exchange accepts for a market order in one symbol. ``notional_min`` is in the quote asset."""
+    """What the exchange accepts for a market order in one symbol. ``notional_min`` is in the quote asset.
+
+    ``margin_asset`` is the asset of the account that carries a position in the symbol.
+    """
 
     symbol: str
     quantity_step: Decimal
@@ -123,6 +126,7 @@ class TradingRules:
     notional_min: Decimal
     price_tick: Decimal
     is_trading: bool = True
+    margin_asset: str = "USDT"
 
 
 @dataclass(frozen=True, slots=True)

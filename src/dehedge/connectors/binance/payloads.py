@@ -102,6 +102,7 @@ def parse_symbol(row: Row) -> TradingRules:
         notional_min=get_filter(row, filters, "MIN_NOTIONAL").get_decimal("notional"),
         price_tick=combine_steps([get_filter(row, filters, "PRICE_FILTER").get_decimal("tickSize")]),
         is_trading=check_tradable(row),
+        margin_asset=row.get_text("quoteAsset"),
     )
 
 

@@ -1,0 +1,90 @@
+"""Holds the operator's limits against each pass, and says what they hold: one log line when a guard begins, one when it ends.
+
+Every limit itself is in ``core.guards``; here are the inputs brought together and the outcome shown. Called by the
+reconciler in each pass, right before its orders are made, and by the status.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import structlog
+
+from dehedge import metrics
+from dehedge.account import AccountWatch
+from dehedge.core.audit import LegKey
+from dehedge.core.decisions import Decision
+from dehedge.core.guard_report import GUARDS, GuardUse, Place, count_held, measure_guards
+from dehedge.core.guards import GuardInputs, GuardLimits, apply_guards, find_near_legs, get_increase_max
+from dehedge.core.hedging import HedgingPolicy, VenueState
+from dehedge.core.model import Observation
+from dehedge.ledger import Ledger
+
+log = structlog.get_logger()
+
+
+class Guards:
+    """The limits at work."""
+
+    def __init__(self, *, limits: GuardLimits, policy: HedgingPolicy, ledger: Ledger, account: AccountWatch) -> None:
+        self.increase_max: Mapping[str, Decimal] = {}
+        self.held: Counter[Place] = Counter()
+        self._limits = limits
+        self._policy = policy
+        self._ledger = ledger
+        self._account = account
+        self._inputs: GuardInputs | None = None
+        self._near: set[LegKey] = set()
+
+    def apply(self, decisions: Sequence[Decision], observation: Observation, venue: VenueState) -> list[Decision]:
+        """The decisions as the limits leave them. What comes of them must be ordered before anything else is decided."""
+        usage = self._ledger.usage
+        usage.advance(observation.taken_at)
+        inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self._account.latest)
+        guarded = apply_guards(decisions, inputs, self._limits)
+        self._inputs = inputs
+        self.increase_max = get_increase_max(inputs, self._limits)
+        self._note_held(count_held(guarded, self._policy.symbols))
+        self._note_near(set(find_near_legs(inputs, self._limits)))
+        return guarded
+
+    def describe(self) -> list[Mapping[str, object]]:
+        """Every limit that is set, as plain JSON data: what is used of it, and how many positions it holds now."""
+        if self._inputs is None:
+            return []
+        return [self._describe(use) for use in measure_guards(self._inputs, self._limits, self._policy.symbols)]
+
+    def _describe(self, use: GuardUse) -> Mapping[str, object]:
+        return {
+            "guard": use.guard.value,
+            "variable": GUARDS[use.guard],
+            "scope": use.scope,
+            "used": _show(use.used) if use.used is not None else None,
+            "limit": _show(use.limit),
+            "held": self.held[use.guard, use.scope],
+        }
+
+    def _note_held(self, held: Counter[Place]) -> None:
+        began, ended = held.keys() - self.held.keys(), self.held.keys() - held.keys()
+        self.held = held
+        for guard, scope in sorted(ended):
+            metrics.GUARD_HELD.labels(guard.value, scope).set(0)
+            log.info("guard_released", guard=guard.value, scope=scope)
+        for (guard, scope), count in held.items():
+            metrics.GUARD_HELD.labels(guard.value, scope).set(count)
+        for guard, scope in sorted(began):
+            count, variable = held[guard, scope], GUARDS[guard]
+            log.warning("guard_held", guard=guard.value, scope=scope, positions=count, variable=variable)
+
+    def _note_near(self, near: set[LegKey]) -> None:
+        """Tell once of a leg that has come near to its liquidation, whether anything is held by that or not."""
+        for symbol, leg in sorted(near - self._near):
+            log.warning("liquidation_neared", symbol=symbol, leg=leg.value, variable="MIN_LIQUIDATION_DISTANCE_BPS")
+        self._near = near
+
+
+def _show(amount: Decimal) -> str:
+    """To the hundredth, for display."""
+    return f"{round(amount, 2).normalize():f}"

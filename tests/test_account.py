@@ -1,0 +1,116 @@
+"""The account's margin, read for the guards that want it: what is asked, what is made of it, and when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from structlog.testing import capture_logs
+
+from dehedge.account import READ_INTERVAL_S, VIEW_LAG_S, AccountWatch
+from dehedge.core.book import HedgeBook
+from dehedge.core.guards import GuardLimits, Liquidation
+from dehedge.core.model import Leg
+from dehedge.errors import RateLimited
+from dehedge.ledger import Ledger
+from tests.core.builders import an_intent
+from tests.kit import EPOCH, LoopClock, MemoryJournal, Venue
+
+pytestmark = pytest.mark.looptime
+
+BOTH = GuardLimits(free_margin_usd=Decimal(1), liquidation_distance_bps=1)
+
+
+def a_watch(venue: Venue, limits: GuardLimits = BOTH) -> AccountWatch:
+    ledger = Ledger(MemoryJournal(), HedgeBook(), LoopClock())
+    return AccountWatch(limits=limits, ledger=ledger, connector=venue, clock=LoopClock())
+
+
+async def run_for(watch: AccountWatch, seconds: float) -> int:
+    """How often it woke whoever waits for it."""
+    woken: list[None] = []
+    task = asyncio.ensure_future(watch.run(lambda: woken.append(None)))
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return len(woken)
+
+
+async def test_account_tells_margin_and_liquidation_prices():
+    venue = Venue()
+    venue.ledger.account.get_settings("BTCUSDT").isolated = True
+    venue.trade_by_hand("BTCUSDT", "SELL", "0.1")
+    venue.trade_by_hand("ETHUSDT", "BUY", "0.1")
+    watch = a_watch(venue)
+
+    assert await run_for(watch, 1) == 1
+
+    assert watch.latest is not None
+    assert watch.latest.available == {"USDT": venue.ledger.margin.compute_totals().available}
+    # A long in cross margin with a million behind it has no price at which it would be liquidated.
+    ((key, found),) = watch.latest.liquidations.items()
+    assert key == ("BTCUSDT", Leg.BOTH)
+    assert found == Liquidation(
+        False, venue.ledger.margin.compute_liquidation_price(venue.ledger.account.get_position(*key))
+    )
+    assert found.price > 60_000
+
+
+@pytest.mark.parametrize(
+    ("limits", "balances", "positions"),
+    [
+        (GuardLimits(), 0, 0),
+        (GuardLimits(free_margin_usd=Decimal(1)), 6, 0),
+        (GuardLimits(liquidation_distance_bps=1), 0, 6),
+    ],
+)
+async def test_account_is_asked_only_for_what_a_guard_needs(limits, balances, positions):
+    venue = Venue()
+
+    await run_for(a_watch(venue, limits), 5 * READ_INTERVAL_S + 1)
+
+    assert (venue.balance_reads, venue.position_reads) == (balances, positions)
+
+
+async def test_account_reading_counts_from_before_the_oldest_order_in_flight():
+    watch = a_watch(Venue())
+    await run_for(watch, 1)
+    assert watch.latest is not None
+    assert (watch.latest.read_at, watch.latest.settled_until) == (EPOCH, EPOCH - VIEW_LAG_S)
+    await watch._ledger.record(an_intent(intended_at=EPOCH - 100))
+
+    await run_for(watch, 1)
+
+    assert watch.latest.settled_until == EPOCH - 100 - VIEW_LAG_S
+
+
+async def test_account_keeps_the_last_reading_when_it_cannot_be_read():
+    venue = Venue()
+    watch = a_watch(venue)
+    with capture_logs() as logs:
+        task = asyncio.ensure_future(watch.run(lambda: None))
+        await asyncio.sleep(1)
+        before = watch.latest
+        venue.is_down = True
+        await asyncio.sleep(60)
+        assert watch.latest is before is not None
+        venue.is_down = False
+        await asyncio.sleep(READ_INTERVAL_S)
+        task.cancel()
+
+    assert watch.latest is not before
+    assert [line["event"] for line in logs] == ["account_read_failed", "account_read_recovered"]
+
+
+async def test_account_waits_as_long_as_the_exchange_asks():
+    class Limited(Venue):
+        async def fetch_balances(self):
+            self.balance_reads += 1
+            raise RateLimited("too many requests", retry_after_s=120)
+
+    venue = Limited()
+
+    await run_for(a_watch(venue), 115)
+
+    assert venue.balance_reads == 1
