@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from dehedge import metrics
 from dehedge.core.book import TradingMode
 from dehedge.core.model import Leg
 from dehedge.settlement import Refusals
@@ -54,6 +55,23 @@ async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money
     risky, quiet = json.loads(json.dumps(view.get_positions()))
     assert (risky["pnl"], risky["decision"], risky["reason"]) == ("526.315789", "RefreshHedge", "at_risk")
     assert (quiet["at_risk"], quiet["reason"]) == (False, "not_at_risk")
+    await engine.die()
+
+
+async def test_status_measures_decisions_hedges_and_readiness_when_it_is_asked_to():
+    engine, view = await a_running_engine(LONG, a_position(2, entry=61_000))
+
+    def read(name: str, **labels: str) -> float | None:
+        return metrics.REGISTRY.get_sample_value(name, labels)
+
+    view.measure()
+
+    assert read("dehedge_ready") == 1
+    assert read("dehedge_decisions", reason="at_risk") == read("dehedge_decisions", reason="not_at_risk") == 1
+    assert read("dehedge_positions_at_risk", market="BTC-USD") == 1
+    assert read("dehedge_hedged_quantity", market="BTC-USD", side="BUY") == 0.166
+    assert read("dehedge_positions", market="BTC-USD") == 2
+    assert read("dehedge_vault_usd") == 100_000
     await engine.die()
 
 

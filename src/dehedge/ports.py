@@ -232,6 +232,9 @@ class Operator(Protocol):
     def find_obstacles(self) -> Sequence[str]:
         """Why the daemon cannot hedge now; empty when it can."""
 
+    def measure(self) -> None:
+        """Bring the gauges up to date: they are counted when they are read, not with every price."""
+
     def get_status(self) -> Mapping[str, object]: ...
 
     def get_hedges(self) -> Sequence[Mapping[str, object]]: ...

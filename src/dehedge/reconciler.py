@@ -108,7 +108,6 @@ class Reconciler:
         basis = build_basis(observation, self._policy) if observation is not None else Basis()
         await self._execute(decisions, basis)
         await self._end_flattening()
-        self._measure(decisions)
         self.last_pass_at = self._clock.time()
         metrics.LAST_PASS_TIME.set(self.last_pass_at)
 
@@ -184,13 +183,6 @@ class Reconciler:
         await self._ledger.record(TradingModeSet(mode, is_flattening, self._clock.time(), reason))
         log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()
-
-    def _measure(self, decisions: Sequence[Decision]) -> None:
-        markets = self._policy.symbols
-        metrics.observe_decisions(decisions, markets)
-        metrics.observe_book(self._ledger.book, markets)
-        if self._snapshots.latest is not None:
-            metrics.observe_snapshot(self._snapshots.latest, self._policy.asset_unit)
 
 
 def _check_lasting(decision: Decision) -> bool:

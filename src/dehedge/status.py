@@ -81,8 +81,14 @@ class StatusView:
         if book.mode is not TradingMode.ACTIVE:
             reason = f" ({book.mode_reason})" if book.mode_reason else ""
             found.append(f"trading mode is {book.mode.value}{reason}: resume to hedge again")
-        metrics.READY.set(0 if found else 1)
         return found
+
+    def measure(self) -> None:
+        metrics.READY.set(0 if self.find_obstacles() else 1)
+        metrics.observe_decisions(self._reconciler.decisions.values(), self._policy.symbols)
+        metrics.observe_book(self._ledger.book, self._policy.symbols)
+        if self._snapshots.latest is not None:
+            metrics.observe_snapshot(self._snapshots.latest, self._policy.asset_unit)
 
     def _find_venue_obstacles(self) -> list[str]:
         if self._venue.error is not None:

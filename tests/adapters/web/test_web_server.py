@@ -40,10 +40,13 @@ async def test_readiness_tells_every_reason(
     assert (answer.status_code, answer.json()) == (status, {"ready": not obstacles, "reasons": list(obstacles)})
 
 
-async def test_metrics_are_those_of_the_registry(http: httpx.AsyncClient):
+async def test_metrics_are_those_of_the_registry_and_are_measured_when_they_are_read(
+    http: httpx.AsyncClient, operator: Operator
+):
     answer = await http.get("/metrics")
 
     assert answer.status_code == 200
+    assert operator.commands == ["measure"]
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert "dehedge_test 7.0" in answer.text.splitlines()
 

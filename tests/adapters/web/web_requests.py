@@ -29,6 +29,9 @@ class Operator:
     def find_obstacles(self) -> Sequence[str]:
         return self.obstacles
 
+    def measure(self) -> None:
+        self.commands.append("measure")
+
     def get_status(self) -> Mapping[str, object]:
         return {"version": "1", "vault": "12.5"}
 

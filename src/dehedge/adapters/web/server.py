@@ -94,7 +94,7 @@ class WebServer:
         return web.json_response({"ready": not obstacles, "reasons": obstacles}, status=503 if obstacles else 200)
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
-        self._operator.find_obstacles()
+        self._operator.measure()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _get_flattening(self, _: web.Request) -> web.Response:
