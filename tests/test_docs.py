@@ -10,6 +10,7 @@ import pytest
 from dehedge.cli import app
 from dehedge.config import Settings
 from dehedge.core.invariants import Law
+from tests.simulation.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,6 +28,13 @@ def test_promises_page_has_every_law():
     text = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
 
     assert [law.value for law in Law if f"\n| {law.value} |" not in text] == []
+
+
+def test_promises_page_has_every_fault_of_the_simulation():
+    text = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+    acts = {act.__name__.replace("_", " ") for acts in FAULTS.values() for act in acts}
+
+    assert [act for act in sorted(acts) if act not in text] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
