@@ -369,11 +369,11 @@ class Engine:
         self.feed()
         await self.venue.connect()
         self.tasks.append(asyncio.ensure_future(self.executor.run()))
-        self.tasks.append(asyncio.ensure_future(self.account.run(self.awake.set)))
         await asyncio.sleep(0)
         await recover(self.executor, self.auditor)
         self.tasks += [asyncio.ensure_future(self.auditor.run()), asyncio.ensure_future(self._feed_for_ever())]
         self.tasks.append(asyncio.ensure_future(self.venue.run_marks(self.awake.set)))
+        self.tasks.append(asyncio.ensure_future(self.account.run(self.awake.set)))
         self.tasks.append(asyncio.ensure_future(self.reconciler.run()))
 
     def feed(self) -> None:
