@@ -148,7 +148,7 @@ async def test_wrong_decision_is_refused_ever_more_slowly_when_the_planner_keeps
     engine = await an_engine(LONG)
     original = engine.executor.execute
 
-    async def execute_wrongly(decisions: object, rules: object, basis: Basis) -> None:
+    async def execute_wrongly(_: object, __: object, basis: Basis, ___: object) -> None:
         if LONG.key not in engine.executor.backoff.get_waiting(Action.REDUCE):
             await original([decide(CloseHedge, LONG, "0.0005", "0")], RULES, basis)
 

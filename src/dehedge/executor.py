@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 
 import structlog
 
@@ -122,7 +123,7 @@ class Executor:
         decisions: Iterable[TradeDecision],
         rules: Mapping[str, TradingRules],
         basis: Basis,
-        increase_max: Mapping[str, Decimal],
+        increase_max: Mapping[str, Decimal] = MappingProxyType({}),
     ) -> None:
         """Journal and send what has been decided from these inputs; comes back once it is journaled.
 
