@@ -95,7 +95,7 @@ def decide(kind: type[TradeDecision], position: Position, quantity: str, target:
 
 async def execute(engine: Engine, *decisions: TradeDecision) -> None:
     basis = Basis(engine.book.block_number, {"BTC-USD": engine.clock.time() + 5, "ETH-USD": engine.clock.time() + 5})
-    await engine.executor.execute(decisions, RULES, basis)
+    await engine.executor.execute(decisions, RULES, basis, {})
     await asyncio.sleep(0.5)
 
 
@@ -148,9 +148,9 @@ async def test_wrong_decision_is_refused_ever_more_slowly_when_the_planner_keeps
     engine = await an_engine(LONG)
     original = engine.executor.execute
 
-    async def execute_wrongly(_: object, __: object, basis: Basis, ___: object) -> None:
+    async def execute_wrongly(_decisions: object, _rules: object, basis: Basis, _increase_max: object) -> None:
         if LONG.key not in engine.executor.backoff.get_waiting(Action.REDUCE):
-            await original([decide(CloseHedge, LONG, "0.0005", "0")], RULES, basis)
+            await original([decide(CloseHedge, LONG, "0.0005", "0")], RULES, basis, {})
 
     engine.executor.execute = execute_wrongly  # type: ignore[method-assign, assignment]
     engine.world.remove(LONG)
@@ -213,7 +213,7 @@ async def test_stale_open_is_neither_journaled_nor_sent_when_the_executor_does_n
     sent = len(engine.world.venue.sent)
 
     old = Basis(engine.book.block_number, {"BTC-USD": engine.clock.time() - 0.001})
-    await engine.executor.execute([decide(OpenHedge, OTHER, "0.166", "0.166")], RULES, old)
+    await engine.executor.execute([decide(OpenHedge, OTHER, "0.166", "0.166")], RULES, old, {})
     await engine.run_for(0.5)
 
     assert len(engine.world.venue.sent) == sent
@@ -263,7 +263,7 @@ async def test_two_orders_of_one_step_for_one_hedge_are_one():
     grow = decide(ResizeHedge, LONG, "0.001", "0.332")
     await engine.executor.execute(
         [grow, replace(grow, share=grow.share._replace(quantity=Decimal("0.002")))], RULES,
-        Basis(engine.book.block_number, {"BTC-USD": engine.clock.time() + 5}),
+        Basis(engine.book.block_number, {"BTC-USD": engine.clock.time() + 5}), {},
     )  # fmt: skip
     await engine.run_for(0.5)
 
@@ -311,7 +311,7 @@ async def test_wrong_book_is_found_by_the_step_that_touches_it():
     engine = await an_engine(LONG)
     engine.world.venue.script.append("lost")
     fresh = Basis(engine.book.block_number, {"BTC-USD": engine.clock.time() + 5})
-    await engine.executor.execute([decide(ResizeHedge, LONG, "0.166", "0.332")], RULES, fresh)
+    await engine.executor.execute([decide(ResizeHedge, LONG, "0.166", "0.332")], RULES, fresh, {})
     await engine.run_for(0.05)
     locked = engine.book.get_hedged_position(LONG.key)
     assert locked is not None

@@ -74,26 +74,27 @@ class Guardian:
         return screened
 
     def _screen(self, book: HedgeBook, number: int, intent: OrderIntended, taken: set[HedgeKey]) -> Event:
-        rules = self._get_rules().get(intent.request.symbol)
-        entry = Entry(number, intent, rules.quantity_step if rules is not None else None, taken)
-        found = self._find_breaches(book, entry)
+        found = self._find_breaches(book, number, intent, taken)
         for breach in found.values():
             self.note(breach)
-        if not found:
-            taken |= {share.key for share in intent.shares}
-            return intent
         all_keys = frozenset(share.key for share in intent.shares)
+        if not found:
+            taken |= all_keys
+            return intent
         self._refused[intent.request.client_order_id] = all_keys if None in found else all_keys & found.keys()
         if len(self._refused) > TOLD_MAX:  # Nobody has asked for the oldest.
             del self._refused[next(iter(self._refused))]
         return _build_stop(book, next(iter(found.values())))
 
-    def _find_breaches(self, book: HedgeBook, entry: Entry) -> Mapping[HedgeKey | None, Breach]:
+    def _find_breaches(
+        self, book: HedgeBook, number: int, intent: OrderIntended, taken: set[HedgeKey]
+    ) -> Mapping[HedgeKey | None, Breach]:
         try:
-            return find_intent_breaches(book, entry)
+            rules = self._get_rules().get(intent.request.symbol)
+            return find_intent_breaches(book, Entry(number, intent, rules.quantity_step if rules else None, taken))
         except Exception as error:  # noqa: BLE001
             breach = _describe_failure(error)
-            if entry.intent.action is Action.INCREASE:
+            if intent.action is Action.INCREASE:
                 return {None: breach}
             self.note(breach)
             return {}  # Whatever is wrong with a check must not keep a hedge from being closed.
