@@ -31,16 +31,17 @@ def test_pause_is_found_again_until_it_is_over(tmp_path, clock):
     assert [file.name for file in tmp_path.iterdir()] == ["j.db.pause"]
 
 
-def test_pause_ends_some_day_although_the_clock_was_set_back(tmp_path, clock):
+@pytest.mark.parametrize(("told_s", "rest_s"), [(30.0, 30.0), (30 * 86_400.0, LONGEST_S)])
+def test_pause_lasts_no_longer_than_it_was_told_to_when_the_clock_was_set_back(tmp_path, clock, told_s, rest_s):
     path = str(tmp_path / "pause")
-    PauseFile(path, clock).keep(30.0)
+    PauseFile(path, clock).keep(told_s)
 
     clock.now_s -= 10 * 365 * 86_400
 
-    assert PauseFile(path, clock).read_rest_s() == LONGEST_S
+    assert PauseFile(path, clock).read_rest_s() == rest_s
 
 
-@pytest.mark.parametrize("content", [b"", b"soon", b"\xff\xfe", b"nan", b"inf", b"-inf", b"1e999"])
+@pytest.mark.parametrize("content", [b"", b"soon", b"\xff\xfe", b"5", b"1 nan", b"nan 1", b"1 -inf", b"1 2 3"])
 def test_file_of_something_else_is_no_pause(tmp_path, clock, content):
     path = tmp_path / "pause"
     path.write_bytes(content)

@@ -21,24 +21,28 @@ LONGEST_S = 3 * 86_400.0
 
 
 class PauseFile:
-    """The end of the last pause, by the wall clock. An empty path keeps nothing."""
+    """When the last pause began, by the wall clock, and its seconds. An empty path keeps nothing."""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = path
         self._clock = clock
 
     def read_rest_s(self) -> float:
-        """How long the pause still lasts; 0 or less when it is over or none is known."""
+        """How long the pause still lasts; 0 or less when it is over or none is known.
+
+        Never longer than it was told to be, whatever the wall clock was set to meanwhile.
+        """
         if not self._path:
             return 0.0
         try:
-            rest_s = float(Path(self._path).read_text(encoding="ascii")) - self._clock.time()
+            began_at, seconds = (float(word) for word in Path(self._path).read_text(encoding="ascii").split())
         except FileNotFoundError:
             return 0.0
         except (OSError, ValueError) as error:
             log.warning("pause_unreadable", path=self._path, error=type(error).__name__)
             return 0.0
-        return min(rest_s, LONGEST_S) if math.isfinite(rest_s) else 0.0
+        rest_s = min(began_at + seconds - self._clock.time(), seconds, LONGEST_S)
+        return rest_s if math.isfinite(rest_s) else 0.0
 
     def keep(self, seconds: float) -> None:
         """Remember a pause from now on."""
@@ -46,7 +50,7 @@ class PauseFile:
             return
         fresh = Path(f"{self._path}.new")
         try:
-            fresh.write_text(repr(self._clock.time() + seconds), encoding="ascii")
+            fresh.write_text(f"{self._clock.time()!r} {seconds!r}\n", encoding="ascii")
             fresh.replace(self._path)
         except OSError as error:
             log.warning("pause_not_kept", path=self._path, error=error.strerror)
