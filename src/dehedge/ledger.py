@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 import structlog
 
 from dehedge import metrics
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, TradingModeSet, fold
+from dehedge.core.events import Event, OrderIntended, OrderReported, TradingModeSet, fold
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
@@ -30,14 +30,6 @@ log = structlog.get_logger()
 
 Prepare = Callable[[int], Sequence[Event]]
 """Builds events once their turn has come; is given the next sequence number of the journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
-    """A hedge's change and when it was recorded."""
-
-    at: float
-    change: HedgeChange
 
 
 class Ledger:
@@ -58,7 +50,6 @@ class Ledger:
         self.usage = usage or Usage()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
-        self.recent: list[LoggedChange] = []
         self._clock = clock
         self._lock = asyncio.Lock()
         self._versions: Counter[str] = Counter()
@@ -166,7 +157,6 @@ class Ledger:
         for change in changes:
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()
-            self.recent = [*self.recent[-999:], LoggedChange(self._clock.time(), change)]
             log.info(
                 change.kind.value,
                 market=change.key.market,
