@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dehedge.core.book import (
     HedgeBook,
+    HedgeStatus,
     TradingMode,
     check_if_hedge_position_is_expired,
     check_on_leg,
@@ -18,6 +19,11 @@ from dehedge.core.book import (
 from dehedge.core.events import ForeignPositionSeen, HedgesForced, TradingModeSet, fold
 from dehedge.core.model import Leg, Side
 from tests.core.builders import NOW, a_book, a_hedge, a_key, a_position, a_user, an_intent, replay
+
+
+def test_status_and_mode_are_called_what_journal_and_operator_call_them() -> None:
+    assert list(HedgeStatus) == ["OPENING", "OPEN", "ADJUSTING", "CLOSING"]
+    assert list(TradingMode) == ["active", "no-opens", "reduce-only", "halted"]
 
 
 def test_book_starts_empty_and_active() -> None:

@@ -42,6 +42,12 @@ FIRST, SECOND = a_position(user=a_user(1)), a_position(user=a_user(2))
 BOTH_SHARES = (a_share(position=FIRST, quantity="0.2"), a_share(position=SECOND, quantity="0.1"))
 
 
+def test_changes_are_called_what_logs_and_metrics_call_them() -> None:
+    assert list(Change) == [
+        "hedge_opened", "hedge_resized", "hedge_closed", "hedge_not_filled", "hedge_forced", "hedge_written_down",
+    ]  # fmt: skip
+
+
 def test_every_event_can_be_folded() -> None:
     events: list[Event] = [
         an_intent(), a_report(an_intent()), OrderAbandoned(an_intent().request.client_order_id, "late"),

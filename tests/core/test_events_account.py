@@ -5,20 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
 from dehedge.core.events import (
     Change,
-    Event,
     ForeignPositionSeen,
     HedgesCooled,
     HedgesForced,
     HedgesReheated,
     HedgeWrittenDown,
-    OrderIntended,
-    OrderReported,
     TradingModeSet,
     fold,
 )
@@ -33,7 +28,6 @@ from tests.core.builders import (
     a_share,
     a_user,
     an_intent,
-    an_intent_for,
     get_hedge,
     get_held,
     replay,
@@ -177,53 +171,3 @@ def test_kill_switch_stands_where_it_was_last_set(mode: TradingMode, is_flatteni
     book = replay([TradingModeSet(TradingMode.HALTED, is_flattening=True), TradingModeSet(mode, is_flattening)])
 
     assert (book.mode, book.is_flattening) == (mode, is_flattening)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    """Opens, resizes and closes of three hedges that end in any way, with other facts strewn in."""
-    events: list[Event] = []
-    book = HedgeBook()
-    for sequence in range(draw(st.integers(1, 8))):
-        quantity = Decimal(draw(st.integers(1, 300))) / 1_000
-        position = draw(st.sampled_from((FIRST, SECOND, SHORT)))
-        intent = an_intent_for(book, position, quantity, sequence=sequence)
-        drawn: list[Event] = [intent]
-        if draw(st.booleans()):
-            drawn.append(a_report(intent, status=OrderStatus.PARTIALLY_FILLED, filled=_draw_part(draw, intent)))
-        ends = st.sampled_from((OrderStatus.FILLED, OrderStatus.EXPIRED, OrderStatus.CANCELED, OrderStatus.REJECTED))
-        drawn.append(a_report(intent, status=draw(ends), filled=_draw_part(draw, intent)))
-        drawn.append(draw(st.sampled_from((
-            HedgesCooled(((FIRST.key, NOW + sequence),)), HedgesReheated((FIRST.key, SHORT.key), NOW + sequence),
-            a_forced("0.05", order=str(sequence)), HedgeWrittenDown(SECOND.key, Decimal("0.01"), "by hand"),
-            TradingModeSet(TradingMode.NO_OPENS, is_flattening=False), drawn[-1],
-        ))))  # fmt: skip
-        for event in drawn:
-            fold(book, event)
-        events += drawn
-    return events
-
-
-def _draw_part(draw: st.DrawFn, intent: OrderIntended) -> Decimal:
-    return Decimal(draw(st.integers(0, int(intent.request.quantity * 1_000)))) / 1_000
-
-
-@given(histories())
-def test_replayed_events_give_an_equal_book(events: list[Event]) -> None:
-    assert replay(events) == replay(events)
-
-
-@given(histories())
-def test_folded_hedges_are_positive_on_the_step_and_open_when_nothing_is_in_flight(events: list[Event]) -> None:
-    for hedge in replay(events).get_all_hedged_positions().values():
-        assert hedge.quantity > 0
-        assert hedge.quantity % Decimal("0.001") == 0
-        assert hedge.status is HedgeStatus.OPEN
-
-
-@given(histories(), st.data())
-def test_repeated_reports_fold_to_the_same_book(events: list[Event], data: st.DataObject) -> None:
-    reports = [event for event in events if isinstance(event, OrderReported)]
-    late = data.draw(st.lists(st.sampled_from(reports), max_size=5))
-
-    assert replay([*events, *late]) == replay(events)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import is_dataclass
+from decimal import Decimal
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
-from dehedge.core.model import Side
-from tests.core.builders import USDC, USER, a_key, a_market, a_position, a_snapshot, a_tick, an_observation, rules
+import dehedge.core
+from dehedge.core.book import HedgeBook
+from dehedge.core.model import PRICE_SCALE, Leg, Market, Side, TradingRules
+from tests.core.builders import USDC, USER, a_key, a_position, a_tick
+
+
+def test_side_and_leg_are_called_what_the_exchange_calls_them() -> None:
+    assert list(Side) == ["BUY", "SELL"]
+    assert list(Leg) == ["BOTH", "LONG", "SHORT"]
 
 
 @pytest.mark.parametrize(("side", "opposite", "sign"), [(Side.BUY, Side.SELL, 1), (Side.SELL, Side.BUY, -1)])
@@ -32,12 +42,27 @@ def test_position_key_ignores_side_and_figures() -> None:
     assert a_position(is_long=False, size=1, entry_price=2).key == a_position().key == a_key()
 
 
-@pytest.mark.parametrize("noun", [a_market(), a_snapshot(), an_observation(), rules()])
-def test_nouns_are_frozen(noun: object) -> None:
-    name = next(iter(type(noun).__dataclass_fields__))  # type: ignore[attr-defined]
+def list_dataclasses() -> list[type]:
+    modules = [import_module(f"dehedge.core.{found.name}") for found in iter_modules(dehedge.core.__path__)]
+    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    return sorted((kind for kind in kinds if is_dataclass(kind)), key=lambda kind: kind.__qualname__)
 
-    with pytest.raises(FrozenInstanceError):
-        setattr(noun, name, None)
+
+@pytest.mark.parametrize("kind", list_dataclasses())
+def test_data_of_the_core_is_slotted_and_all_but_the_book_is_frozen(kind: type) -> None:
+    assert "__slots__" in vars(kind)
+    assert kind.__dataclass_params__.frozen is (kind is not HedgeBook)
+
+
+def test_market_and_rules_are_open_for_trade_unless_told_otherwise() -> None:
+    market = Market("BTC-USD", "00" * 32, 0)
+    rules = TradingRules("BTCUSDT", Decimal(1), Decimal(1), Decimal(9), Decimal(5), Decimal(1))
+
+    assert (market.is_live, market.is_reduce_only, rules.is_trading) == (True, False, True)
+
+
+def test_price_scale_is_that_of_the_chain() -> None:
+    assert PRICE_SCALE == 10**18
 
 
 @pytest.mark.parametrize("noun", [a_position(), a_tick(), a_key()])

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,6 @@ from dehedge.core.model import Leg, Side
 from dehedge.core.orders import (
     FORCED_PREFIXES,
     ID_PREFIX,
-    NEXT_STATUSES,
     Action,
     ClientOrderId,
     OrderReport,
@@ -30,6 +30,7 @@ from tests.core.builders import a_position, a_share, a_user
 
 ID = ClientOrderId("dh-a1b2c3-1-0123456789")
 TERMINAL = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)
+LIVE = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 
 thousandths = st.integers(1, 10_000).map(lambda count: Decimal(count) / 1_000)
 share_lists = st.lists(thousandths, min_size=1, max_size=8).map(
@@ -44,18 +45,19 @@ def a_report(status: OrderStatus, filled: str | Decimal = "0", **changes: object
     return replace(OrderReport(ID, status, Decimal(filled)), **changes)
 
 
+def test_status_and_action_are_called_what_the_journal_calls_them() -> None:
+    assert list(OrderStatus) == ["NEW", "PARTIALLY_FILLED", "REJECTED", "EXPIRED", "CANCELED", "FILLED"]
+    assert list(Action) == ["increase", "reduce"]
+
+
 @pytest.mark.parametrize("status", OrderStatus)
-def test_status_is_terminal_exactly_when_nothing_may_follow(status: OrderStatus) -> None:
+def test_status_is_terminal_when_it_is_an_end(status: OrderStatus) -> None:
     assert status.is_terminal is (status in TERMINAL)
+    assert status.is_terminal is (status not in LIVE)
 
 
-@pytest.mark.parametrize("status", OrderStatus)
-def test_status_table_is_total_and_leads_to_an_end(status: OrderStatus) -> None:
-    following = NEXT_STATUSES[status]
-
-    assert status not in following
-    assert OrderStatus.NEW not in following
-    assert status.is_terminal or any(after.is_terminal for after in following)
+def test_ends_replace_what_is_live_and_a_fill_replaces_every_other_end() -> None:
+    assert sorted(OrderStatus, key=lambda status: status.rank) == [*LIVE, *reversed(TERMINAL)]
 
 
 @st.composite
@@ -89,9 +91,47 @@ def test_reports_merge_to_the_same_in_any_order_and_repetition(life: list[OrderR
 def test_reports_merge_to_the_same_when_some_carry_no_price(life: list[OrderReport], data: st.DataObject) -> None:
     # Order replies of the exchange have no fill price; its events have.
     unpriced = [replace(report, average_price=None) for report in life]
-    arriving = data.draw(st.permutations([*life[:-1], unpriced[-1]]))
+    arriving = data.draw(st.permutations([*life, *data.draw(st.lists(st.sampled_from(unpriced), max_size=6))]))
 
-    assert merge(arriving) == merge([*life[:-1], unpriced[-1]])
+    assert merge(arriving) == merge(life)
+
+
+any_reports = st.builds(
+    OrderReport,
+    st.just(ID),
+    st.sampled_from(OrderStatus),
+    st.sampled_from(("0", "0.1", "0.10", "0.2")).map(Decimal),
+    st.sampled_from((None, "0.001", "0.5", "9", "9.0", "10")).map(
+        lambda price: None if price is None else Decimal(price)
+    ),
+    st.sampled_from(("", "77", "8")),
+    st.sampled_from(("", "by the exchange", "by hand")),
+)
+"""Whatever is said, even what contradicts itself."""
+
+
+@given(any_reports, any_reports, any_reports)
+def test_reports_merge_to_the_same_when_they_contradict_each_other(
+    first: OrderReport, second: OrderReport, third: OrderReport
+) -> None:
+    assert apply_report(first, first) == first
+    assert apply_report(first, second) == apply_report(second, first)
+    assert apply_report(apply_report(first, second), third) == apply_report(first, apply_report(second, third))
+
+
+@given(st.lists(any_reports, min_size=1, max_size=6))
+def test_merged_report_holds_the_greatest_of_what_was_told(reports: list[OrderReport]) -> None:
+    merged = merge(reports)
+
+    told = [report for report in reports if report.filled_quantity == merged.filled_quantity]
+    final = [report for report in reports if report.status is merged.status]
+    assert merged.filled_quantity == max(report.filled_quantity for report in reports)
+    assert merged.average_price == max(
+        (one.average_price for one in told if one.average_price is not None), default=None
+    )
+    assert merged.status.rank == max(report.status.rank for report in reports)
+    assert merged.reason == max(report.reason for report in final)
+    assert merged.venue_order_id == max(report.venue_order_id for report in reports)
 
 
 @given(order_lives(), st.data())
@@ -136,7 +176,7 @@ def test_report_without_price_or_venue_id_keeps_what_was_known() -> None:
 def test_report_of_another_order_is_our_bug() -> None:
     other = replace(a_report(OrderStatus.NEW), client_order_id=ClientOrderId("dh-other"))
 
-    with pytest.raises(AssertionError, match="another order"):
+    with pytest.raises(AssertionError, match="^a report of another order$"):
         apply_report(a_report(OrderStatus.NEW), other)
 
 
@@ -151,6 +191,10 @@ def test_client_order_id_fits_the_exchange(deployment: str, action: Action, shar
     assert made.startswith(f"{ID_PREFIX}{deployment}-")
     assert made == client_order_id(deployment, action, shares, sequence)
     assert not made.startswith(FORCED_PREFIXES)
+
+
+Intent = tuple[str, Action, list[Share], int]
+intents = st.tuples(st.sampled_from(("a1b2c3", "z9y8x7")), st.sampled_from(Action), share_lists, st.integers(0, 40))
 
 
 @given(share_lists, st.lists(st.tuples(deployments, st.integers(0, 2**48 - 1)), min_size=2, max_size=9, unique=True))
@@ -173,6 +217,17 @@ def test_client_order_id_is_used_once(shares: list[Share], names: list[tuple[str
 def test_client_order_id_differs_when_what_is_ordered_differs(action: Action, shares: list[Share]) -> None:
     # Two restorations of one journal count on from the same number.
     assert client_order_id("a1b2c3", action, shares, 5) != client_order_id("a1b2c3", Action.INCREASE, [a_share()], 5)
+
+
+def test_client_order_id_is_the_same_in_every_release() -> None:
+    shares = [a_share(), a_share(position=a_position(user=a_user(9)), quantity="0.301")]
+
+    assert client_order_id("a1b2c3", Action.REDUCE, shares, 0x1F) == "dh-a1b2c3-1f-0ddbc348a6"
+
+
+@given(st.lists(intents, min_size=2, max_size=6, unique_by=str))
+def test_client_order_id_tells_intents_apart(named: list[Intent]) -> None:
+    assert len({client_order_id(*intent) for intent in named}) == len(named)
 
 
 @given(share_lists, st.data())
@@ -201,6 +256,24 @@ def test_allocation_of_a_larger_fill_takes_nothing_from_anybody(shares: list[Sha
     assert all(first <= second for first, second in zip(before, after, strict=True))
 
 
+@given(share_lists, st.randoms(use_true_random=False))
+def test_allocation_of_all_or_nothing_does_not_depend_on_the_turn(shares: list[Share], dice: Random) -> None:
+    turned = list(shares)
+    dice.shuffle(turned)
+
+    assert allocate(sum((share.quantity for share in shares), Decimal(0)), turned) == [one.quantity for one in turned]
+    assert allocate(Decimal(0), turned) == [0] * len(turned)
+
+
+@given(share_lists, st.data())
+def test_allocation_fills_every_share_whole_before_it_begins_the_next(shares: list[Share], data: st.DataObject) -> None:
+    total = int(sum(share.quantity for share in shares) * 1_000)
+    parts = allocate(Decimal(data.draw(st.integers(0, total))) / 1_000, shares)
+
+    for number, part in enumerate(parts):
+        assert not part or parts[:number] == [share.quantity for share in shares[:number]]
+
+
 def test_allocation_fills_in_turn() -> None:
     shares = [a_share(quantity=quantity) for quantity in ("0.5", "0.3", "0.1")]
 
@@ -208,7 +281,7 @@ def test_allocation_fills_in_turn() -> None:
 
 
 def test_allocation_of_more_than_was_ordered_is_a_broken_invariant() -> None:
-    with pytest.raises(AssertionError, match="beyond its quantity"):
+    with pytest.raises(AssertionError, match="^an order was filled beyond its quantity$"):
         allocate(Decimal("0.201"), [a_share(quantity="0.2")])
 
 

@@ -54,6 +54,10 @@ def get_flags(found: RiskAssessment) -> tuple[bool, bool, bool]:
     return found.is_vault_drawdown, found.is_shield_pnl_risk, found.is_hedge
 
 
+def test_risks_are_called_what_logs_and_the_api_call_them() -> None:
+    assert list(Risk) == ["vault_drawdown", "shield_pnl_risk", "profit_limit"]
+
+
 @pytest.mark.parametrize("kind", sorted({record["kind"] for record in RECORDS}))
 def test_assess_agrees_with_the_vectors(kind: str) -> None:
     for record in RECORDS:
@@ -119,6 +123,19 @@ def test_assess_decides_equality_exactly(case: Case, ticks: int, move: int, nudg
     assert run(at_vault).is_hedge is (nudge < 0)
 
 
+@pytest.mark.parametrize(
+    ("tracer", "numerator", "is_risk"), [(666_666_666_666_666_667, -1, False), (666_666_666_666_666_666, 2, True)]
+)
+def test_assess_tells_the_smallest_loss_from_a_profit(tracer: int, numerator: int, is_risk: bool) -> None:
+    # Funding takes all but a trillionth of a trillionth of the gain, or that much more than the gain.
+    position = a_position(size=1, entry_price=3)
+
+    found = assess(position, 5, tracer, Capital(0, 0), replace(ONE, bps=1))
+
+    assert (found.pnl_numerator, found.pnl_denominator) == (numerator, 3 * 10**18)
+    assert found.is_shield_pnl_risk is is_risk
+
+
 @given(cases, prices)
 def test_assess_never_loses_a_risk_when_the_profit_grows(case: Case, price: int) -> None:
     other = replace(case, price=Fraction(price, 10**18))
@@ -147,6 +164,23 @@ def test_assess_is_the_same_in_any_unit_of_price(case: Case, scale: int) -> None
 @given(cases)
 def test_pnl_of_a_short_is_the_loss_of_a_long(case: Case) -> None:
     assert run(replace(case, is_long=not case.is_long)).pnl == -run(case).pnl
+
+
+@given(cases, st.integers(-(10**18) + 1, 10**18 - 1))
+def test_assess_is_the_same_for_a_short_when_price_and_funding_are_mirrored(case: Case, move: int) -> None:
+    change = Fraction(int(case.entry_price * move), 10**18)
+    moved = replace(case, price=case.entry_price + change)
+    tracer = None if case.tracer is None else 2 * case.position_tracer - case.tracer
+    mirrored = replace(case, is_long=not case.is_long, price=case.entry_price - change, tracer=tracer)
+
+    assert run(mirrored) == run(moved)
+
+
+@given(cases, st.integers(0, 10**14))
+def test_assess_never_finds_a_risk_only_because_the_shield_grew(case: Case, more: int) -> None:
+    smaller, larger = (get_flags(run(replace(case, shield=shield))) for shield in (case.shield, case.shield + more))
+
+    assert all(before or not after for before, after in zip(smaller, larger, strict=True))
 
 
 @given(cases)

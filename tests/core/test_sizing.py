@@ -14,15 +14,20 @@ from dehedge.core.sizing import (
     check_large_enough,
     floor_to_step,
     get_collateral_usd,
+    get_order_max,
     get_target_quantity,
 )
-from tests.core.builders import a_position, rules, usd
+from tests.core.builders import a_position, rules, scaled, usd
 
 UNIT = 10**6
 STEPS = tuple(map(Decimal, ("1E-8", "0.001", "0.003", "0.25", "1", "5", "1E+1", "1000")))
 
 steps = st.sampled_from(STEPS)
 quantities = st.fractions(0, 10**12, max_denominator=10**12)
+
+
+def test_sizing_is_called_what_the_settings_call_it() -> None:
+    assert list(Sizing) == ["delta", "notional"]
 
 
 @given(quantities, steps)
@@ -36,6 +41,11 @@ def test_floor_to_step_is_the_largest_multiple_not_above(quantity: Fraction, ste
 @given(st.integers(0, 10**12), steps)
 def test_floor_to_step_keeps_what_is_on_the_step(count: int, step: Decimal) -> None:
     assert floor_to_step(count * Fraction(step), step) == count * step
+
+
+@given(quantities, quantities, steps)
+def test_floor_to_step_of_more_is_not_less(quantity: Fraction, more: Fraction, step: Decimal) -> None:
+    assert floor_to_step(quantity + more, step) >= floor_to_step(quantity, step)
 
 
 def test_floor_to_step_loses_no_step_where_floats_do() -> None:
@@ -66,6 +76,29 @@ def test_notional_target_is_the_traders_dollars_at_the_mark(
     target = get_target_quantity(position, mark, Sizing.NOTIONAL, asset_unit=UNIT, step=step)
 
     assert Fraction(target) * Fraction(mark) <= dollars < (Fraction(target) + Fraction(step)) * Fraction(mark)
+
+
+@given(st.sampled_from(Sizing), st.integers(1, 10**15), st.integers(0, 10**15), st.integers(1, 10**9), steps)
+def test_target_of_a_larger_position_or_a_lower_price_is_not_smaller(
+    sizing: Sizing, size: int, more: int, cents: int, step: Decimal
+) -> None:
+    def size_at(asked: int, price: Decimal) -> Decimal:
+        position = a_position(size=asked, entry_price=scaled(price))
+        return get_target_quantity(position, price, sizing, asset_unit=UNIT, step=step)
+
+    price = Decimal(cents) / 100
+
+    assert size_at(size + more, price) >= size_at(size, price) >= size_at(size, price + 1)
+
+
+@given(
+    st.fractions(0, 10**9, max_denominator=10**8).map(lambda ratio: Decimal(ratio.numerator) / ratio.denominator), steps
+)
+def test_order_max_is_the_largest_multiple_of_the_step_that_the_exchange_takes(limit: Decimal, step: Decimal) -> None:
+    largest = Fraction(get_order_max(rules(step=step, quantity_max=limit)))
+
+    assert largest % Fraction(step) == 0
+    assert largest <= Fraction(limit) < largest + Fraction(step)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +152,16 @@ def test_target_counts_in_the_assets_own_decimals() -> None:
 )
 def test_large_enough_counts_both_minimums_and_their_edges(quantity: str, mark: str, expected: bool) -> None:
     assert check_large_enough(Decimal(quantity), Decimal(mark), rules(notional_min=50)) is expected
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6))
+def test_large_enough_stays_so_when_the_order_grows(thousandths: int, more: int, mark: int) -> None:
+    less, larger = (
+        check_large_enough(Decimal(count) / 1_000, Decimal(mark), rules())
+        for count in (thousandths, thousandths + more)
+    )
+
+    assert larger or not less
 
 
 def test_collateral_is_the_size_over_the_leverage() -> None:

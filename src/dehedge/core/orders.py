@@ -1,6 +1,6 @@
 """Orders: what we ask of the exchange, what it says of them, and how a fill is shared out.
 
-Rules of this file: an order's state is a table, and reports about it are merged monotonically: the highest filled
+Rules of this file: reports of an order are merged part by part, and of each part the greatest is kept: the highest filled
 quantity wins and a terminal status is never left, so that late, repeated and reordered reports change nothing. The
 client order id is a pure function of its inputs: it lets us ask what became of an order, and never makes a re-send safe.
 """
@@ -26,28 +26,22 @@ FORCED_PREFIXES = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
 
 class OrderStatus(StrEnum):
+    """In the order in which one replaces another: of two that were told, the later one counts. The last four are final."""
+
     NEW = "NEW"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
-    FILLED = "FILLED"
-    CANCELED = "CANCELED"
-    EXPIRED = "EXPIRED"
     REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    CANCELED = "CANCELED"
+    FILLED = "FILLED"
+
+    @property
+    def rank(self) -> int:
+        return list(OrderStatus).index(self)
 
     @property
     def is_terminal(self) -> bool:
-        return not NEXT_STATUSES[self]
-
-
-_LIVE = frozenset(OrderStatus)
-NEXT_STATUSES: dict[OrderStatus, frozenset[OrderStatus]] = {
-    OrderStatus.NEW: _LIVE - {OrderStatus.NEW},
-    OrderStatus.PARTIALLY_FILLED: frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED}),
-    OrderStatus.FILLED: frozenset(),
-    OrderStatus.CANCELED: frozenset(),
-    OrderStatus.EXPIRED: frozenset(),
-    OrderStatus.REJECTED: frozenset(),
-}
-"""From each status, the statuses that may follow; a status with none is terminal."""
+        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 
 
 class Action(StrEnum):
@@ -109,36 +103,19 @@ def check_sequence(order_id: ClientOrderId, sequence: int) -> bool:
 
 
 def apply_report(known: OrderReport | None, report: OrderReport) -> OrderReport:
-    """Merge a report into what is known of the order; any order and any repetition gives the same result."""
+    """Merge a report into what is known of the order; any order and any repetition gives the same result.
+
+    It does because each part is the greatest that was told, by a total order. The price goes with the quantity that it was
+    told with, the reason with the status.
+    """
     if known is None:
         return report
     assert known.client_order_id == report.client_order_id, "a report of another order"
-    first, second = sorted((known, report), key=_progress)
-    return replace(
-        second,
-        filled_quantity=max(first.filled_quantity, second.filled_quantity),
-        average_price=_get_price_of_most(first, second),
-        venue_order_id=second.venue_order_id or first.venue_order_id,
-        reason=second.reason or first.reason,
-    )
-
-
-def _get_price_of_most(first: OrderReport, second: OrderReport) -> Decimal | None:
-    """The average price belongs to the quantity it was told with: that of the larger fill, when any report has it."""
-    most = max(first.filled_quantity, second.filled_quantity)
-    told = [report.average_price for report in (first, second) if report.filled_quantity == most]
-    return next((price for price in reversed(told) if price is not None), None)
-
-
-def _progress(report: OrderReport) -> tuple[bool, Decimal, str, str, str]:
-    """A total order on reports, so that merging does not depend on the order of arrival."""
-    return (
-        report.status.is_terminal,
-        report.filled_quantity,
-        report.status.value,
-        str(report.average_price or ""),
-        report.reason,
-    )
+    told = (known, report)
+    last = max(told, key=lambda one: (one.status.rank, one.reason))
+    most = max(told, key=lambda one: (one.filled_quantity, one.average_price or 0))
+    venue_order_id = max(known.venue_order_id, report.venue_order_id)
+    return replace(most, status=last.status, reason=last.reason, venue_order_id=venue_order_id)
 
 
 def allocate(filled: Decimal, shares: Sequence[Share]) -> list[Decimal]:
