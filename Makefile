@@ -6,7 +6,7 @@ ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test check simulate crashes bench lock clean
+.PHONY: help install tools demo test check mutate simulate crashes bench lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
@@ -14,6 +14,7 @@ help:
 	@echo "make simulate SEEDS=1000  play random stories around the whole daemon, on all cores; ARGS='--replay 7' plays one again"
 	@echo "make crashes  kill the daemon at every point at which that matters, and start it again"
 	@echo "make bench    how fast a thousand positions are hedged"
+	@echo "make mutate   change the core in every way, and see that a test fails; ARGS='risk orders' chooses"
 	@echo "make check    lint, types, import contracts"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
@@ -24,6 +25,9 @@ demo: install tools
 
 test: install tools
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+
+mutate: .tools/mutation/.installed
+	@.tools/mutation/bin/python -m tests.mutation $(ARGS)
 
 simulate: install
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
@@ -64,12 +68,21 @@ tools:
 	@npm install --prefix .tools --ignore-scripts --no-audit --no-fund --silent @foundry-rs/anvil@$(ANVIL_VERSION) </dev/null
 	@touch $@
 
+# mutmut and cosmic-ray know how to change code. They have an environment of their own, so that they decide no version of ours.
+.tools/mutation/.installed: requirements-mutation.lock
+	@echo "installing mutmut and cosmic-ray"
+	@$(PYTHON) -m venv --clear .tools/mutation
+	@.tools/mutation/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Hatchling and editables build the package itself. Needs uv (pipx install uv).
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header
 lock:
 	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - --extra dev --constraint requirements.lock \
 	  --output-file requirements-dev.lock
+	printf '%s\n' cosmic-ray mutmut hypothesis pytest pytest-asyncio pytest-timeout | \
+	  $(UV_COMPILE) - --constraint requirements-dev.lock --output-file requirements-mutation.lock
 
 clean:
 	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

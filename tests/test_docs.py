@@ -10,6 +10,7 @@ import pytest
 from dehedge.cli import app
 from dehedge.config import Settings
 from dehedge.core.invariants import Law
+from tests.mutation import CORE, read_explained
 from tests.simulation.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +55,11 @@ def test_operating_page_lists_every_variable_and_command():
 
     assert [name.upper() for name in Settings.model_fields if f"`{name.upper()}`" not in text] == []
     assert [name for name in commands if f"`{name}`" not in text and f"`dehedge {name}`" not in text] == []
+
+
+def test_mutation_page_explains_code_that_is_there():
+    explained = read_explained()
+    sources = {path.stem: " ".join(path.read_text(encoding="utf-8").split()) for path in CORE.glob("*.py")}
+
+    assert len(explained) == (ROOT / "docs/mutation.md").read_text(encoding="utf-8").count("\n| `core/")
+    assert [name for name in explained if name[2].partition(" → ")[0] not in sources[name[0]]] == []

@@ -160,8 +160,9 @@ def test_operating_page_lists_every_variable():
 
 def test_locks_pin_everything_with_hashes():
     runtime, development = read_lock("requirements.lock"), read_lock("requirements-dev.lock")
+    mutation = read_lock("requirements-mutation.lock")
 
-    for requirement, hashes in [*runtime.values(), *development.values()]:
+    for requirement, hashes in [*runtime.values(), *development.values(), *mutation.values()]:
         assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(requirement.specifier)), requirement
         assert requirement.url is None
         assert hashes > 0

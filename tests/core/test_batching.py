@@ -110,12 +110,10 @@ def test_drafts_are_not_split_when_the_rules_are_unknown() -> None:
     assert len(build_drafts([a_trade(number, "close", quantity="50") for number in range(4)], {}, {})) == 1
 
 
-def test_drafts_bound_the_shares_of_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "SHARES_MAX", 2)
+def test_drafts_bound_the_shares_of_one_order() -> None:
+    drafts = build_drafts([a_trade(number, "open", quantity="0.001") for number in range(4_001)], RULES, {})
 
-    drafts = build_drafts([a_trade(number, "open", quantity="0.1") for number in range(5)], RULES, {})
-
-    assert [len(draft.shares) for draft in drafts] == [2, 2, 1]
+    assert [len(draft.shares) for draft in drafts] == [2_000, 2_000, 1]
 
 
 @pytest.mark.parametrize(("count_max", "sizes"), [(3, [3, 2]), (2, [2, 2, 1]), (1, [1] * 5), (0, [1] * 5)])
@@ -201,6 +199,10 @@ def test_draft_can_be_compared_and_not_changed() -> None:
 
     assert draft == OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, (share,))
     assert (draft.quantity, draft.keys) == (share.quantity, [share.key])
+
+
+def test_draft_for_nobody_asks_for_nothing() -> None:
+    assert str(OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, ()).quantity) == str(Decimal(0))
 
 
 def test_rules_of_another_symbol_do_not_split() -> None:

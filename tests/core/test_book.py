@@ -116,7 +116,7 @@ def test_net_quantity_counts_the_hedges_on_the_leg(leg: Leg, net: str) -> None:
     )
 
     assert book.get_net_quantity("BTCUSDT", leg) == Decimal(net)
-    assert book.get_net_quantity("SOLUSDT", leg) == 0
+    assert str(book.get_net_quantity("SOLUSDT", leg)) == str(Decimal(0))
     assert [hedge.symbol for hedge in book.get_symbol_hedges("BTCUSDT")] == ["BTCUSDT", "BTCUSDT"]
 
 

@@ -151,6 +151,12 @@ def test_report_applied_twice_changes_nothing(life: list[OrderReport]) -> None:
     assert reduce(apply_report, life, merged) == merged
 
 
+def test_report_tells_nothing_that_the_exchange_did_not() -> None:
+    report = OrderReport(ID, OrderStatus.NEW, Decimal(0))
+
+    assert (report.average_price, report.venue_order_id, report.reason) == (None, "", "")
+
+
 def test_first_report_is_taken_as_it_is() -> None:
     report = a_report(OrderStatus.NEW)
 
@@ -173,11 +179,18 @@ def test_report_without_price_or_venue_id_keeps_what_was_known() -> None:
     assert (merged.average_price, merged.venue_order_id) == (Decimal(9), "77")
 
 
-def test_report_of_another_order_is_our_bug() -> None:
-    other = replace(a_report(OrderStatus.NEW), client_order_id=ClientOrderId("dh-other"))
+@pytest.mark.parametrize("name", ["dh-other", "dh-0"])
+def test_report_of_another_order_is_our_bug(name: str) -> None:
+    other = replace(a_report(OrderStatus.NEW), client_order_id=ClientOrderId(name))
 
     with pytest.raises(AssertionError, match="^a report of another order$"):
         apply_report(a_report(OrderStatus.NEW), other)
+
+
+@pytest.mark.parametrize("name", ["autoclose-1", "adl_autoclose", "settlement_autoclose-1"])
+def test_forced_orders_are_known_by_their_ids(name: str) -> None:
+    # As the exchange's documentation of its order events names them.
+    assert name.startswith(FORCED_PREFIXES)
 
 
 deployments = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=6, max_size=9)
@@ -230,16 +243,21 @@ def test_client_order_id_tells_intents_apart(named: list[Intent]) -> None:
     assert len({client_order_id(*intent) for intent in named}) == len(named)
 
 
+def share_out(filled: Decimal, shares: list[Share]) -> list[Decimal]:
+    """The parts alone, once they are seen to belong to the shares in their order."""
+    parts = allocate(filled, shares)
+    assert [share for share, _ in parts] == shares
+    return [part for _, part in parts]
+
+
 @given(share_lists, st.data())
 def test_allocation_sums_to_the_fill_and_leaves_at_most_one_partial(shares: list[Share], data: st.DataObject) -> None:
     total = sum((share.quantity for share in shares), Decimal(0))
     filled = Decimal(data.draw(st.integers(0, int(total * 1_000)))) / 1_000
 
-    parts = allocate(filled, shares)
+    parts = share_out(filled, shares)
 
     assert sum(parts) == filled
-    assert len(parts) == len(shares)
-    assert parts == allocate(filled, shares)
     assert all(
         0 <= part <= share.quantity and part % Decimal("0.001") == 0 for part, share in zip(parts, shares, strict=True)
     )
@@ -251,7 +269,7 @@ def test_allocation_of_a_larger_fill_takes_nothing_from_anybody(shares: list[Sha
     total = int(sum(share.quantity for share in shares) * 1_000)
     less, more = sorted(data.draw(st.tuples(st.integers(0, total), st.integers(0, total))))
 
-    before, after = (allocate(Decimal(filled) / 1_000, shares) for filled in (less, more))
+    before, after = (share_out(Decimal(filled) / 1_000, shares) for filled in (less, more))
 
     assert all(first <= second for first, second in zip(before, after, strict=True))
 
@@ -261,14 +279,14 @@ def test_allocation_of_all_or_nothing_does_not_depend_on_the_turn(shares: list[S
     turned = list(shares)
     dice.shuffle(turned)
 
-    assert allocate(sum((share.quantity for share in shares), Decimal(0)), turned) == [one.quantity for one in turned]
-    assert allocate(Decimal(0), turned) == [0] * len(turned)
+    assert share_out(sum((share.quantity for share in shares), Decimal(0)), turned) == [one.quantity for one in turned]
+    assert share_out(Decimal(0), turned) == [0] * len(turned)
 
 
 @given(share_lists, st.data())
 def test_allocation_fills_every_share_whole_before_it_begins_the_next(shares: list[Share], data: st.DataObject) -> None:
     total = int(sum(share.quantity for share in shares) * 1_000)
-    parts = allocate(Decimal(data.draw(st.integers(0, total))) / 1_000, shares)
+    parts = share_out(Decimal(data.draw(st.integers(0, total))) / 1_000, shares)
 
     for number, part in enumerate(parts):
         assert not part or parts[:number] == [share.quantity for share in shares[:number]]
@@ -277,12 +295,12 @@ def test_allocation_fills_every_share_whole_before_it_begins_the_next(shares: li
 def test_allocation_fills_in_turn() -> None:
     shares = [a_share(quantity=quantity) for quantity in ("0.5", "0.3", "0.1")]
 
-    assert allocate(Decimal("0.6"), shares) == [Decimal("0.5"), Decimal("0.1"), 0]
+    assert share_out(Decimal("0.6"), shares) == [Decimal("0.5"), Decimal("0.1"), 0]
 
 
 def test_allocation_of_more_than_was_ordered_is_a_broken_invariant() -> None:
     with pytest.raises(AssertionError, match="^an order was filled beyond its quantity$"):
-        allocate(Decimal("0.201"), [a_share(quantity="0.2")])
+        share_out(Decimal("0.201"), [a_share(quantity="0.2")])
 
 
 @pytest.mark.parametrize(

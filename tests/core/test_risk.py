@@ -221,12 +221,12 @@ def test_at_risk_is_profit_against_shield_when_both_vault_factors_are_one(case: 
     assert run(plain).at_risk is (risk_model.get_pnl(plain) >= shield)
 
 
-@pytest.mark.parametrize(
-    ("vault", "limit", "expected"),
-    [(1, 1, True), (Fraction(2, 5), 1, False), (1, Fraction(2, 5), False), (Fraction(6, 5), Fraction(6, 5), False)],
-)
-def test_are_one_condition_only_when_both_vault_factors_are_one(vault: Any, limit: Any, expected: bool) -> None:
-    assert replace(ONE, vault=Fraction(vault), vault_profit_limit=Fraction(limit)).are_one_condition is expected
+@pytest.mark.parametrize("limit", ["0.4", "1", "1.2"])
+@pytest.mark.parametrize("vault", ["0.4", "1", "1.2"])
+def test_are_one_condition_only_when_both_vault_factors_are_one(vault: str, limit: str) -> None:
+    found = replace(ONE, vault=Fraction(vault), vault_profit_limit=Fraction(limit))
+
+    assert found.are_one_condition is ((vault, limit) == ("1", "1"))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def build_drafts(
             limit = min(limit, increase_max.get(symbol, limit))
         shares.sort(key=lambda share: (-share.quantity, share.key))
         drafts += [OrderDraft(symbol, side, action, part) for part in _split(shares, limit, count_max)]
-    return sorted(drafts, key=lambda draft: (draft.action is Action.INCREASE, -len(draft.shares)))
+    return sorted(drafts, key=lambda draft: (draft.action is Action.REDUCE, len(draft.shares)), reverse=True)
 
 
 def _split(shares: list[Share], limit: Decimal | None, count_max: int) -> Iterable[tuple[Share, ...]]:

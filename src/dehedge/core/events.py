@@ -233,7 +233,7 @@ def _fold_abandoned(book: HedgeBook, event: OrderAbandoned) -> list[HedgeChange]
 def _settle(book: HedgeBook, order: InFlightOrder, report: OrderReport) -> list[HedgeChange]:
     del book.in_flight[report.client_order_id]
     parts = allocate(report.filled_quantity, order.shares)
-    return [_settle_share(book, order, share, part, report) for share, part in zip(order.shares, parts, strict=True)]
+    return [_settle_share(book, order, share, part, report) for share, part in parts]
 
 
 def _settle_share(

@@ -118,17 +118,17 @@ def apply_report(known: OrderReport | None, report: OrderReport) -> OrderReport:
     return replace(most, status=last.status, reason=last.reason, venue_order_id=venue_order_id)
 
 
-def allocate(filled: Decimal, shares: Sequence[Share]) -> list[Decimal]:
+def allocate(filled: Decimal, shares: Sequence[Share]) -> list[tuple[Share, Decimal]]:
     """Share a fill out: each hedge in turn gets all it asked for until the fill is spent, so one at most is left partial.
 
-    The result is as long as ``shares``, sums to ``filled``, and stays on the step, for fills and shares are on it.
+    The parts sum to ``filled``, and stay on the step, for fills and shares are on it.
     """
-    parts: list[Decimal] = []
+    parts: list[tuple[Share, Decimal]] = []
     for share in shares:
         part = min(share.quantity, filled)
-        parts.append(part)
+        parts.append((share, part))
         filled -= part
-    assert filled == 0, "an order was filled beyond its quantity"
+    assert not filled, "an order was filled beyond its quantity"
     return parts
 
 

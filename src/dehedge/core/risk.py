@@ -68,12 +68,16 @@ class RiskAssessment:
 
     @property
     def at_risk(self) -> bool:
-        return self.is_vault_drawdown or self.is_shield_pnl_risk or self.is_hedge
+        return bool(self.fired)
 
     @property
     def fired(self) -> tuple[Risk, ...]:
-        flags = (self.is_vault_drawdown, self.is_shield_pnl_risk, self.is_hedge)
-        return tuple(risk for risk, is_set in zip(Risk, flags, strict=True) if is_set)
+        flags = {
+            Risk.VAULT_DRAWDOWN: self.is_vault_drawdown,
+            Risk.SHIELD_PNL: self.is_shield_pnl_risk,
+            Risk.PROFIT_LIMIT: self.is_hedge,
+        }
+        return tuple(risk for risk, is_set in flags.items() if is_set)
 
 
 def get_pnl(position: Position, price: int, tracer: int | None, bps_factor: int) -> tuple[int, int]:
