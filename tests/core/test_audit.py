@@ -84,6 +84,17 @@ def test_leg_audit_takes_known_foreign_off() -> None:
     assert audit_leg(book, (ETHUSDT, Leg.BOTH), Decimal(7)).known_foreign == 0
 
 
+def test_leg_audit_tells_what_may_have_moved_and_nothing_unless_told() -> None:
+    book = a_two_sided_book()
+
+    assert audit_leg(book, KEY, Decimal(0), Decimal("0.1")).uncertain == Decimal("0.1")
+    assert audit_leg(book, KEY, Decimal(0)).uncertain == 0
+
+
+def test_fill_of_others_is_not_forced_unless_told() -> None:
+    assert OtherFill("7", Side.BUY, Decimal(1), Decimal(1), NOW).forced_by == ""
+
+
 def test_leg_audit_counts_only_what_was_filled() -> None:
     book = a_book(a_hedge(quantity=0, target="0.2", status=HedgeStatus.OPENING))
 
@@ -143,7 +154,7 @@ def test_shortfall_is_told_whole_beside_what_our_own_orders_may_have_moved() -> 
 def test_shortfall_is_part_of_the_difference_and_only_of_one_side(
     exchange: Decimal, hedged: Decimal, foreign: Decimal, side: Side
 ) -> None:
-    found = LegAudit(*KEY, exchange, hedged, foreign)
+    found = a_leg_audit(exchange, hedged=hedged, foreign=foreign)
 
     assert found.hedged + found.known_foreign + found.difference == found.exchange
     assert 0 <= found.get_shortfall(side) <= max(-found.difference * side.sign, Decimal(0))
@@ -154,7 +165,7 @@ def test_shortfall_is_part_of_the_difference_and_only_of_one_side(
 def test_close_of_what_is_not_lacking_takes_nothing_from_others(
     held: Decimal, foreign: Decimal, exchange: Decimal, side: Side
 ) -> None:
-    found = LegAudit(*KEY, exchange, held * side.sign, foreign)
+    found = a_leg_audit(exchange, hedged=held * side.sign, foreign=foreign)
     closed = max(held - found.get_shortfall(side), Decimal(0))
 
     left = (exchange - closed * side.sign) * side.sign
@@ -292,6 +303,31 @@ def test_forced_order_takes_nothing_from_what_is_foreign_on_the_other_side(known
     assert book.foreign[KEY] == left
 
 
+@pytest.mark.parametrize(("leg", "side"), [(Leg.LONG, Side.BUY), (Leg.SHORT, Side.SELL)])
+def test_forced_order_takes_the_hedges_of_its_own_leg_alone(leg: Leg, side: Side) -> None:
+    # 0.5 long and 0.2 short are ours; the leg held 1 of others' besides, and the exchange takes 0.9 of it.
+    book = a_two_sided_book()
+    key = (BTCUSDT, leg)
+    ours = abs(book.get_net_quantity(*key))
+    book.foreign[key] = Decimal(1) * side.sign
+    exchange = (ours + 1 - Decimal("0.9")) * side.sign
+    fill = a_fill(Decimal("-0.9") * side.sign, forced_by="autoclose")
+
+    events = build_account_events(book, audit_leg(book, key, exchange), [fill])
+
+    assert events[1:] == [ForeignPositionSeen(*key, (1 - (Decimal("0.9") - ours)) * side.sign, NOW)]
+
+
+@given(held=st.lists(quantities, max_size=3), known=amounts, exchange=amounts, side=sides)
+def test_nothing_is_told_of_a_leg_on_which_nobody_else_traded(
+    held: list[Decimal], known: Decimal, exchange: Decimal, side: Side
+) -> None:
+    book = a_one_sided_book(side, *held)
+    book.foreign[KEY] = known
+
+    assert build_account_events(book, audit_leg(book, KEY, exchange), []) == []
+
+
 @pytest.mark.parametrize("side", Side)
 def test_forced_order_larger_than_all_that_was_there_leaves_a_difference(side: Side) -> None:
     book = a_one_sided_book(side, "0.1")
@@ -341,6 +377,9 @@ def test_trade_by_hand_beside_the_end_of_our_hedges_is_foreign() -> None:
         ("-0.2", "0.1", ["-0.3"], True),
         ("0", "0.1", ["0.1", "-0.2"], True),
         ("0", "0.1", ["0.2"], False),
+        ("-0.1", "0.1", ["-0.1"], False),
+        ("-0.2", "0.15", ["-0.1", "-0.1", "-0.1"], True),
+        ("0", "0.1", ["-1"] * 10, False),
         ("0", "0.1", ["-1"] * 11, True),
     ],
 )

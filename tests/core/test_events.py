@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from decimal import Decimal
 from typing import get_args
 
@@ -12,11 +13,13 @@ from dehedge.core.events import (
     Change,
     Event,
     ForeignPositionSeen,
+    HedgeChange,
     HedgesCooled,
     HedgesForced,
     HedgesReheated,
     HedgeWrittenDown,
     OrderAbandoned,
+    OrderIntended,
     OrderPriced,
     TradingModeSet,
     fold,
@@ -61,6 +64,22 @@ def test_every_event_can_be_folded() -> None:
     replay(events)
 
 
+def test_facts_of_earlier_versions_tell_nothing_of_what_they_lack() -> None:
+    defaults = {
+        (kind, field.name): field.default
+        for kind in get_args(Event)
+        for field in fields(kind)
+        if field.default is not MISSING
+    }
+
+    assert defaults == {
+        (OrderIntended, "fresh_until"): None,
+        (ForeignPositionSeen, "counted_until"): 0.0,
+        (TradingModeSet, "set_at"): 0.0,
+        (TradingModeSet, "reason"): "",
+    }
+
+
 def test_intent_opens_a_locked_hedge_that_holds_nothing_yet() -> None:
     book = replay([an_intent(shares=[a_share(position=FIRST)])])
 
@@ -91,8 +110,10 @@ def test_intent_locks_a_hedge_that_is_held(action: Action, target: str, status: 
 def test_intent_puts_the_order_in_flight_as_it_is_sent() -> None:
     intent = an_intent(shares=BOTH_SHARES)
 
-    order = replay([intent]).in_flight[intent.request.client_order_id]
+    book = replay([intent])
 
+    order = book.in_flight[intent.request.client_order_id]
+    assert book.symbols == {"BTCUSDT"}
     assert (order.request, order.shares, order.report) == (intent.request, BOTH_SHARES, None)
     assert (order.hedge_side, order.action, order.intended_at) == (Side.BUY, Action.INCREASE, NOW)
 
@@ -208,7 +229,7 @@ def test_fills_known_before_the_end_count_when_the_last_report_says_less() -> No
 def test_held_hedge_moves_by_what_was_filled(
     action: Action, quantity: str, target: str, filled: str, held: str, kind: Change
 ) -> None:
-    grown = FIRST._replace(size=12_345)
+    grown = FIRST._replace(size=12_345, entry_price=54_321)
     intent = an_intent(shares=[a_share(position=grown, quantity=quantity, target=target)], action=action)
     book = a_book(a_hedge(position=FIRST))
     fold(book, intent)
@@ -217,9 +238,10 @@ def test_held_hedge_moves_by_what_was_filled(
 
     hedge = get_hedge(book, FIRST)
     assert (hedge.quantity, hedge.target, hedge.status) == (Decimal(held), Decimal(target), HedgeStatus.OPEN)
-    assert hedge.size == 12_345
-    assert (change.kind, change.quantity, change.held) == (kind, Decimal(filled), Decimal(held))
-    assert (change.price, change.reason) == (Decimal(7), "at_risk")
+    assert (hedge.size, hedge.entry_price) == (12_345, 54_321)
+    assert change == HedgeChange(
+        kind, FIRST.key, "BTCUSDT", Side.BUY, Decimal(filled), Decimal(held), "at_risk", Decimal(7)
+    )
 
 
 def test_hedge_is_forgotten_only_once_its_close_is_filled() -> None:

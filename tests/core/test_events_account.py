@@ -10,6 +10,7 @@ from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
 from dehedge.core.events import (
     Change,
     ForeignPositionSeen,
+    HedgeChange,
     HedgesCooled,
     HedgesForced,
     HedgesReheated,
@@ -79,18 +80,20 @@ def test_forced_order_takes_from_the_hedges_it_worked_against(forced: HedgesForc
     changes = fold(book, forced)
 
     assert sorted(get_held(book)) == sorted(Decimal(quantity) for quantity in held)
-    assert {change.kind for change in changes} <= {Change.FORCED}
+    assert {(change.kind, change.reason) for change in changes} <= {(Change.FORCED, "autoclose")}
+    assert all(change.quantity for change in changes)
 
 
 def test_forced_order_counts_once_however_often_it_is_seen() -> None:
     book = a_forced_book()
 
     taken = [
-        sum(change.quantity for change in fold(book, a_forced(filled))) for filled in ("0.1", "0.1", "0.25", "0.2")
+        sum(change.quantity for change in fold(book, a_forced(filled)))
+        for filled in ("0.1", "0.1", "0.25", "0.2", "0.25")
     ]
     other = fold(book, a_forced("0.05", order="liq-2"))
 
-    assert taken == [Decimal("0.1"), 0, Decimal("0.15"), 0]
+    assert taken == [Decimal("0.1"), 0, Decimal("0.15"), 0, 0]
     assert [(change.quantity, change.held) for change in other] == [(Decimal("0.05"), 0)]
 
 
@@ -102,7 +105,17 @@ def test_written_down_hedge_holds_less_and_is_forgotten_at_nothing(part: str, he
 
     hedge = book.get_hedged_position(FIRST.key)
     assert (hedge.quantity if hedge else None) == (Decimal(held) if held else None)
-    assert (change.kind, change.quantity) == (Change.WRITTEN_DOWN, min(Decimal(part), Decimal("0.2")))
+    taken = min(Decimal(part), Decimal("0.2"))
+    assert change == HedgeChange(
+        Change.WRITTEN_DOWN,
+        FIRST.key,
+        "BTCUSDT",
+        Side.BUY,
+        taken,
+        Decimal("0.2") - taken,
+        "closed by another hand",
+        None,
+    )
 
 
 def test_write_down_of_a_hedge_that_is_gone_changes_nothing() -> None:
@@ -146,6 +159,7 @@ def test_foreign_position_is_noted_by_leg_and_the_last_word_counts() -> None:
     book = replay(ForeignPositionSeen("BTCUSDT", leg, Decimal(quantity), 0.0) for leg, quantity in seen)
 
     assert book.foreign == {("BTCUSDT", Leg.BOTH): Decimal(-1), ("BTCUSDT", Leg.LONG): Decimal(2)}
+    assert book.counted_until == {("BTCUSDT", Leg.BOTH): 0.0, ("BTCUSDT", Leg.LONG): 0.0}
 
 
 def test_orders_of_others_stay_counted_once_they_are() -> None:

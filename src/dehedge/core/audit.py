@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain, combinations
 from typing import NamedTuple
 
 from dehedge.core.book import HedgeBook, check_on_leg
@@ -39,7 +38,7 @@ class LegAudit:
     exchange: Decimal
     hedged: Decimal
     known_foreign: Decimal
-    uncertain: Decimal = ZERO
+    uncertain: Decimal
 
     @property
     def key(self) -> LegKey:
@@ -89,7 +88,7 @@ def find_explanation(difference: Decimal, fills: Sequence[OtherFill]) -> Sequenc
     """The fills that make up the difference: all of them, or the forced ones alone; None when neither add up."""
     forced = [fill for fill in fills if fill.forced_by]
     for part in (fills, forced):
-        if sum((fill.signed_quantity for fill in part), ZERO) == difference:
+        if sum(fill.signed_quantity for fill in part) == difference:
             return part
     return None
 
@@ -101,7 +100,7 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
     """
     events: list[Event] = []
     known = leg_audit.known_foreign
-    held = {side: _get_held(book, leg_audit.key, side) for side in Side}
+    held = _get_held(book, leg_audit.key)
     for fill in fills:
         if fill.forced_by:
             absorbed = min(held[fill.side.opposite], fill.quantity)
@@ -113,10 +112,10 @@ def build_account_events(book: HedgeBook, leg_audit: LegAudit, fills: Sequence[O
                     fill.forced_by,
                 )
             )
-    wanted = known + sum((fill.signed_quantity for fill in fills if not fill.forced_by), ZERO)
+    wanted = known + sum(fill.signed_quantity for fill in fills if not fill.forced_by)
     accepted = accept_foreign(known, wanted, held[Side.BUY] - held[Side.SELL])
     if accepted != leg_audit.known_foreign:
-        counted_until = max((fill.updated_at for fill in fills), default=0.0)
+        counted_until = max(fill.updated_at for fill in fills)
         events.append(ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, accepted, counted_until))
     return events
 
@@ -128,22 +127,22 @@ def accept_foreign(known: Decimal, found: Decimal, hedged: Decimal) -> Decimal:
     """
     if hedged > 0:
         return max(found, min(known, ZERO, found + hedged))
-    if hedged < 0:
-        return min(found, max(known, ZERO, found + hedged))
-    return found
+    return min(found, max(known, ZERO, found + hedged))
 
 
-def _get_held(book: HedgeBook, key: LegKey, side: Side) -> Decimal:
-    """What our hedges of one side hold on the leg."""
+def _get_held(book: HedgeBook, key: LegKey) -> dict[Side, Decimal]:
+    """What our hedges of each side hold on the leg."""
     symbol, leg = key
-    hedges = [hedge for hedge in book.get_symbol_hedges(symbol) if hedge.side is side and check_on_leg(side, leg)]
-    return sum((hedge.quantity for hedge in hedges), ZERO)
+    held = dict.fromkeys(Side, ZERO)
+    for hedge in book.get_symbol_hedges(symbol):
+        if check_on_leg(hedge.side, leg):
+            held[hedge.side] += hedge.quantity
+    return held
 
 
 def _move_toward_zero(known: Decimal, signed_quantity: Decimal) -> Decimal:
-    if known > 0:
-        return max(known + min(signed_quantity, ZERO), ZERO)
-    return min(known + max(signed_quantity, ZERO), ZERO)
+    least, most = sorted((known, ZERO))
+    return min(max(known + signed_quantity, least), most)
 
 
 def check_may_have_filled(moved: Decimal, quantity: Decimal, others: Sequence[Decimal]) -> bool:
@@ -154,5 +153,7 @@ def check_may_have_filled(moved: Decimal, quantity: Decimal, others: Sequence[De
     """
     if moved > 0 or len(others) > SUBSETS_MAX:
         return True
-    subsets = chain.from_iterable(combinations(others, size) for size in range(1, len(others) + 1))
-    return any(0 < moved - sum(subset) <= quantity for subset in subsets)
+    sums = {ZERO}
+    for other in others:
+        sums |= {one + other for one in sums}
+    return any(0 < moved - one <= quantity for one in sums)

@@ -202,7 +202,7 @@ def _lock(hedge: HedgedPosition | None, share: Share, event: OrderIntended) -> H
         )  # fmt: skip
     assert hedge.status is HedgeStatus.OPEN, "two live orders for one hedge"
     assert hedge.side is event.hedge_side, "an order of the wrong side"
-    if share.target == 0:
+    if not share.target:
         return replace(hedge, status=HedgeStatus.CLOSING)
     return replace(hedge, status=HedgeStatus.ADJUSTING, seen_block=event.block_number)
 
@@ -256,18 +256,18 @@ def _settle_share(
 
 def _store(book: HedgeBook, hedge: HedgedPosition) -> None:
     """Keep a hedge that holds something or has an order in flight; forget one that is flat."""
-    if hedge.quantity == 0 and hedge.status is HedgeStatus.OPEN:
-        book.remove_hedged_position(hedge.key)
-    else:
+    if hedge.quantity or hedge.status is not HedgeStatus.OPEN:
         book.set_hedged_position(hedge)
+    else:
+        book.remove_hedged_position(hedge.key)
 
 
 def _name_change(before: HedgedPosition, after: HedgedPosition, part: Decimal) -> Change:
-    if part == 0:
+    if not part:
         return Change.FAILED
-    if after.quantity == 0:
+    if not after.quantity:
         return Change.CLOSED
-    return Change.OPENED if before.quantity == 0 else Change.RESIZED
+    return Change.RESIZED if before.quantity else Change.OPENED
 
 
 def _fold_cooled(book: HedgeBook, event: HedgesCooled) -> list[HedgeChange]:
@@ -289,9 +289,7 @@ def _fold_reheated(book: HedgeBook, event: HedgesReheated) -> list[HedgeChange]:
 def _fold_forced(book: HedgeBook, event: HedgesForced) -> list[HedgeChange]:
     seen = book.forced_orders.get(event.venue_order_id, Decimal(0))
     left = min(event.filled_quantity - seen, event.quantity)
-    if left <= 0:
-        return []
-    book.forced_orders[event.venue_order_id] = event.filled_quantity
+    book.forced_orders[event.venue_order_id] = max(event.filled_quantity, seen)
     hit = [
         hedge
         for hedge in book.get_symbol_hedges(event.symbol)
@@ -301,7 +299,7 @@ def _fold_forced(book: HedgeBook, event: HedgesForced) -> list[HedgeChange]:
     # What is being closed may be closed already, so the others are the likelier ones.
     for hedge in sorted(hit, key=lambda hedge: (hedge.status is not HedgeStatus.OPEN, hedge.key)):
         part = min(hedge.quantity, left)
-        if part:
+        if part > 0:
             left -= part
             changes.append(_write_down(book, hedge, part, Change.FORCED, event.reason))
     return changes
