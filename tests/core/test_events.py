@@ -74,6 +74,7 @@ def test_facts_of_earlier_versions_tell_nothing_of_what_they_lack() -> None:
 
     assert defaults == {
         (OrderIntended, "fresh_until"): None,
+        (OrderIntended, "mark"): None,
         (ForeignPositionSeen, "counted_until"): 0.0,
         (TradingModeSet, "set_at"): 0.0,
         (TradingModeSet, "reason"): "",

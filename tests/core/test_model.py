@@ -11,6 +11,7 @@ import pytest
 
 import dehedge.core
 from dehedge.core.book import HedgeBook
+from dehedge.core.guards import Budget
 from dehedge.core.model import PRICE_SCALE, Leg, Market, Side, TradingRules
 from tests.core.builders import USDC, USER, a_key, a_position, a_tick
 
@@ -49,9 +50,9 @@ def list_dataclasses() -> list[type]:
 
 
 @pytest.mark.parametrize("kind", list_dataclasses())
-def test_data_of_the_core_is_slotted_and_all_but_the_book_is_frozen(kind: type) -> None:
+def test_data_of_the_core_is_slotted_and_all_but_the_book_and_what_one_pass_counts_is_frozen(kind: type) -> None:
     assert "__slots__" in vars(kind)
-    assert kind.__dataclass_params__.frozen is (kind is not HedgeBook)
+    assert kind.__dataclass_params__.frozen is (kind not in (HedgeBook, Budget))
 
 
 def test_market_and_rules_are_open_for_trade_unless_told_otherwise() -> None:
