@@ -29,6 +29,9 @@ from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
 REPLY_BYTES_MAX = 64 * 2**20
+MARKS_MAX = 200_000
+"""Commas and brackets of a reply: a snapshot's are few strings, however long, and a block lists some thousand hashes."""
+
 CONNECTIONS_MAX = 8
 SECRET_LENGTH_MIN = 6
 """Shorter parts of a URL are words such as ``v2``, not keys."""
@@ -71,7 +74,8 @@ class Transport:
         """What a JSON-RPC error object means, without the key that it may quote."""
         if not isinstance(error, Mapping):
             return NodeFailed("answered with an error that is not a JSON-RPC error")
-        return build_failure({**error, "message": self._redact(str(error.get("message")))})
+        message = error.get("message")
+        return build_failure({**error, "message": self._redact(message) if isinstance(message, str) else None})
 
     async def close(self) -> None:
         """For good: a request under way must not open a session that nobody closes."""
@@ -87,6 +91,7 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 # Above the threshold aiohttp rounds a limit up to a whole second of the loop's clock.
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=2 * self._timeout_s),
                 headers=_HEADERS,
@@ -159,6 +164,9 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _parse(payload: bytes) -> Any:
+    if sum(payload.count(mark) for mark in b",[{") > MARKS_MAX:
+        # As objects it would take thirty times its size of memory.
+        raise NodeFailed("answered with something that is not a JSON-RPC reply")
     try:
         return json.loads(payload)
     except (ValueError, RecursionError):
