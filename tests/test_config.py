@@ -17,12 +17,12 @@ from dehedge.config import (
     find_unknown_variables,
     read_configuration,
     read_http_address,
-    read_markets,
     read_settings,
 )
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS
 from dehedge.errors import ConfigError
+from dehedge.markets import read_markets
 
 MINIMAL = {"NETWORKS": "http://127.0.0.1:8545", "CONNECTOR": "paper"}
 ADDRESS = "0x" + "Ab" * 20

@@ -27,6 +27,8 @@ def parse_contract(text: str) -> str:
 
 def parse_host(text: str) -> str:
     """What the resolver can be asked for; whether it knows the name is another matter."""
+    if not text.isprintable():
+        raise ValueError("it is no host name")
     try:
         text.encode("idna")
     except UnicodeError:
@@ -53,12 +55,16 @@ def parse_urls(text: str, schemes: Sequence[str]) -> list[str]:
 
 def parse_file_url(text: str) -> Path:
     name = text.removeprefix(FILE_SCHEME)
-    if name == text or not name or name.startswith(":"):
+    if name == text or not name.isprintable() or not name or name.startswith(":"):
         raise ValueError("it names no file")
     path = Path(name)
-    if path.is_dir():
+    try:
+        is_folder, is_placed = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise ValueError(f"no file can be there: {error.strerror}") from None
+    if is_folder:
         raise ValueError("it is a folder")
-    if not path.parent.is_dir():
+    if not is_placed:
         raise ValueError("the folder does not exist")
     return path
 
@@ -97,3 +103,10 @@ def hide_userinfo(text: str) -> str:
     """A URL, or what was meant as one, without what stands between ``//`` and ``@``."""
     before, found, after = text.rpartition("@")
     return f"{before.partition('//')[0]}//...@{after}" if found else text
+
+
+def hide_all_but_host(text: str) -> str:
+    """A URL, or what was meant as one, without anything that may be a key."""
+    scheme, found, rest = hide_userinfo(text).rpartition("//")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return f"{scheme}{found}{host}" if host == rest else f"{scheme}{found}{host}/..."

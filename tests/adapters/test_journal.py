@@ -372,10 +372,49 @@ def test_file_that_is_no_database_is_refused_and_left_alone(path: Path, content:
     assert path.read_bytes() == content
 
 
-def test_database_of_something_else_is_refused(path: Path):
-    alter(path, "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)",
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE meta (name TEXT, value TEXT, more TEXT)",
+        "CREATE VIEW meta AS SELECT 1 AS one, 2 AS two",
+    ],
+)
+def test_database_of_something_else_is_refused_and_left_alone(path: Path, statement: str):
+    alter(path, statement)
+    before = path.read_bytes()
+
+    with pytest.raises(JournalError, match="the file is the database of something else; use another STATE_URL"):
+        SqliteJournal(path)
+
+    assert path.read_bytes() == before
+
+
+def test_database_with_a_table_of_the_same_name_is_refused(path: Path):
+    alter(path, "CREATE TABLE meta (name TEXT, value TEXT)", "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)")
 
     with pytest.raises(JournalError, match="no such column: sequence; the file is the database of something else"):
+        SqliteJournal(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE meta (name TEXT, value TEXT CHECK (value = 'no'))", "CREATE VIEW meta AS SELECT 1 AS name, 2 AS value"],
+)
+def test_database_that_takes_no_name_of_ours_is_refused(path: Path, statement: str):
+    alter(path, statement)
+
+    with pytest.raises(JournalError):
+        SqliteJournal(path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 40, "\u00e9"])
+def test_deployment_that_no_journal_has_is_refused(path: Path, name: str):
+    SqliteJournal(path).close()
+    alter(path, f"UPDATE meta SET value = '{name}' WHERE name = 'deployment'")
+
+    with pytest.raises(JournalError, match="its deployment is missing or altered; restore the file from a backup"):
         SqliteJournal(path)
 
 

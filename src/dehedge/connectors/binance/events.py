@@ -52,7 +52,8 @@ def parse_message(raw: str | bytes) -> Row:
 def parse_mark_event(row: Row) -> MarkPrice | None:
     if row.values.get("e") != "markPriceUpdate" or row.values.get("st", USD_M) != USD_M:
         return None
-    return MarkPrice(row.get_text("s"), row.get_decimal("p"), row.get_seconds("E"))
+    mark = MarkPrice(row.get_text("s"), row.get_amount("p"), row.get_seconds("E"))
+    return mark if mark.price else None
 
 
 def parse_account_event(row: Row) -> VenueOrder | Notice | None:
@@ -77,14 +78,14 @@ def parse_account_update(row: Row) -> Notice | None:
 
 def parse_order_event(row: Row) -> VenueOrder:
     order = row.get_row("o")
-    filled = order.get_decimal("z")
+    filled, reason = order.get_amount("z"), order.values.get("er")
     report = OrderReport(
         client_order_id=ClientOrderId(order.get_text("c")),
         status=parse_status(order.get_text("X"), filled, order.values.get("q")),
         filled_quantity=filled,
         average_price=parse_fill_price(order, "ap"),
         venue_order_id=str(order.get_integer("i")),
-        reason=EXPIRY_REASONS.get(str(order.values.get("er", "0")), ""),
+        reason=EXPIRY_REASONS.get(str(reason), "") if isinstance(reason, int | str) else "",
     )
     return VenueOrder(
         symbol=order.get_text("s"),

@@ -35,6 +35,7 @@ from dehedge.connectors.binance.failures import (
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
+from dehedge.connectors.binance.session import build_session_options
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.errors import ConfigError, ConnectorError, VenueUnavailable
 from dehedge.ports import Clock
@@ -47,11 +48,16 @@ with warnings.catch_warnings():
 
 log = structlog.get_logger()
 
-KEEP_ALIVE_S = 15.0
 CLOSE_GRACE_S = 6.0
 """How long closing waits for writes under way: longer than a write can take."""
 
 HEADER_TOKEN = re.compile(r"[!-~]*")
+SIGNED = re.compile(r"(?i)(signature|listenKey)(=|%3D|[^\w:]*+:\W*+)\w+")
+KEY_LIKE = re.compile(r"[0-9A-Za-z]{32,}")
+"""Signatures, listen keys and API keys without their names; nothing that the exchange has to say looks like this."""
+
+ECHO_LENGTH_MAX, MESSAGE_LENGTH_MAX = 2_000, 200
+CODE_MAX = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,7 @@ class Gateway:
     def _build_failure(self, attempt: Attempt, code: object, message: object) -> Failure:
         return Failure(
             status=attempt.status,
-            code=code if isinstance(code, int) else 0,
+            code=code if isinstance(code, int) and abs(code) < CODE_MAX else 0,
             message=self._clean(message if isinstance(message, str) else "the reply had no message"),
             retry_after_s=attempt.retry_after_s,
             is_sent=attempt.is_sent,
@@ -201,10 +207,11 @@ class Gateway:
 
     def _clean(self, message: str) -> str:
         """One short line without our secrets, whatever the exchange or something in between has echoed."""
-        line = re.sub(r"(?i)(signature|listenKey)(=|%3D|\W*:\W*)\w+", r"\1=***", " ".join(message.split()))
         for secret in (self._credentials.api_key, self._credentials.api_secret):
-            line = line.replace(secret, "***") if secret else line
-        return line[:200]
+            message = message.replace(secret, "***") if secret else message
+        shown = "".join(sign if sign.isprintable() else " " for sign in message[:ECHO_LENGTH_MAX])
+        line = KEY_LIKE.sub("***", SIGNED.sub(r"\1=***", " ".join(shown.split())))
+        return line[:MESSAGE_LENGTH_MAX]
 
     async def _heed(self, failure: Failure, verdict: Verdict) -> float:
         """Pause or synchronize as a failure demands; returns how long to wait, in seconds."""
@@ -252,10 +259,7 @@ class Gateway:
             self._credentials.api_key,
             self._credentials.api_secret,
             requests_params={"timeout": self._timeout, "allow_redirects": False},
-            session_params={
-                "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
-                "trace_configs": [self._build_trace()],
-            },
+            session_params=build_session_options(self._build_trace()),
         )
         client.FUTURES_URL = f"{self._rest_url}/fapi"
         client.FUTURES_DATA_URL = f"{self._rest_url}/futures/data"
