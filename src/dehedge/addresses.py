@@ -7,12 +7,16 @@ reason, never repeating what was given: a URL may hold a key. Called by ``config
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 FILE_SCHEME = "sqlite:///"
+SECRET_LENGTH_MIN = 6
+"""Shorter texts would be found inside ordinary words."""
+
 KEY_LENGTH_MIN = 16
 """Providers put keys of this length or more into the path of a URL; shorter parts are words."""
 
@@ -96,7 +100,14 @@ def find_url_secrets(url: str) -> list[str]:
     parts = urlsplit(url)
     words = [part for part in parts.path.split("/") if len(part) >= KEY_LENGTH_MIN]
     values = [value for _, value in parse_qsl(parts.query)]
-    return [text for text in (parts.username, parts.password, *words, *values) if text]
+    return [text for text in (parts.username, parts.password, build_basic(parts), *words, *values) if text]
+
+
+def build_basic(parts: SplitResult) -> str:
+    """User name and password as the Authorization header writes them; empty without."""
+    if not parts.password:
+        return ""
+    return b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password)}".encode("utf-8", "replace")).decode()
 
 
 def hide_userinfo(text: str) -> str:

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dehedge.addresses import (
     FILE_SCHEME,
+    SECRET_LENGTH_MIN,
     check_is_exposed,
     check_is_url,
     find_url_secrets,
@@ -47,9 +48,6 @@ _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
 _SHOWN_LENGTH_MAX = 80
-_SECRET_LENGTH_MIN = 6
-"""Shorter texts would be found inside ordinary words."""
-
 _SCHEMES = ("http", "https", "ws", "wss")
 
 T = TypeVar("T")
@@ -253,7 +251,7 @@ def _redact(text: str, environment: Environment) -> str:
     """Without a secret that was given for this variable by mistake."""
     for name in SECRETS:
         secret = environment.values.get(name, "")
-        text = text.replace(secret, "[secret]") if len(secret) >= _SECRET_LENGTH_MIN else text
+        text = text.replace(secret, "[secret]") if len(secret) >= SECRET_LENGTH_MIN else text
     return text
 
 

@@ -30,6 +30,7 @@ class Request(NamedTuple):
     method: str
     path: str
     body: bytes
+    head: str = ""
 
 
 Answer = Callable[[Request], bytes]
@@ -95,4 +96,4 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     method, path, _ = head.split(" ", 2)
     lengths = [line.partition(":")[2] for line in head.splitlines() if line.lower().startswith("content-length:")]
-    return Request(method, path, await reader.readexactly(int(lengths[0])) if lengths else b"")
+    return Request(method, path, await reader.readexactly(int(lengths[0])) if lengths else b"", head)

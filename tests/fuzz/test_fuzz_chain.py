@@ -20,7 +20,18 @@ from dehedge.errors import ChainUnavailable
 from dehedge.sim.chain import CHAIN_ID, DATA_REGISTRY, USDC, ChainState, SimMarket, SimPosition
 from dehedge.sim.chain.faults import Faults
 from dehedge.sim.chain.node import Node
-from tests.fuzz.hostile import attack, build_hostile, build_message, damage, fuzz, hurried, seeds, spoil, spoil_words, write
+from tests.fuzz.hostile import (
+    attack,
+    build_hostile,
+    build_message,
+    damage,
+    fuzz,
+    hurried,
+    seeds,
+    spoil,
+    spoil_words,
+    write,
+)
 from tests.fuzz.hostile_server import HostileServer, Request, build_hostile_http, build_http
 
 NOW = 1_790_000_000.0

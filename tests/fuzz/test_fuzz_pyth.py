@@ -108,12 +108,16 @@ async def ask_liars(random: Random) -> None:
                 with hurried():
                     await (follow(client, screen) if is_stream else ask(client, screen))
             except PriceUnavailable as error:
-                check_line(str(error))
-                assert 0 <= (error.retry_after_s or 0) <= pace.throttled_max_s
+                check_refusal(error, pace)
             except BaseException as error:
                 error.add_note(f"answer: {answer[:2_000]!r}")
                 raise
         await client.close()
+
+
+def check_refusal(error: PriceUnavailable, pace: Pace) -> None:
+    check_line(str(error))
+    assert 0 <= (error.retry_after_s or 0) <= pace.throttled_max_s
 
 
 def build_answer(random: Random, *, is_stream: bool) -> bytes:

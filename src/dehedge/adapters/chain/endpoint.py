@@ -165,7 +165,7 @@ class Endpoint:
             raise ChainUnavailable(f"gave an answer of Multicall3 that is none: {problem}") from None
         if len(results) != len(calls):
             raise ChainUnavailable(f"gave {len(results)} answers of Multicall3 to {len(calls)} calls")
-        return results
+        return [result if result.succeeded else CallResult(False, self._transport.hide(result.data)) for result in results]
 
     async def _call_batch(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         requests = [(RPCEndpoint("eth_call"), _build_call_params(call, head)) for call in calls]

@@ -8,7 +8,7 @@ agree neither on codes nor on words, hence the patterns. Used by every module of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dehedge.errors import ChainUnavailable
@@ -69,12 +69,15 @@ _REVERTED_CODE = 3
 CODE_MAX = 10**6
 
 
-def build_failure(error: Mapping[str, Any]) -> ChainUnavailable:
-    """What a JSON-RPC error object means. Words before codes, because nodes share the words more than the codes."""
+def build_failure(error: Mapping[str, Any], hide: Callable[[bytes], bytes] = bytes) -> ChainUnavailable:
+    """What a JSON-RPC error object means. Words before codes, because nodes share the words more than the codes.
+
+    ``hide`` takes out of revert data what must not be told.
+    """
     code, message = _read_code(error.get("code")), _read_text(error.get("message"))
     line = build_line(message)
     if code == _REVERTED_CODE or _REVERTED.search(message):
-        return CallReverted(_read_revert_data(error.get("data")))
+        return CallReverted(hide(_read_revert_data(error.get("data"))))
     if _BLOCK_GONE.search(message):
         return BlockGone(f"does not have the block any more: {line}")
     if _THROTTLED.search(message):

@@ -25,6 +25,7 @@ from dehedge.adapters.chain.failures import (
     build_failure,
     build_line,
 )
+from dehedge.addresses import SECRET_LENGTH_MIN, build_basic
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
@@ -33,9 +34,6 @@ MARKS_MAX = 200_000
 """Commas and brackets of a reply: a snapshot's are few strings, however long, and a block lists some thousand hashes."""
 
 CONNECTIONS_MAX = 8
-SECRET_LENGTH_MIN = 6
-"""Shorter parts of a URL are words such as ``v2``, not keys."""
-
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "dehedge"}
 _THROTTLING = frozenset({429, 503})
 _TOO_LARGE = frozenset({413, 504, 524})
@@ -75,7 +73,13 @@ class Transport:
         if not isinstance(error, Mapping):
             return NodeFailed("answered with an error that is not a JSON-RPC error")
         message = error.get("message")
-        return build_failure({**error, "message": self._redact(message) if isinstance(message, str) else None})
+        return build_failure({**error, "message": self._redact(message) if isinstance(message, str) else None}, self.hide)
+
+    def hide(self, data: bytes) -> bytes:
+        """The data of a contract's or a node's error, without the key that it may quote."""
+        for secret in self._secrets:
+            data = data.replace(secret.encode(), b"*" * len(secret.encode()))
+        return data
 
     async def close(self) -> None:
         """For good: a request under way must not open a session that nobody closes."""
@@ -147,7 +151,7 @@ def _build_host(parts: SplitResult) -> str:
 
 def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:
     """Whatever of the URL may be a key, longest first so that no part of one survives."""
-    words = [parts.username or "", parts.password or "", *parts.path.split("/"), parts.query]
+    words = [parts.username or "", parts.password or "", build_basic(parts), *parts.path.split("/"), parts.query]
     words += [value for _, value in parse_qsl(parts.query)]
     found = {word for raw in words for word in (raw, unquote(raw)) if len(word) >= SECRET_LENGTH_MIN}
     return tuple(sorted(found, key=len, reverse=True))

@@ -22,6 +22,7 @@ from httpx_sse import EventSource
 
 from dehedge.adapters.pyth.pace import Pace
 from dehedge.adapters.pyth.payload import MalformedReply
+from dehedge.addresses import SECRET_LENGTH_MIN, find_url_secrets
 from dehedge.errors import ConfigError, PriceUnavailable
 from dehedge.ports import Clock
 
@@ -73,7 +74,7 @@ class HermesClient:
 
     def __init__(self, base_url: str, api_key: str | None, *, clock: Clock, pace: Pace) -> None:
         silence_request_logs()
-        self._api_key = api_key or ""
+        self._has_key = bool(api_key)
         self._clock = clock
         self._pace = pace
         self._http = httpx.AsyncClient(
@@ -83,6 +84,7 @@ class HermesClient:
             verify=_get_ssl_context(),
             timeout=httpx.Timeout(pace.read_timeout_s, connect=pace.connect_timeout_s),
         )
+        self._secrets = [api_key or "", *find_url_secrets(base_url)]
         self._host = self._http.base_url.netloc.decode("ascii", "replace").rpartition("@")[2]
 
     async def close(self) -> None:
@@ -147,7 +149,7 @@ class HermesClient:
     def _describe_refusal(self, status: int) -> str:
         if status == httpx.codes.FORBIDDEN:
             return "Hermes refuses a feed (403): the plan of PYTH_API_KEY does not cover every market; extend the plan"
-        if not self._api_key:
+        if not self._has_key:
             return "Hermes demands an API key (401): set PYTH_API_KEY"
         return "Hermes refuses the API key (401): PYTH_API_KEY is wrong or expired; correct it"
 
@@ -171,9 +173,10 @@ class HermesClient:
             raise MalformedReply(f"Hermes sent {self._quote(media_type) or 'nothing'} instead of a stream")
 
     def _quote(self, text: str) -> str:
-        """A little of what Hermes said, without the key that it may quote."""
-        shown = text.replace(self._api_key, "***") if self._api_key else text
-        return "".join(character for character in shown[:80] if character.isprintable())
+        """A little of what Hermes said, without the keys that it may quote."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***") if len(secret) >= SECRET_LENGTH_MIN else text
+        return "".join(character for character in text[:80] if character.isprintable())
 
     def _translate(self, error: Exception) -> PriceUnavailable:
         if isinstance(error, httpx.TimeoutException | TimeoutError):

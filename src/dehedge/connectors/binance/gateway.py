@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import aiohttp
 import structlog
 
+from dehedge.addresses import SECRET_LENGTH_MIN, find_url_secrets
 from dehedge.connectors.binance import endpoints
 from dehedge.connectors.binance.clock import ExchangeClock
 from dehedge.connectors.binance.endpoints import Endpoint
@@ -53,8 +54,8 @@ CLOSE_GRACE_S = 6.0
 
 HEADER_TOKEN = re.compile(r"[!-~]*")
 SIGNED = re.compile(r"(?i)(signature|listenKey)(=|%3D|[^\w:]*+:\W*+)\w+")
-KEY_LIKE = re.compile(r"[0-9A-Za-z]{32,}")
-"""Signatures, listen keys and API keys without their names; nothing that the exchange has to say looks like this."""
+KEY_LIKE = re.compile(r"[0-9A-Za-z]{20,}")
+"""Signatures, listen keys and API keys without their names, or most of one; nothing that the exchange says looks so."""
 
 ECHO_LENGTH_MAX, MESSAGE_LENGTH_MAX = 2_000, 200
 CODE_MAX = 10**6
@@ -207,8 +208,8 @@ class Gateway:
 
     def _clean(self, message: str) -> str:
         """One short line without our secrets, whatever the exchange or something in between has echoed."""
-        for secret in (self._credentials.api_key, self._credentials.api_secret):
-            message = message.replace(secret, "***") if secret else message
+        for secret in (self._credentials.api_key, self._credentials.api_secret, *find_url_secrets(self._rest_url)):
+            message = message.replace(secret, "***") if len(secret) >= SECRET_LENGTH_MIN else message
         shown = "".join(sign if sign.isprintable() else " " for sign in message[:ECHO_LENGTH_MAX])
         line = KEY_LIKE.sub("***", SIGNED.sub(r"\1=***", " ".join(shown.split())))
         return line[:MESSAGE_LENGTH_MAX]
