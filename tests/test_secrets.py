@@ -252,7 +252,7 @@ async def test_no_secret_leaves_the_daemon_whatever_quotes_it(tmp_path: Path):
                 seen, listen_keys = await live(world, daemon, environment, quoter)
             finally:
                 await daemon.close()
-    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    files = [path for path in tmp_path.iterdir() if path.is_file()]  # noqa: ASYNC240
     seen += [path.read_bytes().decode("utf-8", "replace") for path in files]
 
     assert {"dehedge.db", "dehedge.db.lock", "daemon.log"} <= {path.name for path in files}

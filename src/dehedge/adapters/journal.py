@@ -85,7 +85,8 @@ class SqliteJournal:
         with ExitStack() as opened:
             self._lock = JournalLock(path)
             opened.callback(self._lock.close)
-            self._lock.check_begun()
+            if not path.exists():
+                self._lock.check_may_begin()
             with _explained(path):
                 self._db = opened.enter_context(
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
@@ -138,7 +139,9 @@ class SqliteJournal:
         """Before anything is written: the database of something else is left as it is."""
         is_empty = self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
         columns = [name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('meta')")]
-        if not is_empty and columns != _META_COLUMNS:
+        if is_empty:
+            self._lock.check_may_begin()
+        elif columns != _META_COLUMNS:
             raise JournalError(f"journal {self.path}: the file is the database of something else; use another STATE_URL")
 
     def _get_meta(self, name: str, default: str) -> str:

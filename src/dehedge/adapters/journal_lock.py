@@ -36,9 +36,9 @@ class JournalLock:
         self.note = _parse(os.pread(self._handle, LENGTH_MAX, 0))
         """What the journal was when it was last held, if anything is known of it."""
 
-    def check_begun(self) -> None:
-        """Raise ``JournalError`` where a new journal would be made although there was one with entries."""
-        problem = find_lost(self._path, self.note)
+    def check_may_begin(self) -> None:
+        """Before a journal is made: raise ``JournalError`` where there was one with entries."""
+        problem = _find_lost(self._path, self.note)
         if problem is not None:
             raise JournalError(problem)
 
@@ -67,16 +67,16 @@ class JournalLock:
 
 
 def read_lost(path: Path) -> str | None:
-    """Why there should be a journal, where there is none; takes no lock and makes no file."""
+    """Why a journal that is not there should be; takes no lock and makes no file."""
     try:
         note = _parse(_get_lock_path(path).read_bytes()[:LENGTH_MAX])
     except OSError:
         return None
-    return find_lost(path, note)
+    return _find_lost(path, note)
 
 
-def find_lost(path: Path, note: Note | None) -> str | None:
-    if note is None or not note.sequence or (path.exists() and path.stat().st_size):
+def _find_lost(path: Path, note: Note | None) -> str | None:
+    if note is None or not note.sequence:
         return None
     what = "is empty" if path.exists() else "is gone"
     return f"journal {path} {what}, but it had {note.sequence} entries; {_build_remedy(path)}"

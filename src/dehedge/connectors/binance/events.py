@@ -78,14 +78,14 @@ def parse_account_update(row: Row) -> Notice | None:
 
 def parse_order_event(row: Row) -> VenueOrder:
     order = row.get_row("o")
-    filled, reason = order.get_amount("z"), order.values.get("er")
+    filled = order.get_amount("z")
     report = OrderReport(
         client_order_id=ClientOrderId(order.get_text("c")),
         status=parse_status(order.get_text("X"), filled, order.values.get("q")),
         filled_quantity=filled,
         average_price=parse_fill_price(order, "ap"),
         venue_order_id=str(order.get_integer("i")),
-        reason=EXPIRY_REASONS.get(str(reason), "") if isinstance(reason, int | str) else "",
+        reason=EXPIRY_REASONS.get(str(order.values.get("er", "0")), ""),
     )
     return VenueOrder(
         symbol=order.get_text("s"),

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 
 from dehedge.connectors.binance.endpoints import Endpoint
 from dehedge.connectors.binance.gateway import Gateway
-from dehedge.connectors.binance.rows import MalformedPayload, Row, iterate_rows
+from dehedge.connectors.binance.rows import Row, iterate_rows
 
 ROWS_MAX = 1000
-REQUESTS_MAX = 500
-"""Half a million rows; an answer that is full whatever the span would be cut in halves for days."""
-
 SPAN_MAX_MS = 7 * 86_400_000 - 1
 AGE_MAX_MS = 89 * 86_400_000
 """Older than about three months the exchange no longer tells."""
@@ -48,16 +45,10 @@ class History:
     async def fetch_since(self, since_s: float) -> list[Row]:
         """Every row since then, each once, by ascending number."""
         found: dict[int, Row] = {}
-        spans = build_spans(int(since_s * 1000), int(self.gateway.clock.time() * 1000))
-        for _ in range(REQUESTS_MAX):
-            if not spans:
-                return [found[number] for number in sorted(found)]
-            span = spans.pop()
-            rows = await self._fetch_span(span)
-            if len(rows) >= ROWS_MAX and span.start_ms != span.end_ms:
-                spans += span.halve()
-            found |= {row.get_integer(self.key): row for row in rows}
-        raise MalformedPayload(f"the exchange tells of more of {self.symbol}'s past than can be: {len(found)} rows")
+        for span in build_spans(int(since_s * 1000), int(self.gateway.clock.time() * 1000)):
+            for row in await self._fetch_span(span):
+                found[row.get_integer(self.key)] = row
+        return [found[number] for number in sorted(found)]
 
     async def _fetch_span(self, span: Span) -> list[Row]:
         payload = await self.gateway.fetch(
@@ -67,7 +58,11 @@ class History:
             endTime=str(span.end_ms),
             limit=str(ROWS_MAX),
         )
-        return list(iterate_rows(self.endpoint.method, payload))
+        rows = list(iterate_rows(self.endpoint.method, payload))
+        if len(rows) < ROWS_MAX or span.start_ms == span.end_ms:
+            return rows
+        first, second = span.halve()
+        return await self._fetch_span(first) + await self._fetch_span(second)
 
 
 def build_spans(since_ms: int, now_ms: int) -> list[Span]:
