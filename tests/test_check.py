@@ -20,6 +20,8 @@ from dehedge.check.steps import check_all
 from dehedge.config import Settings, read_settings
 from dehedge.connectors.binance import BinanceConnector
 from dehedge.connectors.binance.payloads import SymbolConfig
+from dehedge.core.book import TradingMode
+from dehedge.core.events import TradingModeSet
 from dehedge.daemon import SystemClock
 from dehedge.logs import Redactor
 from dehedge.sim.chain import InProcessChain, SimMarket, SimPosition
@@ -152,6 +154,19 @@ async def test_journal_is_read_where_there_is_one(check: Check, tmp_path: Path):
     line = (await check())["journal"]
 
     assert line == build_pass("journal", "dehedge.db: 0 entries, 0 hedges, 0 orders in flight")
+
+
+async def test_journal_that_is_gone_fails(check: Check, tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "dehedge.db")
+    await journal.append(1.0, [TradingModeSet(TradingMode.ACTIVE, is_flattening=False)])
+    journal.close()
+    (tmp_path / "dehedge.db").unlink()
+
+    line = (await check())["journal"]
+
+    assert line.verdict is Verdict.FAIL
+    assert "journal dehedge.db is gone, but it had 1 entries" in line.detail
+    assert not (tmp_path / "dehedge.db").exists()
 
 
 async def test_journal_that_a_daemon_holds_is_a_warning(check: Check, tmp_path: Path):

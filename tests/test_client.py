@@ -215,3 +215,14 @@ def test_address_is_needed_when_the_port_is_picked_freely(monkeypatch: pytest.Mo
 
     with pytest.raises(DehedgeError, match="http_started"):
         fetch_answer("", "status")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_password_in_the_url_is_not_told(server: StandIn, content: bytes):
+    server.content = content
+
+    with pytest.raises(DehedgeError) as caught:
+        fetch_answer(server.url.replace("//", "//operator:pass-word-1@"), "status")
+
+    assert "pass-word-1" not in str(caught.value)
+    assert "127.0.0.1" in str(caught.value)

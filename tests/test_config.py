@@ -19,13 +19,14 @@ from dehedge.config import (
     read_configuration,
     read_http_address,
     read_http_token,
-    read_markets,
     read_settings,
 )
 from dehedge.core.guards import GuardLimits
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS
 from dehedge.errors import ConfigError
+from dehedge.markets import read_markets
+from tests.fuzz.hostile import hurried
 
 MINIMAL = {"NETWORKS": "http://127.0.0.1:8545", "CONNECTOR": "paper"}
 ADDRESS = "0x" + "Ab" * 20
@@ -585,7 +586,7 @@ def test_token_is_read_as_the_daemon_reads_it(folder: Path, given: SetVariables)
     ("variables", "told"),
     [
         ({}, "HTTP_TOKEN: not set; the daemon obeys commands only with the token it was started with"),
-        ({"HTTP_TOKEN_FILE": "nowhere"}, "HTTP_TOKEN_FILE: cannot read 'nowhere': No such file or directory"),
+        ({"HTTP_TOKEN_FILE": "nowhere"}, "HTTP_TOKEN_FILE: cannot read the file that it names: No such file or directory"),
     ],
 )
 def test_token_is_asked_for_in_one_line_when_there_is_none(given: SetVariables, variables: dict[str, str], told: str):
@@ -602,3 +603,116 @@ def test_every_wrong_market_is_told(folder: Path):
     with pytest.raises(ConfigError) as caught:
         read_markets("binance")
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("name", ["PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL"])
+@pytest.mark.parametrize("url", ["ftp://h.example/v2/{}", "h.example/?key={}", "h.example#{}", "//u:{}@h.example/x"])
+def test_key_in_a_url_stays_out_of_mistakes(given: SetVariables, name: str, url: str):
+    given(**{name: url.format(SECRET)})
+
+    (problem,) = read_problems()
+    assert "h.example" in problem
+    assert SECRET not in problem
+
+
+def test_secret_stays_out_of_mistakes_when_it_was_given_for_another_variable(given: SetVariables):
+    given(HTTP_TOKEN=SECRET, LEVERAGE=f"{SECRET}", CHAIN_ID="9" * 70 + SECRET)
+
+    assert SECRET[:12] not in "".join(read_problems())
+
+
+def test_secret_stays_out_of_mistakes_when_a_quote_is_not_closed(given: SetVariables, folder: Path):
+    (folder / ".env").write_text(f'CHAIN_ID="8453\nBINANCE_API_SECRET={SECRET}\n"\n')
+    given()
+
+    (problem,) = read_problems()
+    assert problem.startswith("CHAIN_ID: got '8453', ")
+
+
+def test_secret_stays_out_of_mistakes_when_it_was_given_for_its_file(given: SetVariables):
+    given(HTTP_TOKEN_FILE=SECRET, KEY_FILE=f"no/such/folder/{SECRET}", PYTH_API_KEY_FILE="x" * 5_000)
+
+    problems = read_problems()
+    assert len(problems) == 3
+    assert SECRET not in "".join(problems)
+    assert max(map(len, problems)) < 200
+
+
+def test_value_of_dotenv_is_what_stands_there(given: SetVariables, folder: Path):
+    (folder / ".env").write_text("HTTP_TOKEN=a${HOME}b$c\n")
+    given()
+
+    assert get_plain(read_settings(), "HTTP_TOKEN") == "a${HOME}b$c"
+
+
+def test_values_of_dotenv_do_not_grow_without_end(given: SetVariables, folder: Path):
+    doubled = "".join(f"A{number}=${{A{number - 1}}}${{A{number - 1}}}\n" for number in range(1, 60))
+    (folder / ".env").write_text(f"A0=x\n{doubled}")
+    given()
+
+    with hurried():
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["\0", "a\0b", "/dev/zero", "x" * 5_000])
+def test_secret_file_that_is_none_is_a_mistake(given: SetVariables, folder: Path, name: str):
+    (folder / ".env").write_bytes(f"HTTP_TOKEN_FILE={name}\n".encode())
+    given()
+
+    with hurried():
+        (problem,) = read_problems()
+    assert problem.startswith("HTTP_TOKEN_FILE: cannot read ")
+
+
+def test_dotenv_without_end_is_a_mistake(given: SetVariables, folder: Path):
+    (folder / ".env").symlink_to("/dev/zero")
+    given()
+
+    assert read_problems() == [".env: cannot be read: it is longer than 65536 bytes"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 5_000 + "/z", "\x85", "a\tb"])
+def test_journal_that_no_file_can_be_is_a_mistake(given: SetVariables, name: str):
+    given(STATE_URL=f"sqlite:///{name}")
+
+    (problem,) = read_problems()
+    assert problem.startswith("STATE_URL: got ")
+
+
+def test_host_that_cannot_be_printed_is_a_mistake(given: SetVariables):
+    given(HTTP_HOST="127.0.0.1\t")
+
+    assert read_problems()[0].startswith("HTTP_HOST: got ")
+
+
+HOSTILE_MARKETS = {
+    "nested without end": b"a = " + b"[" * 50_000,
+    "one nest on many lines": b"a = " + b"[\n" * 30_000,
+    "a key of many parts": b"[binance]\na" + b".a" * 30_000 + b" = 1\n",
+    "a table of many parts": b"[" + b"a." * 30_000 + b"a]\n",
+    "an endless number": b"a = " + b"9" * 999 + b"\n" + b"b = 9" + b"9" * 5_000,
+    "an endless file": b"#\n" * 40_000,
+    "a long message": b'[binance]\n"' + b"x" * 900 + b'" = 1\n"' + b"x" * 900 + b'" = 1\n',
+    "an unprintable name": b'[binance]\n"\\u001b[2J\\n" = 1\n',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MARKETS)
+def test_markets_are_refused_at_once_in_one_short_line_when_hostile(folder: Path, name: str):
+    (folder / "markets.toml").write_bytes(HOSTILE_MARKETS[name])
+
+    with hurried(), pytest.raises(ConfigError) as caught:
+        read_markets("binance")
+
+    assert caught.value.problems[0].startswith("markets.toml: ")
+    assert caught.value.problems[0].isprintable()
+    assert len(caught.value.problems[0]) < 200
+
+
+def test_markets_are_refused_when_the_working_directory_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+
+    with pytest.raises(ConfigError, match="not found in a working directory that is gone"):
+        read_markets("binance")

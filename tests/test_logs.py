@@ -115,6 +115,49 @@ def test_crash_is_one_event_with_its_trace_and_without_secrets():
     assert "s3cret" not in output
 
 
+ASCII = "import io; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='ascii', line_buffering=True)"
+
+
+@pytest.mark.parametrize("use_json", [True, False])
+def test_line_is_written_and_redacted_when_the_terminal_knows_no_such_character(use_json: bool):
+    script = 'log.info("hedge_opened", market="\u20ac", note="\\ud800", key=SECRET)'
+    setup = f"{ASCII}\nconfigure_logging(level='INFO', use_json={use_json}, secrets=[SECRET])\n"
+
+    _, output = run_script(setup + script, use_json=use_json)
+
+    assert "hedge_opened" in output
+    assert REDACTED in output
+
+
+def test_line_that_cannot_be_written_is_not_shown_elsewhere():
+    script = "sys.stdout.close()\nlog.info('hedge_opened', key=SECRET)\nlog.info('hedge_closed', key=SECRET)"
+
+    assert run_script(script, use_json=True) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "import threading; t = threading.Thread(target=lambda: int(SECRET)); t.start(); t.join()",
+        "class Lost:\n    def __del__(self): raise ValueError(SECRET)\nlost = Lost()\ndel lost",
+    ],
+)
+def test_error_that_nobody_can_catch_is_one_event_without_secrets(failing: str):
+    _, output = run_script(failing, use_json=True)
+
+    (event,) = read_events(output)
+    assert event["event"] == "error_lost"
+    assert "ValueError" in event["exception"]
+    assert "s3cret" not in output
+
+
+def test_warning_of_python_is_one_line_without_secrets():
+    _, output = run_script("import warnings; warnings.warn('the key is ' + SECRET)", use_json=True)
+
+    (event,) = read_events(output)
+    assert REDACTED in event["event"]
+
+
 @given(st.text(min_size=SECRET_LENGTH_MIN, alphabet=st.characters(exclude_categories=["Cs"])))
 def test_redactor_leaves_nothing_of_a_secret_however_it_is_written(secret: str):
     redact = Redactor([secret]).redact

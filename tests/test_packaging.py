@@ -21,9 +21,10 @@ from prometheus_client import CollectorRegistry
 
 from dehedge.adapters.web import WebServer
 from dehedge.cli import EXIT_CONFIG
-from dehedge.config import Settings, read_configuration, read_markets
+from dehedge.config import Settings, read_configuration
 from dehedge.daemon import SHUTDOWN_S, SUPERVISE_INTERVAL_S
 from dehedge.environment import SECRETS
+from dehedge.markets import read_markets
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = {".git", ".venv", ".tools", "build", "dist", "node_modules"}

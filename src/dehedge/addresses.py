@@ -7,12 +7,16 @@ reason, never repeating what was given: a URL may hold a key. Called by ``config
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 FILE_SCHEME = "sqlite:///"
+SECRET_LENGTH_MIN = 6
+"""Shorter texts would be found inside ordinary words."""
+
 KEY_LENGTH_MIN = 16
 """Providers put keys of this length or more into the path of a URL; shorter parts are words."""
 
@@ -28,6 +32,8 @@ def parse_contract(text: str) -> str:
 
 def parse_host(text: str) -> str:
     """What the resolver can be asked for; whether it knows the name is another matter."""
+    if not text.isprintable():
+        raise ValueError("it is no host name")
     try:
         text.encode("idna")
     except UnicodeError:
@@ -62,12 +68,16 @@ def parse_urls(text: str, schemes: Sequence[str]) -> list[str]:
 
 def parse_file_url(text: str) -> Path:
     name = text.removeprefix(FILE_SCHEME)
-    if name == text or not name or name.startswith(":"):
+    if name == text or not name.isprintable() or not name or name.startswith(":"):
         raise ValueError("it names no file")
     path = Path(name)
-    if path.is_dir():
+    try:
+        is_folder, is_placed = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise ValueError(f"no file can be there: {error.strerror}") from None
+    if is_folder:
         raise ValueError("it is a folder")
-    if not path.parent.is_dir():
+    if not is_placed:
         raise ValueError("the folder does not exist")
     return path
 
@@ -104,10 +114,24 @@ def find_url_secrets(url: str) -> list[str]:
     parts = urlsplit(url)
     words = [part for part in parts.path.split("/") if len(part) >= KEY_LENGTH_MIN]
     values = [value for _, value in parse_qsl(parts.query)]
-    return [text for text in (parts.username, parts.password, *words, *values) if text]
+    return [text for text in (parts.username, parts.password, build_basic(parts), *words, *values) if text]
+
+
+def build_basic(parts: SplitResult) -> str:
+    """User name and password as the Authorization header writes them; empty without."""
+    if not parts.password:
+        return ""
+    return b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password)}".encode("utf-8", "replace")).decode()
 
 
 def hide_userinfo(text: str) -> str:
     """A URL, or what was meant as one, without what stands between ``//`` and ``@``."""
     before, found, after = text.rpartition("@")
     return f"{before.partition('//')[0]}//...@{after}" if found else text
+
+
+def hide_all_but_host(text: str) -> str:
+    """A URL, or what was meant as one, without anything that may be a key."""
+    scheme, found, rest = hide_userinfo(text).rpartition("//")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return f"{scheme}{found}{host}" if host == rest else f"{scheme}{found}{host}/..."

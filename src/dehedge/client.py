@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dehedge.addresses import hide_userinfo
 from dehedge.config import read_http_address
 from dehedge.errors import DehedgeError
 
@@ -110,9 +111,10 @@ def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[s
         response.raise_for_status()
         answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise DehedgeError(f"no daemon answers at {base} ({type(error).__name__}); is it running? see --url") from error
+        shown = f"{hide_userinfo(base)} ({type(error).__name__})"
+        raise DehedgeError(f"no daemon answers at {shown}; is it running? see --url") from error
     if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
-        raise DehedgeError(f"what answers at {base} is not dehedge; see --url")
+        raise DehedgeError(f"what answers at {hide_userinfo(base)} is not dehedge; see --url")
     return answer
 
 

@@ -7,7 +7,6 @@ values.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -21,9 +20,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dehedge.addresses import (
     FILE_SCHEME,
+    SECRET_LENGTH_MIN,
     check_is_exposed,
     check_is_url,
     find_url_secrets,
+    hide_all_but_host,
     hide_userinfo,
     parse_contract,
     parse_file_url,
@@ -37,8 +38,8 @@ from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GUARD_PREFIXES, GuardSettings
+from dehedge.markets import read_markets
 
-MARKETS_FILE = Path("markets.toml")
 BINANCE_URLS = {
     "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
     "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
@@ -245,21 +246,38 @@ def read_http_token() -> str:
 
 def _describe_all(error: ValidationError, environment: Environment) -> list[str]:
     return [
-        _describe(item)
+        _describe(item, environment)
         for item in error.errors(include_url=False)
         if item["type"] != "missing" or not environment.check_given(str(item["loc"][0]).upper())
     ]
 
 
-def _describe(item: Mapping[str, Any]) -> str:
+def _describe(item: Mapping[str, Any], environment: Environment) -> str:
     field = str(item["loc"][0])
     name = field.upper()
     accepted = f"accepted: {Settings.model_fields[field].description}"
     if item["type"] == "missing":
         return f"{name}: not set; {accepted}"
-    given = [] if name in SECRETS else [f"got {_shorten(hide_userinfo(str(item['input'])))!r}"]
+    given = [] if name in SECRETS else [f"got {_shorten(_redact(_hide(field, str(item['input'])), environment))!r}"]
     reason = [str(item["ctx"]["error"])] if item["type"] == "value_error" else []
     return f"{name}: {', '.join([*given, *reason, accepted])}"
+
+
+def _hide(field: str, text: str) -> str:
+    """What was given, without what may be a key: the fields that stay out of the repr may have one anywhere.
+
+    An unclosed quote makes the lines that follow a part of the value, and secrets may be in them.
+    """
+    line = text.partition("\n")[0]
+    return hide_userinfo(line) if Settings.model_fields[field].repr else hide_all_but_host(line)
+
+
+def _redact(text: str, environment: Environment) -> str:
+    """Without a secret that was given for this variable by mistake."""
+    for name in SECRETS:
+        secret = environment.values.get(name, "")
+        text = text.replace(secret, "[secret]") if len(secret) >= SECRET_LENGTH_MIN else text
+    return text
 
 
 def _shorten(text: str) -> str:
@@ -322,22 +340,3 @@ def _collect(problems: list[str], read: Callable[[], T]) -> T | None:
     except ConfigError as error:
         problems += error.problems
         return None
-
-
-def read_markets(connector: str, path: Path = MARKETS_FILE) -> dict[str, str]:
-    """The connector's table of DePerp market -> symbol; paper trades the symbols of binance."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f'{path}: not found in {Path.cwd()}; write a table [{connector}] with "BTC-USD" = "BTCUSDT"') from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    table = tables.get(connector, tables.get("binance") if connector == "paper" else None)
-    if not isinstance(table, dict) or not table:
-        raise ConfigError(f"{path}: has no table [{connector}] with markets")
-    wrong = [name for name, symbol in table.items() if not isinstance(symbol, str) or not symbol.isalnum()]
-    if wrong:
-        raise ConfigError(*(f'{path}: "{name}" must name a symbol, such as "BTCUSDT"' for name in wrong))
-    return dict(table)

@@ -6,6 +6,7 @@ at once. Called by ``config`` only.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from io import StringIO
@@ -16,6 +17,9 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 DOTENV_FILE = Path(".env")
+FILE_BYTES_MAX = 65_536
+"""No file of settings or with a secret is longer; what is named by mistake may have no end."""
+
 SECRETS = ("NETWORKS", "KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_TOKEN")
 """Variables that may hold a secret (an RPC URL often holds a key): each may also be given as NAME_FILE."""
 
@@ -45,19 +49,29 @@ def read_environment() -> Environment:
     return Environment(values, frozenset(names), tuple(problems))
 
 
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """A small file. Raises ``OSError`` where there is none, and ``ValueError`` where it is no text or has no such name."""
+    with path.open("rb") as file:
+        content = file.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:
+        raise OSError(errno.EFBIG, f"it is longer than {FILE_BYTES_MAX} bytes")
+    return content.decode(encoding)
+
+
 def _read_dotenv() -> tuple[dict[str, str], list[str]]:
     """What ``.env`` says, and a line for everything in it that says nothing."""
     if not DOTENV_FILE.exists():
         return {}, []
     try:
-        text = DOTENV_FILE.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(DOTENV_FILE, "utf-8-sig")
+    except (OSError, ValueError) as error:
         return {}, [f"{DOTENV_FILE}: cannot be read: {_explain(error)}"]
     bindings = list(parse_stream(StringIO(text)))
     # A name without a value is no error to the parser; a comment or an empty line has no name.
     wrong = [binding for binding in bindings if binding.error or (binding.key and binding.value is None)]
     sound = "".join(binding.original.string for binding in bindings if binding not in wrong)
-    values = {name: value for name, value in dotenv_values(stream=StringIO(sound)).items() if value}
+    # A value is what stands there: a secret may hold a ${, and values made of values can grow without end.
+    values = {name: value for name, value in dotenv_values(stream=StringIO(sound), interpolate=False).items() if value}
     return values, [f"{DOTENV_FILE}: line {each.original.line} is not NAME=value; correct or remove it" for each in wrong]
 
 
@@ -68,13 +82,25 @@ def _read_secret_files(layer: Mapping[str, str]) -> tuple[dict[str, str], list[s
         if path is None or name in layer:
             continue
         try:
-            values[name] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"{name}_FILE: cannot read {path!r}: {_explain(error)}")
+            values[name] = read_text(Path(path)).strip()
+        except (OSError, ValueError) as error:
+            problems.append(f"{name}_FILE: cannot read {_name(path)}: {_explain(error)}")
         else:
-            problems += [] if values[name] else [f"{name}_FILE: {path!r} is empty"]
+            problems += [] if values[name] else [f"{name}_FILE: {_name(path)} is empty"]
     return {name: value for name, value in values.items() if value}, problems
 
 
-def _explain(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not UTF-8 text"
+def _name(path: str) -> str:
+    """The file, unless what was given may be the secret itself: then neither it nor its folder is there."""
+    folder, slash, _ = path.rpartition("/")
+    try:
+        is_file = Path(path).exists() or bool(slash and Path(folder or "/").is_dir())
+    except (OSError, ValueError):
+        is_file = False
+    return repr(path) if is_file else "the file that it names"
+
+
+def _explain(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no file has such a name"

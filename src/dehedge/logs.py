@@ -1,15 +1,18 @@
 """Logging: one event per line on standard output, values as keys, and no secret in any of them.
 
 Other libraries' records pass through the same pipe, from WARNING up: their debug and request logs would show URLs and
-headers. So does what ends the process unexpectedly. The last step before a line is written replaces every known secret,
+headers. So does what ends the process unexpectedly, and whatever else Python would print by itself. The last step before a line is written replaces every known secret,
 wherever it stands and however it is escaped there. Set up once by ``cli``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -18,9 +21,9 @@ from urllib.parse import quote
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from dehedge.addresses import SECRET_LENGTH_MIN
+
 REDACTED = "[secret]"
-SECRET_LENGTH_MIN = 6
-"""Shorter texts would be found inside ordinary words."""
 
 
 class Redactor:
@@ -41,8 +44,24 @@ class Redactor:
 
 
 def _list_forms(secret: str) -> set[str]:
-    """A secret as it stands, and as JSON, Python and URLs write it."""
-    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret), quote(secret, safe="")}
+    """A secret as it stands, as JSON, Python and URLs write it, and as one of them writes what another has written."""
+    forms = {secret}
+    for _ in range(2):
+        forms |= {form for known in forms for form in _escape(known)}
+    return forms
+
+
+def _escape(text: str) -> tuple[str, ...]:
+    return json.dumps(text)[1:-1], repr(text)[1:-1], quote(text), quote(text, safe="")
+
+
+class Handler(logging.StreamHandler[Any]):
+    """Writes lines; of one that cannot be written it tells nothing but that, where the library would print it bare."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (the library's name)
+        kind = sys.exc_info()[0]
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"dehedge: a log line could not be written ({kind.__name__ if kind else 'unknown'})\n")
 
 
 def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> None:
@@ -55,7 +74,9 @@ def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> 
         cache_logger_on_first_use=True,
     )
     last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _build_renderer(use_json=use_json)]
-    handler = logging.StreamHandler(sys.stdout)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    handler = Handler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*last, Redactor(secrets)])
     )
@@ -63,7 +84,10 @@ def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> 
     root.handlers = [handler]
     root.setLevel(max(number, logging.WARNING))
     logging.getLogger("dehedge").setLevel(number)
+    logging.captureWarnings(capture=True)
     sys.excepthook = _log_crash
+    threading.excepthook = lambda lost: _log_lost(lost.exc_type, lost.exc_value, lost.exc_traceback)
+    sys.unraisablehook = lambda lost: _log_lost(lost.exc_type, lost.exc_value, lost.exc_traceback)
 
 
 def _build_renderer(*, use_json: bool) -> Processor:
@@ -82,6 +106,11 @@ def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     structlog.get_logger("dehedge").critical("process_crashed", exc_info=(kind, error, trace))
+
+
+def _log_lost(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """An error that nobody can catch: of a thread, or while an object was thrown away."""
+    structlog.get_logger("dehedge").error("error_lost", exc_info=(kind, error or kind(), trace))
 
 
 _SHARED: list[Processor] = [

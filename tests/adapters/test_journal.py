@@ -26,7 +26,14 @@ from hypothesis import strategies as st
 
 from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
 from dehedge.core.book import TradingMode
-from dehedge.core.events import Event, ForeignPositionSeen, HedgesReheated, OrderIntended, TradingModeSet
+from dehedge.core.events import (
+    Event,
+    ForeignPositionSeen,
+    HedgesReheated,
+    OrderAbandoned,
+    OrderIntended,
+    TradingModeSet,
+)
 from dehedge.core.model import HedgeKey, Leg, Side
 from dehedge.core.orders import Action, ClientOrderId, OrderRequest
 from dehedge.core.writers import get_made_at
@@ -409,10 +416,49 @@ def test_file_that_is_no_database_is_refused_and_left_alone(path: Path, content:
     assert path.read_bytes() == content
 
 
-def test_database_of_something_else_is_refused(path: Path):
-    alter(path, "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)",
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE meta (name TEXT, value TEXT, more TEXT)",
+        "CREATE VIEW meta AS SELECT 1 AS one, 2 AS two",
+    ],
+)
+def test_database_of_something_else_is_refused_and_left_alone(path: Path, statement: str):
+    alter(path, statement)
+    before = path.read_bytes()
+
+    with pytest.raises(JournalError, match="the file is the database of something else; use another STATE_URL"):
+        SqliteJournal(path)
+
+    assert path.read_bytes() == before
+
+
+def test_database_with_a_table_of_the_same_name_is_refused(path: Path):
+    alter(path, "CREATE TABLE meta (name TEXT, value TEXT)", "CREATE TABLE events (id INTEGER PRIMARY KEY, note TEXT)")
 
     with pytest.raises(JournalError, match="no such column: sequence; the file is the database of something else"):
+        SqliteJournal(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE meta (name TEXT, value TEXT CHECK (value = 'no'))", "CREATE VIEW meta AS SELECT 1 AS name, 2 AS value"],
+)
+def test_database_that_takes_no_name_of_ours_is_refused(path: Path, statement: str):
+    alter(path, statement)
+
+    with pytest.raises(JournalError):
+        SqliteJournal(path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 40, "\u00e9"])
+def test_deployment_that_no_journal_has_is_refused(path: Path, name: str):
+    SqliteJournal(path).close()
+    alter(path, f"UPDATE meta SET value = '{name}' WHERE name = 'deployment'")
+
+    with pytest.raises(JournalError, match="its deployment is missing or altered; restore the file from a backup"):
         SqliteJournal(path)
 
 
@@ -530,3 +576,110 @@ def test_nothing_is_written_outside_the_journals_own_files(path: Path, journal: 
     names = {entry.name for entry in os.scandir(path.parent)}
 
     assert names == {"dehedge.db", "dehedge.db-wal", "dehedge.db-shm", "dehedge.db.lock"}
+
+
+LOSSES = {
+    "everything": (("", "-wal", "-shm"), "is gone, but it had 8 entries"),
+    "the database": (("",), "is gone, but it had 8 entries"),
+    "the log": (("-wal", "-shm"), "is empty, but it had 8 entries"),
+}
+
+
+def leave_open(path: Path, tmp_path: Path) -> Path:
+    """The files as a killed daemon leaves them: all facts are still in the log."""
+    journal = SqliteJournal(path)
+    for number in range(4):
+        append(journal, 1.0, build_events(number))
+    copy = tmp_path / "copy" / "dehedge.db"
+    copy.parent.mkdir()
+    for suffix in ("", "-wal", ".lock"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    journal.close()
+    return copy
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_journal_is_not_begun_anew_when_one_was_there(path: Path, tmp_path: Path, name: str):
+    copy = leave_open(path, tmp_path)
+    suffixes, told = LOSSES[name]
+    for suffix in suffixes:
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
+
+    for _ in range(2):
+        with pytest.raises(JournalError, match=rf"{told}; restore the file; .* remove .*dehedge.db.lock$"):
+            read(copy)
+
+    Path(f"{copy}.lock").unlink()
+    Path(f"{copy}-wal").unlink(missing_ok=True)
+    assert read(copy)[1] == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 4096])
+def test_journal_is_not_begun_anew_when_it_was_emptied(path: Path, content: bytes):
+    write(path, 4)
+    path.write_bytes(content)
+
+    with pytest.raises(JournalError, match=r"is empty, but it had 8 entries|not a database"):
+        read(path)
+
+    assert path.read_bytes() == content
+
+
+def test_journal_that_went_on_is_known_to_be_the_longer_one(path: Path, tmp_path: Path):
+    """An older copy in its place has lost what came after; a newer one has not."""
+    write(path, 2)
+    older = path.read_bytes()
+    write(path, 3)
+    newer = path.read_bytes()
+
+    path.write_bytes(older)
+    with pytest.raises(JournalError, match="ends at entry 4, but it had 10: the last ones are lost"):
+        read(path)
+
+    path.write_bytes(newer)
+    assert len(read(path)[1]) == 10
+
+
+def test_journal_of_another_deployment_is_not_taken_for_the_one_before(path: Path, tmp_path: Path):
+    write(path, 2)
+    other = tmp_path / "other.db"
+    write(other, 2)
+    shutil.copy(other, path)
+
+    with pytest.raises(JournalError, match=r"is another one than before \(\w+, not \w+\)"):
+        read(path)
+
+
+def test_journal_without_entries_may_be_begun_anew(path: Path):
+    """A first start that did not get far leaves nothing to lose."""
+    SqliteJournal(path).close()
+    path.unlink()
+
+    assert read(path)[1] == []
+
+
+@pytest.mark.parametrize("note", [b"", b"12345\n", b"abc123 9\n", b"\xff" * 500, b"abc123 " + b"9" * 5_000])
+def test_lock_file_of_an_earlier_version_says_nothing(path: Path, note: bytes):
+    written = write(path, 2)
+    Path(f"{path}.lock").write_bytes(note)
+
+    assert read(path) == written
+
+
+def test_fact_that_is_no_text_is_refused(path: Path, journal: SqliteJournal):
+    with pytest.raises(JournalError, match="OrderAbandoned cannot be written: it holds what is no text"):
+        append(journal, 1.0, [OrderAbandoned(ClientOrderId("dh-1"), "\ud800")])
+
+    append(journal, 1.0, build_events(1))
+    assert len(journal.read()) == 2
+
+
+def test_error_that_quotes_the_file_is_one_printable_line(path: Path):
+    write(path, 1)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"sqlite_autoindex_meta_1", b"sqlite_autoindex_me\x1b\x0ax1"))
+
+    with pytest.raises(JournalError) as caught:
+        read(path)
+
+    assert str(caught.value).isprintable()

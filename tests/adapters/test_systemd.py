@@ -75,3 +75,14 @@ def test_daemon_is_not_held_up_when_the_supervisor_does_not_read(
         notify("WATCHDOG=1")
 
     assert time.monotonic() - started < TIMEOUT_S + 2
+
+
+def test_state_arrives_when_a_text_in_it_has_no_encoding(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    listener.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+    notify("STATUS=chain: \ud800")
+
+    assert listener.recv(4096) == b"STATUS=chain: ?"

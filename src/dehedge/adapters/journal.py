@@ -1,9 +1,9 @@
 """The journal: an append-only SQLite table that survives a power cut.
 
 Rules of this file. One writer: a lock on ``<file>.lock`` is held for the life of the process, so a second daemon on the
-same journal ends before it can trade. One transaction per ``append``, write-ahead log, ``synchronous=FULL``: when
-``append`` returns, the facts are on the disk. If it raises, whether they are is unknown, and the process must end and
-replay. Nothing is ever changed or removed.
+same journal ends before it can trade; that file also remembers how far the journal went (``journal_lock``). One transaction
+per ``append``, write-ahead log, ``synchronous=FULL``: when ``append`` returns, the facts are on the disk. If it raises,
+whether they are is unknown, and the process must end and replay. Nothing is ever changed or removed.
 
 Theory of operation. An event is stored as its class name and the JSON of its fields: decimals as strings, nothing lost.
 Each row carries a checksum of what it says and of the row before, so a torn, edited or missing row is found when reading;
@@ -14,8 +14,7 @@ which wait for it anyway, and nothing else.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
+import re
 import secrets
 import sqlite3
 import time
@@ -27,20 +26,26 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
+from dehedge.adapters.journal_lock import JournalLock, Note
 from dehedge.core import events
 from dehedge.core.events import Event
 from dehedge.core.writers import build_deployment
-from dehedge.errors import JournalError, JournalLocked
+from dehedge.errors import JournalError
 from dehedge.ports import JournalEntry
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS events (
     sequence INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
+COMMIT;
 """
+_META_COLUMNS = ["name", "value"]
+_DEPLOYMENT = re.compile("[0-9A-Za-z]{1,32}")
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     kind.__name__: TypeAdapter(kind)
     for kind in (
@@ -70,6 +75,7 @@ _REMEDIES = {
     "locked": "another program holds the file: close it",
 }
 """What helps, by a word of SQLite's message."""
+_SHOWN_LENGTH_MAX = 200
 _REMEDY = "check the disk and STATE_URL"
 
 
@@ -79,7 +85,10 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         with ExitStack() as opened:
-            opened.callback(os.close, _take_lock(path))
+            self._lock = JournalLock(path)
+            opened.callback(self._lock.close)
+            if not path.exists():
+                self._lock.check_may_begin()
             with _explained(path):
                 self._db = opened.enter_context(
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
@@ -108,6 +117,9 @@ class SqliteJournal:
                     f"journal {self.path}: entry {expected} is missing or altered; restore the file from a backup"
                 )
             entries.append(JournalEntry(sequence, at, self._decode(sequence, kind, body)))
+        found = Note(self.deployment, len(entries))
+        self._lock.check_whole(found)
+        self._lock.write(found)
         return entries
 
     def close(self) -> None:
@@ -115,6 +127,7 @@ class SqliteJournal:
         self._opened.close()
 
     def _prepare(self) -> None:
+        self._check_ours()
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
@@ -124,9 +137,21 @@ class SqliteJournal:
                 f"journal {self.path} has schema {found}, this version knows {SCHEMA_VERSION}: run the version that wrote it"
             )
 
+    def _check_ours(self) -> None:
+        """Before anything is written: the database of something else is left as it is."""
+        is_empty = self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        columns = [name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('meta')")]
+        if is_empty:
+            self._lock.check_may_begin()
+        elif columns != _META_COLUMNS:
+            raise JournalError(f"journal {self.path}: the file is the database of something else; use another STATE_URL")
+
     def _get_meta(self, name: str, default: str) -> str:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, default))
-        return str(self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        if row is None or not _DEPLOYMENT.fullmatch(str(row[0])):
+            raise JournalError(f"journal {self.path}: its {name} is missing or altered; restore the file from a backup")
+        return str(row[0])
 
     def _read_last(self) -> tuple[int, int]:
         row = self._db.execute("SELECT sequence, checksum FROM events ORDER BY sequence DESC LIMIT 1").fetchone()
@@ -142,7 +167,7 @@ class SqliteJournal:
         for event in events:
             sequence += 1
             kind = type(event).__name__
-            body = _ADAPTERS[kind].dump_json(event).decode()
+            body = self._encode(kind, event)
             checksum = _chain(checksum, sequence, at, kind, body)
             rows.append((sequence, at, kind, body, checksum))
         with _explained(self.path):
@@ -150,13 +175,21 @@ class SqliteJournal:
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("COMMIT")
         self.last_sequence, self._checksum = sequence, checksum
+        self._lock.write(Note(self.deployment, sequence))
+
+    def _encode(self, kind: str, event: Event) -> str:
+        try:
+            return _ADAPTERS[kind].dump_json(event).decode()
+        except PydanticSerializationError as error:
+            # A text with half of a surrogate pair, which no other encoding has.
+            raise JournalError(f"journal {self.path}: {kind} cannot be written: it holds what is no text") from error
 
     def _decode(self, sequence: int, kind: str, body: str) -> Event:
         try:
             event: Event = _ADAPTERS[kind].validate_json(body)
         except (KeyError, ValidationError) as error:
             raise JournalError(
-                f"journal {self.path}: entry {sequence} ({kind}) is not understood; run the version that wrote it"
+                f"journal {self.path}: entry {sequence} ({_show(kind)}) is not understood; run the version that wrote it"
             ) from error
         return event
 
@@ -170,20 +203,9 @@ def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int
     return zlib.crc32(f"{sequence}|{at!r}|{kind}|{body}".encode(), checksum)
 
 
-def _take_lock(path: Path) -> int:
-    """A handle on the lock file, beside the file itself where the path is a link to it."""
-    real = path.resolve()
-    lock = real.with_name(real.name + ".lock")
-    try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise JournalError(f"journal {path} cannot be opened: {error.strerror}; check STATE_URL and the folder") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise JournalLocked(f"journal {path} is held by another daemon; stop it or use another STATE_URL") from error
-    return handle
+def _show(text: str) -> str:
+    """What may be garbage of the file, as a part of one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:_SHOWN_LENGTH_MAX])
 
 
 @contextmanager
@@ -193,6 +215,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
         # UnicodeDecodeError: the library stumbles over SQLite's own message where that quotes garbage from the file.
-        text = "it holds garbage" if "decode" in str(error) else " ".join(str(error).split())
+        text = "it holds garbage" if "decode" in str(error) else _show(str(error))
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text), _REMEDY)
         raise JournalError(f"journal {path}: {text}; {remedy}") from error

@@ -20,6 +20,6 @@ def notify(state: str) -> None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.settimeout(TIMEOUT_S)
-            sender.sendto(state.encode(), name)
+            sender.sendto(state.encode("utf-8", "replace"), name)
     except OSError:
         pass  # A supervisor that is gone, or does not listen, must not take the daemon with it.

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 
 from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_lock import read_lost
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
 from dehedge.client import fetch_answer
 from dehedge.config import Settings, find_unknown_variables
@@ -70,7 +71,8 @@ def check_journal(settings: Settings, clock: Clock) -> Line:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return build_failure("journal", f"the folder of {path} is not writable", "grant write permission or set STATE_URL")
     if not path.exists():
-        return build_pass("journal", f"{path} will be made at the first start")
+        problem = read_lost(path)
+        return build_failure("journal", problem) if problem else build_pass("journal", f"{path} will be made at the first start")
     try:
         return _read_journal(settings, clock)
     except JournalLocked as error:

@@ -11,6 +11,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.hostile import hurried
 
 from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.abi import Malformed
@@ -192,3 +193,44 @@ def test_call_data_of_arrays_equals_the_library(pairs: list[tuple[str, str]]) ->
     assert codec.encode_aggregate3([(asset, data) for asset, _, data in calls]) == encode_with_library(
         codec.AGGREGATE3, calls
     )
+
+
+def build_overlapping(items: int, tail: bytes) -> bytes:
+    """An array whose offsets all lead to the same tail."""
+    word = (32 * items).to_bytes(32, "big")
+    return (32).to_bytes(32, "big") + items.to_bytes(32, "big") + word * items + tail
+
+
+def build_long(length: int) -> bytes:
+    return length.to_bytes(32, "big") + bytes(length)
+
+
+BOMBS = {
+    "many long texts": (codec.decode_strings, build_overlapping(9_000, build_long(2**20))),
+    "many texts": (codec.decode_strings, build_overlapping(500_000, build_long(1_000))),
+    "many long results": (
+        codec.decode_aggregate3,
+        build_overlapping(9_000, (1).to_bytes(32, "big") + (64).to_bytes(32, "big") + build_long(2**20)),
+    ),
+    "many results": (codec.decode_aggregate3, build_overlapping(500_000, bytes(96))),
+    "many numbers": (codec.decode_ints, (32).to_bytes(32, "big") + (10**6).to_bytes(32, "big") + bytes(32 * 10**6)),
+    "long names of positions": (
+        lambda data: list(codec.iterate_positions(data)),
+        build_overlapping(1_000, bytes(64) + (288).to_bytes(32, "big") + bytes(192) + build_long(2**20)),
+    ),
+    "a count without end": (codec.decode_strings, (32).to_bytes(32, "big") + b"\xff" * 32 + bytes(64)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_decoder_refuses_what_would_unfold_without_end(name: str) -> None:
+    decode_all, data = BOMBS[name]
+
+    with hurried(), pytest.raises(Malformed):
+        decode_all(data)
+
+
+def test_decoder_reads_results_that_share_their_bytes_when_they_are_few() -> None:
+    tail = (1).to_bytes(32, "big") + (64).to_bytes(32, "big") + build_long(32)
+
+    assert codec.decode_aggregate3(build_overlapping(3, tail)) == [(True, bytes(32))] * 3

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
+from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from tests.fuzz.hostile_server import HostileServer, build_http
 
 from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.endpoint import ATTEMPTS_MAX, Endpoint
@@ -209,6 +211,8 @@ TRANSIENT = {
     "no version": Reply(200, '{"id":0,"result":"0x1"}'),
     "deep": Reply(200, "[" * 100_000),
     "not utf8": Reply(200, '{"jsonrpc":"2.0","id":0,"result":"\\ud800"'),
+    "no id but text": Reply(200, '{"jsonrpc":"2.0","id":"x","result":"0x1"}'),
+    "many small things": Reply(200, f"[{'[],' * 300_000}0]"),
 }
 
 
@@ -378,6 +382,7 @@ FAULTS_THAT_QUOTE = [
     Reply(401, f'{{"error":{{"code":-32000,"message":"invalid key {KEY}"}}}}'),
     Reply(400, f'{{"error":{{"code":-32000,"message":"invalid key {KEY}"}}}}'),
     ErrorReply(-32000, f"no project for /v3/{KEY}?token={KEY}"),
+    Reply(200, f'{{"jsonrpc":"2.0","id":0,"error":{{"code":3,"message":"revert","data":"0x{build_error(KEY).hex()}"}}}}'),
     Reply(404, f"<p>/v3/{KEY}"),
     Reply(302, "", headers={"Location": f"/v3/{KEY}"}),
     Damage.CUT,
@@ -419,3 +424,50 @@ def test_endpoint_names_scheme_host_and_port(open_endpoint):
 def test_addresses_are_those_of_the_deployment():
     assert codec.MULTICALL3 == MULTICALL3
     assert DATA_REGISTRY.startswith("0x5Dc9")
+
+
+async def test_endpoint_never_shows_the_key_in_a_revert_of_many_calls(rpc, open_endpoint):
+    endpoint = open_endpoint(f"{rpc.url}/v3/{KEY}")
+    await endpoint.open()
+    rpc.faults.reverting["getPositionCount"] = build_error(f"ask {KEY}")
+
+    head = await endpoint.fetch_head()
+    (result,) = await endpoint.call_many([COUNT], head)
+
+    assert not result.succeeded
+    assert b"ask ***" in result.data
+    assert KEY.encode() not in result.data
+
+
+async def test_endpoint_never_shows_the_password_as_it_is_sent(rpc, open_endpoint):
+    sent = b64encode(f"user:{KEY}".encode()).decode()
+    endpoint = open_endpoint(rpc.url.replace("//", f"//user:{KEY}@"))
+    rpc.faults.inject(ErrorReply(-32000, f"Basic {sent} is nobody"))
+
+    with pytest.raises(ChainUnavailable, match=r"Basic \*\*\* is nobody"):
+        await endpoint.fetch_chain_id()
+
+
+async def test_endpoint_refuses_a_number_that_no_chain_has(endpoint, rpc):
+    rpc.faults.inject(Reply(200, f'{{"jsonrpc":"2.0","id":0,"result":"0x{"f" * 17}"}}'), times=None)
+
+    with pytest.raises(NodeFailed, match="something that is not a number"):
+        await endpoint.fetch_chain_id()
+
+
+async def test_endpoint_keeps_no_cookies(open_endpoint):
+    heads = []
+
+    def answer(request):
+        heads.append(request.head)
+        reply = json.dumps({"jsonrpc": "2.0", "id": json.loads(request.body)["id"], "result": "0x1"})
+        return build_http(reply.encode(), "Set-Cookie: heavy=load; Path=/")
+
+    async with HostileServer(answer) as server:
+        # Cookies of addresses are not kept in any case.
+        endpoint = open_endpoint(server.url.replace("127.0.0.1", "localhost"))
+        await endpoint.fetch_chain_id()
+        await endpoint.fetch_chain_id()
+
+    assert len(heads) == 2
+    assert "cookie" not in heads[1].lower()

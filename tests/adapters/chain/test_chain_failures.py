@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.fuzz.hostile import hurried
 
 from dehedge.adapters.chain.failures import (
+    TEXT_LENGTH_MAX,
     BlockGone,
     CallReverted,
     CallTooLarge,
@@ -89,3 +91,24 @@ def test_foreign_text_becomes_one_bounded_line():
 @pytest.mark.parametrize("error", [{}, {"code": None}, {"message": None, "code": "x"}, {"message": ["a"]}])
 def test_error_is_a_failure_when_it_is_no_proper_error_object(error):
     assert isinstance(build_failure(error), ChainUnavailable)
+
+
+@pytest.mark.parametrize("code", [[], {}, None, True, "x", 1e400, 10**40, -(10**4000)], ids=range(8))
+def test_error_is_told_whatever_its_code_is(code):
+    told = str(build_failure({"code": code, "message": "no such thing"}))
+
+    assert told.startswith("refused: no such thing (code ")
+    assert len(told) < 60
+
+
+@pytest.mark.parametrize("message", [None, 7, [], {"message": "out of gas"}, ["out of gas"]])
+def test_error_is_told_when_its_message_is_no_text(message):
+    assert str(build_failure({"code": -1, "message": message})) == "refused: no message (code -1)"
+
+
+@pytest.mark.parametrize("word", ["exceeds ", "block ", "state ", "header hash ", "resource "])
+def test_long_message_is_understood_at_once(word):
+    with hurried():
+        failure = build_failure({"code": -32000, "message": word * 1_000_000})
+
+    assert len(str(failure)) < 2 * TEXT_LENGTH_MAX

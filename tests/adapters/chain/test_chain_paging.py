@@ -318,3 +318,11 @@ async def test_paging_lets_the_loop_turn_while_it_decodes(a_position):
     counting.cancel()
 
     assert turns >= len(positions) // paging.DECODED_AT_ONCE
+
+
+async def test_paging_refuses_a_page_of_more_than_was_asked_for(a_position: BuildPosition) -> None:
+    async def fetch_page(_length: int, _offset: int) -> bytes:
+        return encode_page([a_position(trader) for trader in range(1, 5)])
+
+    with pytest.raises(Malformed, match="more positions than the 3 that were asked for"):
+        await fetch_positions(fetch_page, 3, PageMemory())

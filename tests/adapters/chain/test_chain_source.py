@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from dehedge.adapters.chain.node import Limits
-from dehedge.adapters.chain.source import DEFAULT_LIMITS, ChainReader
+from dehedge.adapters.chain.source import AHEAD_MAX_S, DEFAULT_LIMITS, ChainReader
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import ChainSource
 from dehedge.sim.chain import CHAIN_ID, DATA_REGISTRY, USDC, ChainState
@@ -514,3 +514,19 @@ async def test_reader_of_another_state_does_not_mix(start_rpc, open_reader, cloc
     reader = open_reader(await start_rpc(other), await start_rpc())
 
     assert (await reader.fetch_snapshot()).positions == {}
+
+
+async def test_reader_refuses_a_head_of_a_time_to_come(rpc, state, open_reader, clock):
+    reader = open_reader(rpc)
+    await reader.fetch_snapshot()
+    clock.now -= AHEAD_MAX_S + 5
+
+    told = rf"has a head {state.head.number} of \d+ s in the future: check this machine's clock$"
+    with pytest.raises(ChainUnavailable, match=told):
+        await reader.fetch_snapshot()
+
+
+async def test_reader_takes_a_head_that_is_a_little_ahead(rpc, open_reader, clock):
+    clock.now -= AHEAD_MAX_S - 5
+
+    assert (await open_reader(rpc).fetch_snapshot()).positions

@@ -194,6 +194,8 @@ async def test_source_goes_on_polling_when_only_the_stream_is_refused_to_the_key
         ("soon", 60),
         ("", 60),
         ("-5", 60),
+        ("Mon, 1 Jan 99999999999999999999 00:00:00 GMT", 60),
+        ("Mon, 1 Jan 2020 00:00:00 +99999999999", 60),
         (format_datetime(datetime.fromtimestamp(START + 90, UTC), usegmt=True), 90),
     ],
 )

@@ -8,6 +8,7 @@ from dehedge.connectors.binance.failures import (
     BAN_S,
     CODES,
     FIREWALL_S,
+    PAUSE_MAX_S,
     REMEDIES,
     Failure,
     RequestRefused,
@@ -150,3 +151,10 @@ def test_codes_of_unknown_outcome_are_never_refusals():
 )
 def test_pause_is_as_long_as_told(failure, seconds):
     assert get_pause_s(failure, now_s=1_000_000_000.0, window_rest_s=42.0) == seconds
+
+
+@pytest.mark.parametrize("told", [10**9, float("inf")])
+def test_pause_ends_with_the_longest_ban(told):
+    failure = Failure(429, 0, "banned until 9999999999999", retry_after_s=told)
+
+    assert get_pause_s(failure, now_s=1_795_346_298.0, window_rest_s=1.0) == PAUSE_MAX_S

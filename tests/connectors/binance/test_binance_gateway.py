@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import re
 import time
 import traceback
+from base64 import b64encode
 
 import pytest
 import structlog
 from aiohttp import web
+from tests.fuzz.hostile import hurried
 
 from dehedge.connectors.binance import endpoints
 from dehedge.connectors.binance.failures import RequestRefused
 from dehedge.connectors.binance.gateway import Credentials, Gateway
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.payloads import RateLimit
+from dehedge.connectors.binance.session import REPLY_BYTES_MAX
 from dehedge.connectors.binance.timing import Timing
 from dehedge.core.invariants import Law
 from dehedge.errors import (
@@ -511,3 +515,88 @@ def test_key_pair_is_refused_when_it_cannot_be_one(key, secret, named):
     assert caught.value.problems[0].startswith(named)
     assert KEY not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+LONG_WORDS = {"colons": "signature" + ":" * 2**20, "names": "listenKey " * 2**17, "letters": "a" * 2**21, "unprintable": "\x1b[2J\n" * 2**18}
+
+
+@pytest.mark.parametrize("name", LONG_WORDS)
+async def test_long_message_is_made_one_short_line_at_once(gateway, scripted, name):
+    scripted.answers = [json_answer({"code": -2019, "msg": LONG_WORDS[name]}, 400)]
+
+    with hurried(), pytest.raises(OrderRejected) as caught:
+        await gateway.send(endpoints.PLACE, **ORDER)
+
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+async def test_reply_that_does_not_end_is_ended(gateway, scripted):
+    scripted.answers = [text_answer("[" + " " * REPLY_BYTES_MAX + "]", content_type="application/json")]
+
+    with pytest.raises(VenueUnavailable, match="ClientPayloadError"):
+        await gateway.fetch(endpoints.POSITIONS)
+
+
+async def test_reply_that_unpacks_without_end_is_ended(gateway, scripted):
+    async def answer(_request):
+        packed = gzip.compress(bytes(4 * REPLY_BYTES_MAX), 1)
+        return web.Response(body=packed, content_type="application/json", headers={"Content-Encoding": "gzip"})
+
+    scripted.answers = [answer]
+    with pytest.raises(VenueUnavailable, match="ClientPayloadError"):
+        await gateway.fetch(endpoints.POSITIONS)
+
+
+@pytest.mark.parametrize("code", [10**40, -(10**6), 1e400, [], {}, True])
+async def test_code_that_is_none_is_left_out(gateway, scripted, code):
+    scripted.answers = [json_answer({"code": code, "msg": "no"}, 400)]
+
+    with pytest.raises(VenueUnavailable) as caught:
+        await gateway.fetch(endpoints.POSITIONS)
+
+    assert len(str(caught.value)) < 80
+
+
+async def test_keys_without_their_names_are_not_told(gateway, scripted):
+    sent = []
+
+    async def answer(request):
+        sent.append(re.search(r"signature=(\w+)", request.url.query_string)[1])
+        return web.json_response({"code": -1100, "msg": f"illegal {sent[0]} of {'k3y' * 21} for autoclose-1795346298000123"}, status=400)
+
+    scripted.answers = [answer]
+    with pytest.raises(RequestRefused) as caught:
+        await gateway.fetch(endpoints.ORDER, **QUERY)
+
+    assert len(sent[0]) == 64
+    assert str(caught.value) == "the exchange refused: -1100 illegal *** of *** for autoclose-1795346298000123"
+
+
+async def test_secrets_of_the_address_are_not_told(scripted, clock):
+    password = "pass-word-1"
+    gateway = Gateway(scripted.url.replace("//", f"//operator:{password}@"), Credentials(KEY, SECRET), clock)
+    sent = b64encode(f"operator:{password}".encode()).decode()
+    scripted.answers = [json_answer({"code": -1100, "msg": f"operator {password} {sent}"}, 400)]
+    try:
+        with pytest.raises(RequestRefused, match=r"-1100 \*\*\* \*\*\* \*\*\*$"):
+            await gateway.fetch(endpoints.POSITIONS)
+    finally:
+        await gateway.close()
+
+
+async def test_cookies_are_not_kept(scripted, clock):
+    cookies = []
+
+    async def answer(request):
+        cookies.append(request.headers.get("Cookie"))
+        return web.json_response([], headers={"Set-Cookie": "heavy=load; Path=/"})
+
+    scripted.answers = [answer]
+    # Cookies of addresses are not kept in any case.
+    gateway = Gateway(scripted.url.replace("127.0.0.1", "localhost"), Credentials(KEY, SECRET), clock)
+    await gateway.fetch(endpoints.POSITIONS)
+    await gateway.fetch(endpoints.POSITIONS)
+    await gateway.close()
+
+    assert cookies == [None, None]

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fuzz.hostile import hurried
 
 from dehedge.connectors.binance.events import Notice, parse_account_event, parse_mark_event, parse_message
 from dehedge.connectors.binance.payloads import (
@@ -371,3 +372,91 @@ def test_mark_event_is_ignored_when_it_is_of_a_coin_margined_symbol(tag, is_take
     mark = parse_mark_event(parse_message(json.dumps(event)))
 
     assert (mark is not None) is is_taken
+
+
+NUMBERS_BEYOND_MEASURE = ["1e999999999", "-1e999999999", "0e999999999", "1e-999999999", "9" * 29, "1" * 10**6, "1e31", "1e-31"]
+
+
+@pytest.mark.parametrize("value", [*NUMBERS_BEYOND_MEASURE, "1_000", " 1", "\u0661", "\uff11", 10**40, 1e308, float("inf"), "sNaN"])
+@pytest.mark.parametrize("key", ["executedQty", "orderId", "updateTime", "avgPrice"])
+def test_number_is_malformed_when_it_is_beyond_all_measure(key, value):
+    with hurried(), pytest.raises(MalformedPayload):
+        parse_order({**ORDER, key: value})
+
+
+@pytest.mark.parametrize(("key", "value"), [("executedQty", "-0.001"), ("avgPrice", "-1"), ("updateTime", -1), ("updateTime", 2**53)])
+def test_order_is_malformed_when_a_number_is_none_of_an_order(key, value):
+    with pytest.raises(MalformedPayload, match=key):
+        parse_order({**ORDER, key: value})
+
+
+@pytest.mark.parametrize("value", ["x" * 201, "\ud800", "a\nb", "\x1b[2J"])
+def test_order_is_malformed_when_a_text_is_none_to_show(value):
+    with pytest.raises(MalformedPayload, match="clientOrderId"):
+        parse_order({**ORDER, "clientOrderId": value})
+
+
+def test_symbol_may_have_a_name_in_any_script():
+    assert sorted(rules_of(a_symbol(symbol="\u5e01\u5b89USDT"))) == ["\u5e01\u5b89USDT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("LOT_SIZE", {"stepSize": "1.234567890123456789"}),
+        ("LOT_SIZE", {"stepSize": "-0.001"}),
+        ("LOT_SIZE", {"minQty": "-1"}),
+        ("LOT_SIZE", {"minQty": "121"}),
+        ("LOT_SIZE", {"stepSize": "1000"}),
+        ("MARKET_LOT_SIZE", {"maxQty": "0"}),
+        ("MARKET_LOT_SIZE", {"stepSize": "1e25"}),
+        ("MIN_NOTIONAL", {"notional": "-5"}),
+        ("PRICE_FILTER", {"tickSize": "-1"}),
+    ],
+)
+def test_symbol_is_left_out_when_no_order_can_meet_its_rules(name, changes):
+    assert sorted(rules_of(a_symbol_with(name, **changes), a_symbol(symbol="ETHUSDT"))) == ["ETHUSDT"]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1_001, "1e999999999", None])
+def test_rate_limit_is_left_out_when_its_interval_is_none(count):
+    limits = parse_rate_limits({"rateLimits": [{**LIMITS[0], "intervalNum": count}, LIMITS[1]]})
+
+    assert [limit.kind for limit in limits] == ["ORDERS"]
+
+
+@pytest.mark.parametrize("price", ["0", "0.00000000", 0])
+def test_mark_of_zero_is_none(price):
+    row = {"symbol": "BTCUSDT", "markPrice": price, "time": 1000}
+    event = parse_message(json.dumps({"e": "markPriceUpdate", "E": 1000, "s": "BTCUSDT", "p": price}))
+
+    assert parse_mark_prices(row) == {}
+    assert parse_mark_prices([row]) == {}
+    assert parse_mark_event(event) is None
+
+
+def test_mark_is_malformed_when_it_is_negative():
+    with pytest.raises(MalformedPayload, match="markPrice"):
+        parse_mark_prices({"symbol": "BTCUSDT", "markPrice": "-5", "time": 1000})
+
+
+@pytest.mark.parametrize("level", [["0", "1"], ["-1", "1"], ["1", "-1"], [[], "1"], [True, "1"]])
+def test_order_book_is_malformed_when_a_level_is_none(level):
+    with pytest.raises(MalformedPayload):
+        parse_order_book("BTCUSDT", {"bids": [level], "asks": []})
+
+
+@pytest.mark.parametrize(("price", "expected"), [("0", None), ("-3", None), ("5.5", Decimal("5.5"))])
+def test_position_has_no_liquidation_price_when_there_is_none(price, expected):
+    row = {"symbol": "BTCUSDT", "positionAmt": "1", "entryPrice": "5", "liquidationPrice": price}
+
+    (position,) = parse_positions([row])
+    assert position.liquidation_price == expected
+
+
+@pytest.mark.parametrize("changes", [{"leverage": 0}, {"leverage": -20}, {"marginType": "PORTFOLIO"}, {"marginType": "x" * 99}])
+def test_symbol_config_is_malformed_when_it_is_none_that_can_be_set(changes):
+    row = {"symbol": "BTCUSDT", "leverage": 20, "marginType": "ISOLATED"}
+
+    with pytest.raises(MalformedPayload, match="leverage or margin type"):
+        parse_symbol_config("BTCUSDT", [{**row, **changes}])

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 import structlog
+from tests.fuzz.hostile_server import HostileServer, build_http
 from websockets.asyncio.server import serve
 
 from dehedge.connectors.binance.account_stream import AccountStream
@@ -25,7 +26,7 @@ from dehedge.core.model import Side
 from dehedge.core.orders import OrderStatus
 from dehedge.errors import VenueUnavailable
 from dehedge.sim.exchange import Ask, ExchangeSettings, Executes, FaultRule
-from dehedge.sim.exchange.faults import html_page, refused
+from dehedge.sim.exchange.faults import Answer, Fault, html_page, refused
 
 QUICK = StreamTiming(silence_s=0.3, backoff_min_s=0.01, backoff_max_s=0.05, open_s=1.0, steady_s=0.5)
 TIMING = Timing(
@@ -452,3 +453,58 @@ async def test_listen_key_is_never_logged(account, exchange, sink, running, capl
     assert key
     assert key not in str(logs) + caplog.text + repr(account)
     assert events_named(logs, "stream_failed")
+
+
+REDIRECTS = {
+    "elsewhere": ["Location: ws://127.0.0.1:1/"],
+    "nowhere": ["Location: http://["],
+    "two places": ["Location: /a", "Location: /b"],
+    "nothing": ["Location: "],
+}
+
+
+@pytest.mark.parametrize("name", REDIRECTS)
+async def test_stream_follows_no_redirect_and_goes_on(running, name):
+    async with HostileServer(lambda _: build_http(b"", *REDIRECTS[name], status=302)) as server:
+        owner = Owner(server.url.replace("http", "ws"))
+        with structlog.testing.capture_logs() as logs:
+            async with running(Stream("test", QUICK, owner).run()):
+                await owner.wait_for(lambda: owner.urls_given >= 3)
+
+    assert [entry["reason"] for entry in logs] == ["refused with HTTP 302"]
+
+
+@pytest.mark.parametrize("key", ["", "\ud800", "a b", "a\n", "x" * 257, 7, None, ["k"], {"k": "k"}])
+async def test_connection_is_tried_again_when_the_listen_key_is_none(gateway, exchange, sink, running, key):
+    account = AccountStream(gateway, exchange.ws_url, TIMING)
+    lie = Answer(200, json.dumps({"listenKey": key}))
+    exchange.faults.add(FaultRule(Fault("lie", Executes.NEVER, lie), path="/listenKey", times=2))
+
+    async with running(account.run(sink)):
+        await sink.wait_for(lambda: sink.account_changes == 1)
+
+
+async def test_mark_of_a_time_to_come_is_passed_over(gateway, running, sink, clock):
+    now_ms = int(clock.time() * 1000)
+
+    async def handler(socket):
+        for time_ms, price in ((now_ms + 600_000, "9"), (now_ms, "1"), (now_ms + 2**40, "8"), (now_ms + 1, "2")):
+            await socket.send(json.dumps(MARK | {"E": time_ms, "p": price}))
+        await socket.wait_closed()
+
+    async with a_server(handler) as url:
+        feed = MarkFeed(gateway, url.partition("/private")[0], replace(TIMING, poll_s=60.0))
+        feed.watch(["BTCUSDT"])
+        async with running(feed.run(sink.on_marks)):
+            await sink.wait_for(lambda: sink.marks >= 4)
+
+    assert feed.get()["BTCUSDT"].price == Decimal(2)
+
+
+async def test_mark_of_a_time_to_come_is_told_to_who_asks(gateway, exchange, clock):
+    feed = MarkFeed(gateway, exchange.ws_url, TIMING)
+    row = {"symbol": "BTCUSDT", "markPrice": "9", "time": int(clock.time() * 1000) + 600_000}
+    exchange.faults.add(FaultRule(Fault("lie", Executes.NEVER, Answer(200, json.dumps(row))), path="/premiumIndex"))
+
+    assert (await feed.fetch(["BTCUSDT"]))["BTCUSDT"].price == Decimal(9)
+    assert "BTCUSDT" not in feed.get()

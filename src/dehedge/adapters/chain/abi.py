@@ -12,6 +12,11 @@ from collections.abc import Iterator, Sequence
 
 WORD = 32
 INT_MAX = 2**255 - 1
+TEXT_BYTES_MAX = 1_024
+"""A name is shorter; without a limit many offsets to one long text would unfold into any amount of memory."""
+
+ITEMS_MAX = 10_000
+"""Of an array that is read as a whole."""
 _ADDRESS_PADDING = bytes(12)
 
 
@@ -92,6 +97,9 @@ def read_bytes(data: bytes, place: int) -> bytes:
 
 
 def read_string(data: bytes, place: int) -> str:
+    length = read_uint(data, place)
+    if length > TEXT_BYTES_MAX:
+        raise Malformed(f"the text at byte {place} has {length} bytes, above {TEXT_BYTES_MAX}")
     content = read_bytes(data, place)
     try:
         return content.decode()
@@ -112,6 +120,14 @@ def open_reply(data: bytes) -> int:
     place = follow(data, 0, 0, 1)
     if place != WORD:
         raise Malformed(f"the reply begins with {place} instead of {WORD}")
+    return place
+
+
+def open_list(data: bytes) -> int:
+    """The same for an array that is read as a whole, and is no longer than one can be."""
+    place = open_reply(data)
+    if read_uint(data, place) > ITEMS_MAX:
+        raise Malformed(f"the array has {read_uint(data, place)} items, above {ITEMS_MAX}")
     return place
 
 

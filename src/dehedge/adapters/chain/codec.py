@@ -114,22 +114,27 @@ def decode_address(data: bytes) -> str:
 
 
 def decode_strings(data: bytes) -> list[str]:
-    return [abi.read_string(data, place) for place in abi.iterate_tails(data, abi.open_reply(data))]
+    return [abi.read_string(data, place) for place in abi.iterate_tails(data, abi.open_list(data))]
 
 
 def decode_ints(data: bytes) -> list[int]:
-    return [abi.read_int(data, place) for place in abi.iterate_words(data, abi.open_reply(data))]
+    return [abi.read_int(data, place) for place in abi.iterate_words(data, abi.open_list(data))]
 
 
 def decode_aggregate3(data: bytes) -> list[CallResult]:
-    return [
-        CallResult(abi.read_bool(data, place), abi.read_bytes(data, abi.follow(data, place, 1, 2)))
-        for place in abi.iterate_tails(data, abi.open_reply(data))
-    ]
+    results: list[CallResult] = []
+    length = 0
+    for place in abi.iterate_tails(data, abi.open_list(data)):
+        results.append(CallResult(abi.read_bool(data, place), abi.read_bytes(data, abi.follow(data, place, 1, 2))))
+        length += len(results[-1].data)
+        if length > len(data):
+            # Several offsets lead to the same bytes, which together would be any amount of memory.
+            raise abi.Malformed(f"the results hold more than the {len(data)} bytes of the reply")
+    return results
 
 
 def decode_markets(data: bytes) -> list[MarketDetails]:
-    return [_read_market(data, place) for place in abi.iterate_tails(data, abi.open_reply(data))]
+    return [_read_market(data, place) for place in abi.iterate_tails(data, abi.open_list(data))]
 
 
 def iterate_positions(data: bytes) -> Iterator[Position]:

@@ -43,7 +43,7 @@ RETRY_WAIT_MAX_S = 0.4
 # stack and end the process instead of raising RecursionError.
 sys.setrecursionlimit(1_000)
 
-_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -75,13 +75,15 @@ class StrictProvider(AsyncHTTPProvider):
     def _check_reply(self, request: RPCRequest, reply: Any) -> RPCResponse:
         if not isinstance(reply, dict):
             raise NodeFailed("answered with JSON that is not a JSON-RPC reply")
-        error = reply.pop("error", None)
+        error, identity = reply.get("error"), reply.get("id")
         # An error may come without an id, when the node could not read ours.
-        if str(reply.get("id")) != str(request["id"]) and (error is None or reply.get("id") is not None):
+        if _read_id(identity) != str(request["id"]) and (error is None or identity is not None):
             raise NodeFailed("answered with the reply to another request")
         if error is not None:
             raise self._transport.build_failure(error)
-        return reply  # type: ignore[return-value]
+        if reply.get("jsonrpc") != "2.0" or "result" not in reply:
+            raise NodeFailed("answered with JSON that is not a JSON-RPC reply")
+        return {"jsonrpc": "2.0", "id": request["id"], "result": reply["result"]}
 
 
 class Endpoint:
@@ -163,7 +165,7 @@ class Endpoint:
             raise ChainUnavailable(f"gave an answer of Multicall3 that is none: {problem}") from None
         if len(results) != len(calls):
             raise ChainUnavailable(f"gave {len(results)} answers of Multicall3 to {len(calls)} calls")
-        return results
+        return [result if result.succeeded else CallResult(False, self._transport.hide(result.data)) for result in results]
 
     async def _call_batch(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         requests = [(RPCEndpoint("eth_call"), _build_call_params(call, head)) for call in calls]
@@ -196,11 +198,16 @@ class Endpoint:
 def _sort_replies(requests: Sequence[RPCRequest], replies: Any) -> list[RPCResponse]:
     """A batch may be answered in any order, but not with anything else."""
     is_batch = isinstance(replies, list) and all(isinstance(reply, dict) for reply in replies)
-    by_id = {str(reply.get("id")): reply for reply in replies} if is_batch else {}
+    by_id = {_read_id(reply.get("id")): reply for reply in replies} if is_batch else {}
     expected = [str(request["id"]) for request in requests]
     if by_id.keys() != set(expected) or len(replies) != len(expected):
         raise NodeFailed("answered a batch with replies to something else")
     return [by_id[identity] for identity in expected]
+
+
+def _read_id(identity: object) -> str:
+    """Some nodes give a number back as text; anything else is no id."""
+    return str(identity) if isinstance(identity, int | str) else ""
 
 
 async def _retry(fetch: Callable[..., Awaitable[T]], *arguments: Any) -> T:

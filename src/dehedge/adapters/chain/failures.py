@@ -8,13 +8,16 @@ agree neither on codes nor on words, hence the patterns. Used by every module of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dehedge.errors import ChainUnavailable
 
 TEXT_LENGTH_MAX = 160
 """A node or a contract may say anything at any length; a log line holds this much of it."""
+
+TEXT_READ_MAX = 2_000
+"""What is looked at of a message at all: the patterns below take their time over a long one."""
 
 RETRY_AFTER_MAX_S = 300.0
 """A node may ask for any wait; a daemon that must see asks again after this one."""
@@ -63,14 +66,18 @@ _REVERTED = re.compile(r"revert|panic|invalid opcode|vm exception|stack underflo
 _THROTTLED_CODES = frozenset({-32005, -32029, 429})
 _TOO_LARGE_CODES = frozenset({-32008, 413})
 _REVERTED_CODE = 3
+CODE_MAX = 10**6
 
 
-def build_failure(error: Mapping[str, Any]) -> ChainUnavailable:
-    """What a JSON-RPC error object means. Words before codes, because nodes share the words more than the codes."""
-    code, message = error.get("code"), str(error.get("message"))
+def build_failure(error: Mapping[str, Any], hide: Callable[[bytes], bytes] = bytes) -> ChainUnavailable:
+    """What a JSON-RPC error object means. Words before codes, because nodes share the words more than the codes.
+
+    ``hide`` takes out of revert data what must not be told.
+    """
+    code, message = _read_code(error.get("code")), _read_text(error.get("message"))
     line = build_line(message)
     if code == _REVERTED_CODE or _REVERTED.search(message):
-        return CallReverted(_read_revert_data(error.get("data")))
+        return CallReverted(hide(_read_revert_data(error.get("data"))))
     if _BLOCK_GONE.search(message):
         return BlockGone(f"does not have the block any more: {line}")
     if _THROTTLED.search(message):
@@ -79,7 +86,16 @@ def build_failure(error: Mapping[str, Any]) -> ChainUnavailable:
         return CallTooLarge(f"refused a call for its gas, size or time: {line}")
     if code in _THROTTLED_CODES:
         return NodeThrottled(f"limits our requests: {line}")
-    return ChainUnavailable(f"refused: {line} (code {build_line(str(code))})")
+    return ChainUnavailable(f"refused: {line} (code {code})")
+
+
+def _read_code(code: object) -> int | None:
+    """A node may put anything there; what is no small number is no code."""
+    return code if isinstance(code, int) and abs(code) < CODE_MAX else None
+
+
+def _read_text(message: object) -> str:
+    return message[:TEXT_READ_MAX] if isinstance(message, str) else "no message"
 
 
 def build_line(text: str) -> str:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import ZERO_ADDRESS, iterate_positions
 from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeHung
 from dehedge.core.model import HedgeKey, Position
@@ -84,7 +85,7 @@ async def _fetch_pages(fetch_page: FetchPage, count: int, memory: PageMemory) ->
 
 async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemory) -> Entries:
     try:
-        return await _decode_page(await fetch_page(count, 0))
+        return await _decode_page(await fetch_page(count, 0), count)
     except (CallTooLarge, CallReverted) as refusal:
         # The contract may have been replaced by one that pages, so the next snapshot asks again.
         memory.offsets_work = True
@@ -145,7 +146,7 @@ class _Pages:
         else:
             # One page at a time, or the workers would together hold the loop for several pieces in a row.
             async with self._decoding:
-                self._pages[offset] = await _decode_page(page)
+                self._pages[offset] = await _decode_page(page, length)
 
     def _return(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
         self._is_growth_due = False
@@ -160,13 +161,15 @@ class _Pages:
             page = await self._fetch_page(1, 1)
         except CallReverted:
             return False
-        return len(await _decode_page(page)) == 1
+        return len(await _decode_page(page, 1)) == 1
 
 
-async def _decode_page(data: bytes) -> Entries:
+async def _decode_page(data: bytes, length: int) -> Entries:
     """The entries of a page without its padding. A key seen twice counts once, so the count will tell."""
     entries: Entries = {}
     for number, position in enumerate(iterate_positions(data), start=1):
+        if number > length:
+            raise Malformed(f"more positions than the {length} that were asked for")
         if position.user != ZERO_ADDRESS:
             entries[position.key] = position
         if number % DECODED_AT_ONCE == 0:

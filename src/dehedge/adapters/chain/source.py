@@ -43,6 +43,9 @@ HEADS_WAITED_FOR_MAX = 100
 
 HEADS_BUDGET_S = 3.0
 
+AHEAD_MAX_S = 30.0
+"""A block dated further ahead than this is none of now: a sequencer is a few seconds ahead at most."""
+
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 T = TypeVar("T")
@@ -153,8 +156,11 @@ class ChainReader:
         return await retrying(fetch)
 
     def _check_head(self, head: Head) -> None:
-        """Raises for a head that lags: too old for its time, or older than what was already read."""
+        """Raises for a head that lags, too old for its time or older than what was already read, and for one to come."""
         age_s = self._clock.time() - head.time
+        if age_s < -AHEAD_MAX_S:
+            # Believed, it would stay fresh until its time, whatever happened on the chain meanwhile.
+            raise ChainUnavailable(f"has a head {head.number} of {-age_s:.0f} s in the future: check this machine's clock")
         if age_s > self._head_age_max_s:
             raise ChainUnavailable(f"lags: its head {head.number} is {age_s:.0f} s old")
         if head.number < self._last_block:

@@ -25,14 +25,15 @@ from dehedge.adapters.chain.failures import (
     build_failure,
     build_line,
 )
+from dehedge.addresses import SECRET_LENGTH_MIN, build_basic
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
 REPLY_BYTES_MAX = 64 * 2**20
-CONNECTIONS_MAX = 8
-SECRET_LENGTH_MIN = 6
-"""Shorter parts of a URL are words such as ``v2``, not keys."""
+MARKS_MAX = 200_000
+"""Commas and brackets of a reply: a snapshot's are few strings, however long, and a block lists some thousand hashes."""
 
+CONNECTIONS_MAX = 8
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "dehedge"}
 _THROTTLING = frozenset({429, 503})
 _TOO_LARGE = frozenset({413, 504, 524})
@@ -71,7 +72,14 @@ class Transport:
         """What a JSON-RPC error object means, without the key that it may quote."""
         if not isinstance(error, Mapping):
             return NodeFailed("answered with an error that is not a JSON-RPC error")
-        return build_failure({**error, "message": self._redact(str(error.get("message")))})
+        message = error.get("message")
+        return build_failure({**error, "message": self._redact(message) if isinstance(message, str) else None}, self.hide)
+
+    def hide(self, data: bytes) -> bytes:
+        """The data of a contract's or a node's error, without the key that it may quote."""
+        for secret in self._secrets:
+            data = data.replace(secret.encode(), b"*" * len(secret.encode()))
+        return data
 
     async def close(self) -> None:
         """For good: a request under way must not open a session that nobody closes."""
@@ -87,6 +95,7 @@ class Transport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 # Above the threshold aiohttp rounds a limit up to a whole second of the loop's clock.
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s, ceil_threshold=2 * self._timeout_s),
                 headers=_HEADERS,
@@ -142,7 +151,7 @@ def _build_host(parts: SplitResult) -> str:
 
 def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:
     """Whatever of the URL may be a key, longest first so that no part of one survives."""
-    words = [parts.username or "", parts.password or "", *parts.path.split("/"), parts.query]
+    words = [parts.username or "", parts.password or "", build_basic(parts), *parts.path.split("/"), parts.query]
     words += [value for _, value in parse_qsl(parts.query)]
     found = {word for raw in words for word in (raw, unquote(raw)) if len(word) >= SECRET_LENGTH_MIN}
     return tuple(sorted(found, key=len, reverse=True))
@@ -159,6 +168,9 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _parse(payload: bytes) -> Any:
+    if sum(payload.count(mark) for mark in b",[{") > MARKS_MAX:
+        # As objects it would take thirty times its size of memory.
+        raise NodeFailed("answered with something that is not a JSON-RPC reply")
     try:
         return json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,7 +1,8 @@
 """HTTP to Hermes: one reply or one stream, and every failure of it as ``PriceUnavailable``.
 
 The only module that knows httpx. The API key goes into the Authorization header and nowhere else; messages name the
-host and the remedy, never a URL, a header or a body. Repeats nothing: when to ask again is decided in ``source``.
+host and the remedy, never a URL, a header or a body, and a Hermes that quotes the key is redacted. Replies are bounded,
+and taken as they are: nothing is unpacked. Repeats nothing: when to ask again is decided in ``source``.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from httpx_sse import EventSource
 
 from dehedge.adapters.pyth.pace import Pace
 from dehedge.adapters.pyth.payload import MalformedReply
+from dehedge.addresses import SECRET_LENGTH_MIN, find_url_secrets
 from dehedge.errors import ConfigError, PriceUnavailable
 from dehedge.ports import Clock
 
 LATEST_PATH = "v2/updates/price/latest"
 STREAM_PATH = "v2/updates/price/stream"
+
+REPLY_BYTES_MAX = 4 * 2**20
+"""Of a reply, and of the stream between two events; a hundred feeds with their signatures take a tenth of it."""
+
+ASKING_PLAIN = {"Accept-Encoding": "identity"}
+"""A few bytes that unpack to gigabytes are then no answer."""
 
 
 class KeyRefused(PriceUnavailable):
@@ -41,6 +50,25 @@ def silence_request_logs() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+class BoundedStream(httpx.AsyncByteStream):
+    """The bytes of a response until there are too many; who reads on without end sets ``length`` back."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream), "the client is asynchronous"
+        self.length = 0
+        self._stream = response.stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self.length += len(chunk)
+            if self.length > REPLY_BYTES_MAX:
+                raise MalformedReply(f"Hermes sent more than {REPLY_BYTES_MAX} bytes at once")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class HermesClient:
     """One connection pool to one Hermes."""
 
@@ -52,9 +80,11 @@ class HermesClient:
         self._http = httpx.AsyncClient(
             base_url=_read_base_url(base_url),
             headers=_build_headers(api_key),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             verify=_get_ssl_context(),
             timeout=httpx.Timeout(pace.read_timeout_s, connect=pace.connect_timeout_s),
         )
+        self._secrets = [api_key or "", *find_url_secrets(base_url)]
         self._host = self._http.base_url.netloc.decode("ascii", "replace").rpartition("@")[2]
 
     async def close(self) -> None:
@@ -63,13 +93,16 @@ class HermesClient:
     async def fetch_latest(self, feed_ids: Collection[str]) -> bytes:
         """The body of one ``/latest`` reply for all feeds. Raises ``PriceUnavailable``."""
         try:
-            async with asyncio.timeout(self._pace.request_timeout_s):
-                response = await self._http.get(LATEST_PATH, params=_build_params(feed_ids))
+            async with (
+                asyncio.timeout(self._pace.request_timeout_s),
+                self._http.stream("GET", LATEST_PATH, params=_build_params(feed_ids)) as response,
+            ):
+                self._check_status(response)
+                response.stream = BoundedStream(response)
+                return await response.aread()
         except (httpx.HTTPError, OSError) as error:
             # TimeoutError is an OSError: the whole request took too long.
-            raise self._translate(error) from error
-        self._check_status(response)
-        return response.content
+            raise self._translate(error) from None
 
     @asynccontextmanager
     async def open_stream(self, feed_ids: Collection[str]) -> AsyncIterator[AsyncIterator[str]]:
@@ -80,25 +113,31 @@ class HermesClient:
                 "GET", STREAM_PATH, params=_build_params(feed_ids), headers=headers
             ) as response:
                 self._check_status(response)
-                _check_media_type(response)
+                self._check_media_type(response)
                 async with aclosing(self._iterate(response)) as events:
                     yield events
         except (httpx.HTTPError, OSError) as error:
-            raise self._translate(error) from error
+            raise self._translate(error) from None
 
     async def _iterate(self, response: httpx.Response) -> AsyncGenerator[str, None]:
+        response.stream = stream = BoundedStream(response)
+        # Events are UTF-8 whatever the header says; there are codecs in it that give no text at all.
+        response.encoding = "utf-8"
         async with aclosing(EventSource(response).aiter_sse()) as events:
             async for event in events:
+                stream.length = 0
                 if event.event == "error":
-                    raise PriceUnavailable(f"the stream of Hermes ended: {_shorten(event.data)}")
+                    raise PriceUnavailable(f"the stream of Hermes ended: {self._quote(event.data)}")
                 if event.data:
                     yield event.data
         raise PriceUnavailable("the stream of Hermes ended")
 
     def _check_status(self, response: httpx.Response) -> None:
-        """Raise what the status means, unless it is 200."""
+        """Raise what the status means, unless it is 200 with a body as it was asked for."""
         status = response.status_code
         if status == httpx.codes.OK:
+            if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+                raise MalformedReply("Hermes sent a compressed reply, which was not asked for")
             return
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = self._read_retry_after(response.headers.get("Retry-After"))
@@ -124,9 +163,20 @@ class HermesClient:
             return float(value)
         try:
             until = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return self._pace.throttled_s
         return until.replace(tzinfo=until.tzinfo or UTC).timestamp() - self._clock.time()
+
+    def _check_media_type(self, response: httpx.Response) -> None:
+        media_type = response.headers.get("Content-Type", "")
+        if "text/event-stream" not in media_type:
+            raise MalformedReply(f"Hermes sent {self._quote(media_type) or 'nothing'} instead of a stream")
+
+    def _quote(self, text: str) -> str:
+        """A little of what Hermes said, without the keys that it may quote."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***") if len(secret) >= SECRET_LENGTH_MIN else text
+        return "".join(character for character in text[:80] if character.isprintable())
 
     def _translate(self, error: Exception) -> PriceUnavailable:
         if isinstance(error, httpx.TimeoutException | TimeoutError):
@@ -155,20 +205,14 @@ def _read_base_url(text: str) -> httpx.URL:
 
 def _build_headers(api_key: str | None) -> dict[str, str]:
     if not api_key:
-        return {}
+        return ASKING_PLAIN
     if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
         raise ConfigError("PYTH_API_KEY holds a character that no key has: copy it again, without quotes or spaces")
-    return {"Authorization": f"Bearer {api_key}"}
+    return {**ASKING_PLAIN, "Authorization": f"Bearer {api_key}"}
 
 
 def _build_params(feed_ids: Collection[str]) -> httpx.QueryParams:
     return httpx.QueryParams({"ids[]": sorted(feed_ids), "ignore_invalid_price_ids": "true"})
-
-
-def _check_media_type(response: httpx.Response) -> None:
-    media_type = response.headers.get("Content-Type", "")
-    if "text/event-stream" not in media_type:
-        raise MalformedReply(f"Hermes sent {_shorten(media_type) or 'nothing'} instead of a stream")
 
 
 def _describe_status(status: int) -> str:
@@ -177,7 +221,3 @@ def _describe_status(status: int) -> str:
     if httpx.codes.is_redirect(status):
         return f"Hermes redirects ({status}): set PYTH_PRICE_SERVICE to the URL that it redirects to"
     return f"Hermes answered {status}"
-
-
-def _shorten(text: str) -> str:
-    return "".join(character for character in text[:80] if character.isprintable())

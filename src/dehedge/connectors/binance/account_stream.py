@@ -8,6 +8,7 @@ connection asks for a fresh look. Called by the connector.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -27,6 +28,8 @@ from dehedge.errors import ConnectorError
 from dehedge.ports import AccountSink, VenueOrder
 
 log = structlog.get_logger()
+
+LISTEN_KEY = re.compile(r"[!-~]{1,256}")
 
 
 class AccountStream:
@@ -70,7 +73,7 @@ class AccountStream:
         No list of wanted events: with one, the notice that the key expired would have to be on it.
         """
         key = await self._gateway.fetch(OPEN_KEY)
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str) or not LISTEN_KEY.fullmatch(key):
             raise MalformedPayload("the exchange sent no listen key")
         self._key = key
         return f"{self._ws_url}/private/ws?listenKey={quote(key, safe='')}"

@@ -14,8 +14,7 @@ from types import SimpleNamespace
 import aiohttp
 
 from dehedge.connectors.binance.endpoints import Endpoint
-
-KEEP_ALIVE_S = 15.0
+from dehedge.connectors.binance.session import build_session_options
 
 
 @dataclass(slots=True)
@@ -53,8 +52,4 @@ def build_session_params(on_sent: Callable[..., Awaitable[None]], on_response: O
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(on_sent)
     trace.on_request_end.append(on_response)
-    return {
-        "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
-        "trace_configs": [trace],
-        "request_class": GuardedRequest,
-    }
+    return {**build_session_options(trace), "request_class": GuardedRequest}

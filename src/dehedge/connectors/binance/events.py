@@ -52,7 +52,8 @@ def parse_message(raw: str | bytes) -> Row:
 def parse_mark_event(row: Row) -> MarkPrice | None:
     if row.values.get("e") != "markPriceUpdate" or row.values.get("st", USD_M) != USD_M:
         return None
-    return MarkPrice(row.get_text("s"), row.get_decimal("p"), row.get_seconds("E"))
+    mark = MarkPrice(row.get_text("s"), row.get_amount("p"), row.get_seconds("E"))
+    return mark if mark.price else None
 
 
 def parse_account_event(row: Row) -> VenueOrder | Notice | None:
@@ -77,7 +78,7 @@ def parse_account_update(row: Row) -> Notice | None:
 
 def parse_order_event(row: Row) -> VenueOrder:
     order = row.get_row("o")
-    filled = order.get_decimal("z")
+    filled = order.get_amount("z")
     report = OrderReport(
         client_order_id=ClientOrderId(order.get_text("c")),
         status=parse_status(order.get_text("X"), filled, order.values.get("q")),

@@ -118,6 +118,9 @@ REMEDIES: dict[int, str] = {
 BUSY_S = 1.0
 """How long to leave an overloaded exchange alone."""
 
+PAUSE_MAX_S = 3 * 86_400.0
+"""The exchange's longest ban; whoever asks for more is not the exchange."""
+
 FIREWALL_S, BAN_S = 60.0, 120.0
 """Pauses after a 403 and a 418 that do not say how long; a ban lasts two minutes at least."""
 
@@ -145,7 +148,7 @@ def get_pause_s(failure: Failure, *, now_s: float, window_rest_s: float) -> floa
     told = [failure.retry_after_s] if failure.retry_after_s is not None else []
     told += [int(found) / 1000 - now_s for found in _BANNED_UNTIL.findall(failure.message)]
     if told:
-        return max(*told, BUSY_S)
+        return min(max(*told, BUSY_S), PAUSE_MAX_S)
     return {403: FIREWALL_S, 418: BAN_S}.get(failure.status, window_rest_s)
 
 

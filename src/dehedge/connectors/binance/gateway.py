@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import aiohttp
 import structlog
 
+from dehedge.addresses import SECRET_LENGTH_MIN, find_url_secrets
 from dehedge.connectors.binance import attempts, endpoints
 from dehedge.connectors.binance.attempts import Attempt
 from dehedge.connectors.binance.clock import ExchangeClock
@@ -57,6 +58,12 @@ CLOSE_GRACE_S = 6.0
 """How long closing waits for writes under way: longer than a write can take."""
 
 HEADER_TOKEN = re.compile(r"[!-~]*")
+SIGNED = re.compile(r"(?i)(signature|listenKey)(=|%3D|[^\w:]*+:\W*+)\w+")
+KEY_LIKE = re.compile(r"[0-9A-Za-z]{20,}")
+"""Signatures, listen keys and API keys without their names, or most of one; nothing that the exchange says looks so."""
+
+ECHO_LENGTH_MAX, MESSAGE_LENGTH_MAX = 2_000, 200
+CODE_MAX = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +224,7 @@ class Gateway:
     def _build_failure(self, attempt: Attempt, code: object, message: object) -> Failure:
         return Failure(
             status=attempt.status,
-            code=code if isinstance(code, int) else 0,
+            code=code if isinstance(code, int) and abs(code) < CODE_MAX else 0,
             message=self._clean(message if isinstance(message, str) else "the reply had no message"),
             retry_after_s=attempt.retry_after_s,
             is_sent=attempt.is_sent,
@@ -225,10 +232,11 @@ class Gateway:
 
     def _clean(self, message: str) -> str:
         """One short line without our secrets, whatever the exchange or something in between has echoed."""
-        line = re.sub(r"(?i)(signature|listenKey)(=|%3D|\W*:\W*)\w+", r"\1=***", " ".join(message.split()))
-        for secret in (self._credentials.api_key, self._credentials.api_secret):
-            line = line.replace(secret, "***") if secret else line
-        return line[:200]
+        for secret in (self._credentials.api_key, self._credentials.api_secret, *find_url_secrets(self._rest_url)):
+            message = message.replace(secret, "***") if len(secret) >= SECRET_LENGTH_MIN else message
+        shown = "".join(sign if sign.isprintable() else " " for sign in message[:ECHO_LENGTH_MAX])
+        line = KEY_LIKE.sub("***", SIGNED.sub(r"\1=***", " ".join(shown.split())))
+        return line[:MESSAGE_LENGTH_MAX]
 
     async def _heed(self, failure: Failure, verdict: Verdict) -> float:
         """Pause or synchronize as a failure demands; returns how long to wait, in seconds."""

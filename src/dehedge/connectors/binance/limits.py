@@ -33,6 +33,8 @@ DEFAULT_LIMITS = (
 )
 """In force until the exchange has told its own."""
 
+COUNT_DIGITS_MAX = 9
+
 REDUCE_RESERVE = 0.20
 """The share of the order limits that increases leave for reduces."""
 
@@ -178,7 +180,7 @@ class Limits:
             if int(sent_at // window.limit.interval_s) != int(now_s // window.limit.interval_s):
                 continue
             count = headers.get(HEADERS[window.limit.kind] + window.limit.label, "")
-            if count.isascii() and count.isdigit():
+            if count.isascii() and count.isdigit() and len(count) <= COUNT_DIGITS_MAX:
                 window.used = max(window.used, int(count))
 
     def pause(self, seconds: float, reason: str) -> bool:

@@ -26,6 +26,9 @@ from dehedge.ports import MarkPrice
 
 log = structlog.get_logger()
 
+AHEAD_MAX_S = 60.0
+"""How far our idea of the exchange's clock may be behind."""
+
 
 class MarkFeed:
     """Implements ``StreamOwner`` for the market socket, and holds what it brings."""
@@ -63,7 +66,7 @@ class MarkFeed:
             self._seen_at[symbol] = now_s
             if symbol in marks:
                 self._keep(marks[symbol])
-        return {symbol: self._marks[symbol] for symbol in symbols if symbol in marks}
+        return {symbol: self._marks.get(symbol, marks[symbol]) for symbol in symbols if symbol in marks}
 
     async def run(self, on_marks: Callable[[], None]) -> None:
         """Keep the marks fresh until canceled; ``on_marks`` is called whenever some changed."""
@@ -90,8 +93,10 @@ class MarkFeed:
         self._on_marks()
 
     def _keep(self, mark: MarkPrice) -> None:
+        """The newest; one of a time to come would stay the newest until then."""
         known = self._marks.get(mark.symbol)
-        if known is None or mark.time_s >= known.time_s:
+        is_to_come = mark.time_s > self._gateway.clock.time() + AHEAD_MAX_S
+        if not is_to_come and (known is None or mark.time_s >= known.time_s):
             self._marks[mark.symbol] = mark
 
     async def _fetch_all(self, symbols: Sequence[str]) -> Mapping[str, MarkPrice]:

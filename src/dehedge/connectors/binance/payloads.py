@@ -13,7 +13,16 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from dehedge.connectors.binance.rows import Json, MalformedPayload, Row, build_row, iterate_rows, parse_decimal
+from dehedge.connectors.binance.rows import (
+    DIGITS_MAX,
+    Json,
+    MalformedPayload,
+    Row,
+    build_row,
+    clip,
+    iterate_rows,
+    parse_decimal,
+)
 from dehedge.core.model import Leg, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
 from dehedge.ports import Balance, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
@@ -57,16 +66,19 @@ class SymbolConfig(NamedTuple):
 
 
 INTERVALS_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400}
+INTERVAL_COUNT_MAX = 1_000
+MARGIN_TYPES = frozenset({"CROSSED", "ISOLATED"})
 
 
 def parse_rate_limits(payload: Json) -> list[RateLimit]:
     """The limits of an exchangeInfo; those of an interval that we do not know are left out."""
-    rows = build_row("exchangeInfo", payload).get_rows("rateLimits")
-    return [parse_rate_limit(row) for row in rows if row.get_text("interval") in INTERVALS_S]
+    return list(parse_readable(parse_rate_limit, build_row("exchangeInfo", payload).get_rows("rateLimits")))
 
 
 def parse_rate_limit(row: Row) -> RateLimit:
     interval, count = row.get_text("interval"), row.get_integer("intervalNum")
+    if interval not in INTERVALS_S or not 0 < count <= INTERVAL_COUNT_MAX:
+        raise MalformedPayload(f"the exchange sent a limit for each {count} {clip(interval)}")
     return RateLimit(
         kind=row.get_text("rateLimitType"),
         interval_s=INTERVALS_S[interval] * count,
@@ -82,28 +94,31 @@ def parse_trading_rules(payload: Json) -> dict[str, TradingRules]:
 
 
 def parse_readable(parse: Callable[[Row], Parsed], rows: Iterable[Row]) -> Iterator[Parsed]:
-    """Parse a list of everything that the exchange has: one symbol that is odd must not cost all the others."""
+    """Parse a list of everything that the exchange has: one row that is odd must not cost all the others."""
     for row in rows:
         try:
             yield parse(row)
         except MalformedPayload as error:
-            log.debug("symbol_skipped", symbol=str(row.values.get("symbol")), reason=str(error))
+            log.debug("row_skipped", symbol=clip(row.values.get("symbol")), reason=str(error))
 
 
 def parse_symbol(row: Row) -> TradingRules:
     """A market order must pass LOT_SIZE and MARKET_LOT_SIZE both, so the stricter of each bound holds."""
     filters = {item.get_text("filterType"): item for item in row.get_rows("filters")}
     lots = [get_filter(row, filters, "LOT_SIZE"), get_filter(row, filters, "MARKET_LOT_SIZE")]
-    return TradingRules(
+    rules = TradingRules(
         symbol=row.get_text("symbol"),
-        quantity_step=combine_steps([lot.get_decimal("stepSize") for lot in lots]),
-        quantity_min=max(lot.get_decimal("minQty") for lot in lots),
-        quantity_max=min(lot.get_decimal("maxQty") for lot in lots),
-        notional_min=get_filter(row, filters, "MIN_NOTIONAL").get_decimal("notional"),
-        price_tick=combine_steps([get_filter(row, filters, "PRICE_FILTER").get_decimal("tickSize")]),
+        quantity_step=combine_steps([lot.get_amount("stepSize") for lot in lots]),
+        quantity_min=max(lot.get_amount("minQty") for lot in lots),
+        quantity_max=min(lot.get_positive("maxQty") for lot in lots),
+        notional_min=get_filter(row, filters, "MIN_NOTIONAL").get_amount("notional"),
+        price_tick=combine_steps([get_filter(row, filters, "PRICE_FILTER").get_amount("tickSize")]),
         is_trading=check_tradable(row),
         margin_asset=row.get_text("quoteAsset"),
     )
+    if rules.quantity_max < max(rules.quantity_min, rules.quantity_step):
+        raise MalformedPayload(f"the exchange sent {rules.symbol} with rules that no order can meet")
+    return rules
 
 
 def get_filter(symbol: Row, filters: dict[str, Row], name: str) -> Row:
@@ -127,19 +142,26 @@ def combine_steps(steps: Sequence[Decimal]) -> Decimal:
     if not given:
         raise MalformedPayload("the exchange sent a symbol without a step")
     exponent = min(int(step.normalize().as_tuple().exponent) for step in given)
-    return Decimal(math.lcm(*(int(step.scaleb(-exponent)) for step in given))).scaleb(exponent)
+    combined = math.lcm(*(int(step.scaleb(-exponent)) for step in given))
+    if combined >= 10**DIGITS_MAX:
+        raise MalformedPayload("the exchange sent a symbol with steps that do not fit together")
+    return Decimal(combined).scaleb(exponent)
 
 
 def parse_mark_prices(payload: Json) -> dict[str, MarkPrice]:
-    """A premiumIndex: one object for one symbol, a list for all, where an unreadable one leaves the others be."""
+    """A premiumIndex: one object for one symbol, a list for all, where an unreadable one leaves the others be.
+
+    A symbol that was never traded has a mark of 0, which is none.
+    """
     if isinstance(payload, dict):
-        mark = parse_mark_price(build_row("premiumIndex", payload))
-        return {mark.symbol: mark}
-    return {mark.symbol: mark for mark in parse_readable(parse_mark_price, iterate_rows("premiumIndex", payload))}
+        marks = [parse_mark_price(build_row("premiumIndex", payload))]
+    else:
+        marks = list(parse_readable(parse_mark_price, iterate_rows("premiumIndex", payload)))
+    return {mark.symbol: mark for mark in marks if mark.price}
 
 
 def parse_mark_price(row: Row) -> MarkPrice:
-    return MarkPrice(row.get_text("symbol"), row.get_decimal("markPrice"), row.get_seconds("time"))
+    return MarkPrice(row.get_text("symbol"), row.get_amount("markPrice"), row.get_seconds("time"))
 
 
 def parse_order_book(symbol: str, payload: Json) -> OrderBook:
@@ -150,7 +172,10 @@ def parse_order_book(symbol: str, payload: Json) -> OrderBook:
 def parse_levels(payload: Json) -> tuple[tuple[Decimal, Decimal], ...]:
     if not isinstance(payload, list) or not all(isinstance(level, list) and len(level) >= 2 for level in payload):
         raise MalformedPayload("the exchange sent depth with unusable levels")
-    return tuple((parse_decimal("depth price", level[0]), parse_decimal("depth size", level[1])) for level in payload)
+    levels = tuple((parse_decimal("depth price", level[0]), parse_decimal("depth size", level[1])) for level in payload)
+    if any(price <= 0 or size < 0 for price, size in levels):
+        raise MalformedPayload("the exchange sent depth with unusable levels")
+    return levels
 
 
 def parse_order(payload: Json) -> VenueOrder:
@@ -158,8 +183,8 @@ def parse_order(payload: Json) -> VenueOrder:
     row = build_row("an order", payload)
     report = OrderReport(
         client_order_id=ClientOrderId(row.get_text("clientOrderId")),
-        status=parse_status(row.get_text("status"), row.get_decimal("executedQty"), row.values.get("origQty")),
-        filled_quantity=row.get_decimal("executedQty"),
+        status=parse_status(row.get_text("status"), row.get_amount("executedQty"), row.values.get("origQty")),
+        filled_quantity=row.get_amount("executedQty"),
         average_price=parse_fill_price(row, "avgPrice"),
         venue_order_id=str(row.get_integer("orderId")),
     )
@@ -176,15 +201,15 @@ def parse_status(text: str, filled: Decimal, quantity: Json) -> OrderStatus:
     if text in STATUSES:
         return STATUSES[text]
     if text not in FORCED_STATUSES:
-        raise MalformedPayload(f"the exchange sent an order with the unknown status {text[:40]}")
-    if filled and filled == parse_decimal("an order quantity", str(quantity)):
+        raise MalformedPayload(f"the exchange sent an order with the unknown status {clip(text)}")
+    if filled and filled == parse_decimal("an order quantity", quantity):
         return OrderStatus.FILLED
     return OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW
 
 
 def parse_fill_price(row: Row, key: str) -> Decimal | None:
     """None where the price is absent, as in replies to writes, or 0, as before the first fill."""
-    return row.get_decimal(key) or None if key in row.values else None
+    return row.get_amount(key) or None if key in row.values else None
 
 
 def parse_leg(row: Row, key: str) -> Leg:
@@ -197,8 +222,8 @@ def parse_trade(row: Row) -> VenueTrade:
         side=row.get_choice("side", Side),
         leg=parse_leg(row, "positionSide"),
         venue_order_id=str(row.get_integer("orderId")),
-        price=row.get_decimal("price"),
-        quantity=row.get_decimal("qty"),
+        price=row.get_positive("price"),
+        quantity=row.get_amount("qty"),
         fee=row.get_decimal("commission"),
         fee_asset=row.get_text("commissionAsset"),
         realized_profit=row.get_decimal("realizedPnl"),
@@ -217,9 +242,15 @@ def parse_position(row: Row) -> VenuePosition:
         symbol=row.get_text("symbol"),
         leg=parse_leg(row, "positionSide"),
         quantity=row.get_decimal("positionAmt"),
-        entry_price=row.get_decimal("entryPrice"),
-        liquidation_price=parse_fill_price(row, "liquidationPrice"),
+        entry_price=row.get_amount("entryPrice"),
+        liquidation_price=parse_liquidation_price(row),
     )
+
+
+def parse_liquidation_price(row: Row) -> Decimal | None:
+    """None where nothing can be liquidated, which the exchange says by a price that is none."""
+    price = row.get_decimal("liquidationPrice") if "liquidationPrice" in row.values else Decimal(0)
+    return price if price > 0 else None
 
 
 def parse_balances(payload: Json) -> list[Balance]:
@@ -237,8 +268,15 @@ def parse_account_config(payload: Json) -> AccountConfig:
 def parse_symbol_config(symbol: str, payload: Json) -> SymbolConfig:
     for row in iterate_rows("symbolConfig", payload):
         if row.get_text("symbol") == symbol:
-            return SymbolConfig(row.get_integer("leverage"), parse_margin_type(row.get_text("marginType")))
+            return build_symbol_config(row)
     raise MalformedPayload(f"the exchange sent no symbolConfig of {symbol}")
+
+
+def build_symbol_config(row: Row) -> SymbolConfig:
+    config = SymbolConfig(row.get_integer("leverage"), parse_margin_type(row.get_text("marginType")))
+    if config.leverage < 1 or config.margin_type not in MARGIN_TYPES:
+        raise MalformedPayload("the exchange sent a symbolConfig with an unusable leverage or margin type")
+    return config
 
 
 def parse_margin_type(text: str) -> str:

@@ -1,15 +1,16 @@
 """One JSON object of the exchange, read field by field.
 
-Owns the step from untrusted JSON to exact types: whatever is missing or of the wrong kind raises ``MalformedPayload``,
-so that no ``KeyError`` or ``InvalidOperation`` leaves the parsers. Never guesses a value. Called by ``payloads`` and
-``events`` only.
+Owns the step from untrusted JSON to exact types: whatever is missing, of the wrong kind or beyond all measure raises
+``MalformedPayload``, so that no ``KeyError`` or ``InvalidOperation`` leaves the parsers, and no number does that takes a
+gigabyte to write down. Never guesses a value. Called by ``payloads`` and ``events`` only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -19,6 +20,22 @@ Json = Any
 """Decoded JSON as it arrived; only this package's parsers look into it."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+DIGITS_MAX = 28
+"""As many as sums of decimals keep; no price, quantity or id has more."""
+
+PLACES_MAX = 30
+"""No price or quantity has more digits on either side of the point."""
+
+TEXT_LENGTH_MAX = 200
+"""No symbol, id or word of the exchange is longer."""
+
+SHOWN_LENGTH_MAX = 40
+
+TIME_MAX_S = 2**33
+"""Later than this (the year 2242) is not a time but a mistake."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{0,60})?([eE][+-]?[0-9]{1,3})?")
 
 
 class MalformedPayload(VenueUnavailable):
@@ -40,7 +57,7 @@ class Row:
 
     def get_text(self, key: str) -> str:
         value = self.get(key)
-        if isinstance(value, str):
+        if isinstance(value, str) and len(value) <= TEXT_LENGTH_MAX and value.isprintable():
             return value
         raise self._build_error(key)
 
@@ -50,6 +67,20 @@ class Row:
             return parse_decimal(f"{self.name} {key}", value)
         raise self._build_error(key)
 
+    def get_amount(self, key: str) -> Decimal:
+        """A number of 0 or more."""
+        value = self.get_decimal(key)
+        if value < 0:
+            raise self._build_error(key)
+        return value
+
+    def get_positive(self, key: str) -> Decimal:
+        """A number above 0."""
+        value = self.get_decimal(key)
+        if value <= 0:
+            raise self._build_error(key)
+        return value
+
     def get_integer(self, key: str) -> int:
         value = self.get_decimal(key)
         if value != value.to_integral_value():
@@ -58,7 +89,10 @@ class Row:
 
     def get_seconds(self, key: str) -> float:
         """A time in milliseconds since the epoch, as seconds."""
-        return self.get_integer(key) / 1000
+        value = self.get_integer(key)
+        if not 0 <= value < TIME_MAX_S * 1000:
+            raise self._build_error(key)
+        return value / 1000
 
     def get_flag(self, key: str) -> bool:
         value = self.get(key)
@@ -95,11 +129,18 @@ def iterate_rows(name: str, payload: Json) -> Iterator[Row]:
     return (build_row(name, item) for item in payload)
 
 
-def parse_decimal(name: str, value: str | float) -> Decimal:
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
+def parse_decimal(name: str, value: Json) -> Decimal:
+    """The number exactly, as a JSON number or as text in plain ASCII."""
+    text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _NUMBER.fullmatch(text):
         raise MalformedPayload(f"the exchange sent {name} that is not a number")
+    number = Decimal(text)
+    parts = number.as_tuple()
+    if int(parts.exponent) < -PLACES_MAX or number.adjusted() > PLACES_MAX or len(parts.digits) > DIGITS_MAX:
+        raise MalformedPayload(f"the exchange sent {name} that is beyond all measure")
     return number
+
+
+def clip(text: Json) -> str:
+    """A little of what the exchange sent, for a message."""
+    return text[:SHOWN_LENGTH_MAX] if isinstance(text, str) and text.isprintable() else "?"

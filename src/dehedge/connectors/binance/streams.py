@@ -28,6 +28,13 @@ quiet = logging.getLogger("dehedge.websocket")
 quiet.setLevel(logging.WARNING)  # the library's debug log shows the address of the handshake
 
 
+class Connect(connect):
+    """Connects to the address given and to no other: the library would follow a redirect to wherever it leads."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 class StreamOwner(Protocol):
     """Gives a stream its address, and takes what it carries. All but the address is synchronous and cheap."""
 
@@ -94,7 +101,7 @@ class Stream:
     async def _listen(self) -> NoReturn:
         self._renew.clear()
         url, timing = await self._owner.build_url(), self._timing
-        async with connect(
+        async with Connect(
             url,
             proxy=None,
             compression=None,

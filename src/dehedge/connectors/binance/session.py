@@ -1,0 +1,44 @@
+"""The HTTP session under python-binance: what it takes of a reply, and what it keeps.
+
+A reply is bounded, for the library reads a body whole before it looks at it; cookies are not kept, for a sender that sets
+ever more of them would fill every request. Redirects are the gateway's business. Called by ``gateway``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+KEEP_ALIVE_S = 15.0
+REPLY_BYTES_MAX = 16 * 2**20
+"""The largest answer, exchangeInfo, has a few; unpacked, where it came packed."""
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """Ends a reply that is too long instead of reading it whole."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            self._body = await self._read_bounded()
+        return await super().read()
+
+    async def _read_bounded(self) -> bytes:
+        chunks, length = [], 0
+        async for chunk in self.content.iter_any():
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > REPLY_BYTES_MAX:
+                self.close()
+                raise aiohttp.ClientPayloadError("the reply is too long")
+        return b"".join(chunks)
+
+
+def build_session_options(trace: aiohttp.TraceConfig) -> dict[str, Any]:
+    """What ``aiohttp.ClientSession`` is made with."""
+    return {
+        "connector": aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
+        "cookie_jar": aiohttp.DummyCookieJar(),
+        "response_class": BoundedResponse,
+        "trace_configs": [trace],
+    }
