@@ -142,7 +142,7 @@ def test_codes_of_unknown_outcome_are_never_refusals():
     [
         (Failure(429, -1003, "", retry_after_s=17.0), 17.0),
         (Failure(429, -1003, ""), 42.0),
-        (Failure(418, -1003, "IP banned until 1000000600000. Please", retry_after_s=5.0), 600.0),
+        (Failure(418, -1003, "IP banned until 1000000600000. Please", retry_after_s=5.0), 5.0),
         (Failure(418, -1003, "IP banned until 1000000600000. Please"), 600.0),
         (Failure(418, 0, ""), BAN_S),
         (Failure(403, 0, ""), FIREWALL_S),

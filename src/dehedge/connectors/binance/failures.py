@@ -144,9 +144,12 @@ def classify(failure: Failure) -> Verdict:
 
 
 def get_pause_s(failure: Failure, *, now_s: float, window_rest_s: float) -> float:
-    """How long to send nothing: as told by the header or the ban's text, else until the window is over."""
+    """How long to send nothing: as told by the header, else by the ban's text, else until the window is over.
+
+    The text names a moment of the exchange's clock, which we may not know yet when we begin in the middle of a ban.
+    """
     told = [failure.retry_after_s] if failure.retry_after_s is not None else []
-    told += [int(found) / 1000 - now_s for found in _BANNED_UNTIL.findall(failure.message)]
+    told = told or [int(found) / 1000 - now_s for found in _BANNED_UNTIL.findall(failure.message)]
     if told:
         return min(max(*told, BUSY_S), PAUSE_MAX_S)
     return {403: FIREWALL_S, 418: BAN_S}.get(failure.status, window_rest_s)
