@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Reason
 from dehedge.core.events import OrderReported
 from dehedge.core.guards import GuardLimits
 from dehedge.core.model import ChainSnapshot, Leg, Market, Side
@@ -870,6 +871,23 @@ async def test_reconciler_closes_nothing_early_when_the_wall_clock_was_set_ahead
     await engine.run_for(60)
 
     assert world.venue.net("BTCUSDT") == TARGET
+    await engine.die()
+
+
+async def test_reconciler_opens_nothing_on_the_last_price_when_the_wall_clock_was_set_back(monkeypatch):
+    world = World()
+    engine, clock = an_engine_with_clock(world)
+    await engine.start()
+    await engine.run_for(5)
+
+    # From here on every price comes from the future, and none is accepted.
+    clock.step_s = -3600.0
+    monkeypatch.setattr(engine, "feed_prices", lambda: None)
+    world.put(LONG)
+    await engine.run_for(60)
+
+    assert world.venue.sent == []
+    assert engine.reconciler.decisions[LONG.key].reason is Reason.STALE_PRICE
     await engine.die()
 
 

@@ -265,7 +265,17 @@ def test_risk_counts_the_funding_of_the_positions_asset_and_market() -> None:
 
 @pytest.mark.parametrize(
     ("age_s", "own_limit_s", "expected"),
-    [(10, 0, True), (11, 0, False), (5, 5, True), (6, 5, False), (10, 60, True), (11, 60, False), (0, 1, True)],
+    [
+        (10, 0, True),
+        (11, 0, False),
+        (5, 5, True),
+        (6, 5, False),
+        (10, 60, True),
+        (11, 60, False),
+        (0, 1, True),
+        (-5, 1, True),
+        (-6, 0, False),
+    ],
 )
 def test_price_is_fresh_by_its_publish_time_and_the_tighter_limit(age_s: int, own_limit_s: int, expected: bool) -> None:
     snapshot = a_snapshot(positions=[POSITION], markets={BTC: a_market(feed_max_age_s=own_limit_s)})

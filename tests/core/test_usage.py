@@ -166,6 +166,18 @@ def test_window_takes_what_lies_in_the_future_as_now_when_the_clock_was_set_back
     assert window.total == 0
 
 
+def test_window_forgets_in_time_when_it_was_used_again_after_the_clock_was_set_back() -> None:
+    window: Window[str] = Window()
+    window.add(NOW + 86_400, "ahead")
+    window.add(NOW, "back")
+
+    window.advance(NOW + 10)
+    assert [entry.at for entry in window.get_since(0)] == [NOW, NOW]
+    window.advance(NOW + HOUR_S)
+
+    assert (len(window), window.total, dict(window.totals)) == (0, 0, {})
+
+
 entries = st.lists(st.tuples(st.integers(0, 9_000), st.sampled_from("abc"), st.integers(0, 5)), max_size=40)
 
 

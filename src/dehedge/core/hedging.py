@@ -31,7 +31,7 @@ from fractions import Fraction
 from dehedge.core.absence import check_gone
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
+from dehedge.core.model import PRICE_AHEAD_MAX_S, PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
 from dehedge.core.orders import Action, Share
 from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
 from dehedge.core.sizing import (
@@ -191,7 +191,11 @@ def _find_obstacle(this: _Pass, position: Position, *, is_hedged: bool) -> Reaso
 def check_price_fresh(observation: Observation, policy: HedgingPolicy, market: str) -> bool:
     """True when the market's price is young enough by its publish time, by our limit and by the market's own."""
     tick = observation.prices.get(market)
-    return tick is not None and observation.taken_at - tick.publish_time <= _get_price_age_max_s(observation, policy, market)
+    if tick is None:
+        return False
+    # After the clock was set back no newer price is accepted, and the last one would stay young for all that time.
+    age_s = observation.taken_at - tick.publish_time
+    return -PRICE_AHEAD_MAX_S <= age_s <= _get_price_age_max_s(observation, policy, market)
 
 
 def _get_price_age_max_s(observation: Observation, policy: HedgingPolicy, market: str) -> float:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 PRICE_SCALE = 10**18
 """Chain prices and funding tracers are integers scaled by this."""
+PRICE_AHEAD_MAX_S = 5
+"""A price from further in the future says that the clock is wrong, and nothing of its own age."""
 
 
 class Side(StrEnum):

@@ -49,6 +49,7 @@ class Window(Generic[Name]):
         return MappingProxyType(self._totals)
 
     def add(self, at: float, name: Name, amount: Decimal = ONE) -> None:
+        self._clamp(at)
         self._entries.append(Entry(at, name, amount))
         self._totals[name] = self._totals.get(name, ZERO) + amount
         self.total += amount
@@ -67,10 +68,14 @@ class Window(Generic[Name]):
         return found
 
     def advance(self, now: float) -> None:
-        """Forget what is older than an hour; after the wall clock was set back, nothing was used in the future."""
-        if any(entry.at > now for entry in self.get_since(now)):
-            self._entries = deque(entry._replace(at=min(entry.at, now)) for entry in self._entries)
+        """Forget what is older than an hour."""
+        self._clamp(now)
         self._forget(now)
+
+    def _clamp(self, now: float) -> None:
+        """After the wall clock was set back, nothing was used in the future; so the entries are in order at all times."""
+        if self._entries and self._entries[-1].at > now:
+            self._entries = deque(entry._replace(at=min(entry.at, now)) for entry in self._entries)
 
     def _forget(self, now: float) -> None:
         while self._entries and self._entries[0].at <= now - HOUR_S:

@@ -15,10 +15,9 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from dehedge.adapters.pyth.payload import FeedPrice, Reply
-from dehedge.core.model import Market, PriceTick
+from dehedge.core.model import PRICE_AHEAD_MAX_S, Market, PriceTick
 
 BPS_IN_ONE = 10_000
-FUTURE_MAX_S = 5
 BAD_IN_A_ROW = 3
 """So many bad prices in a row are reported when there were good ones before: one late price is nothing to report."""
 
@@ -118,7 +117,7 @@ class PriceScreen:
             return Flaw.UNCERTAIN, f"confidence {share} is above {_format_percent(limit_bps)}"
         if _check_older(price, self._last.get(price.feed_id)):
             return Flaw.OUT_OF_ORDER, "the publish time went backwards"
-        if price.publish_time > now + FUTURE_MAX_S:
+        if price.publish_time > now + PRICE_AHEAD_MAX_S:
             return Flaw.IN_THE_FUTURE, "the publish time is in the future; check this machine's clock"
         return None
 
