@@ -35,6 +35,7 @@ SECONDS: dict[str, tuple[dict[str, object], bool]] = {
     "the same node many blocks later": ({"block_number": 1_010, "block_hash": "0xlater"}, True),
     "the same node at the same block": ({}, False),
     "the same node at a block that replaced it": ({"block_hash": "0xfork"}, True),
+    "the same node at a block that replaced it and has a lesser hash": ({"block_hash": "0x"}, True),
     "the same node at an older block": ({"block_number": 998, "block_hash": "0xolder"}, False),
     "another node at the same block": ({"host": "https://second"}, True),
     "another node at a fork": ({"host": "https://second", "block_hash": "0xfork"}, True),
@@ -68,7 +69,7 @@ def test_position_is_not_gone_when_one_of_two_snapshots_has_it_or_there_is_but_o
     assert find_unconfirmed(seen(newest, previous), HEDGED, MAX_AGE_S) == ([KEY] if newest is NEXT else [])
 
 
-@pytest.mark.parametrize(("age_s", "expected"), [(29, True), (30, True), (31, False)])
+@pytest.mark.parametrize(("age_s", "expected"), [(-5, True), (29, True), (30, True), (31, False)])
 def test_snapshot_before_counts_for_as_long_as_it_is_young(age_s: int, expected: bool) -> None:
     first = replace(FIRST, block_time=int(NOW) - age_s)
 
@@ -91,8 +92,11 @@ def test_nothing_is_missing_where_nothing_is_hedged() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({}, True), ({"host": "https://second"}, False), ({"block_hash": "0xfork"}, False), ({"positions": {}}, False)],
-)
+    [
+        ({}, True), ({"host": "https://second"}, False), ({"block_hash": "0xfork"}, False), ({"block_hash": "0x"}, False),
+        ({"positions": {}}, False), ({"positions": {KEY: POSITION, OTHER.key: OTHER}}, False),
+    ],
+)  # fmt: skip
 def test_snapshot_repeats_the_one_before_when_node_block_and_positions_are_the_same(
     changes: dict[str, object], expected: bool
 ) -> None:

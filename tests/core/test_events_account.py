@@ -84,6 +84,12 @@ def test_forced_order_takes_from_the_hedges_it_worked_against(forced: HedgesForc
     assert all(change.quantity for change in changes)
 
 
+def test_forced_order_takes_no_more_than_it_has_filled_in_all() -> None:
+    forced = HedgesForced("liq-1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal("0.2"), Decimal("0.1"), "autoclose")
+
+    assert [change.quantity for change in fold(a_forced_book(), forced)] == [Decimal("0.1")]
+
+
 def test_forced_order_counts_once_however_often_it_is_seen() -> None:
     book = a_forced_book()
 

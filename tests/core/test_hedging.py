@@ -11,7 +11,7 @@ import pytest
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.hedging import HedgingPolicy, VenueState, build_basis, check_mode_allows, check_price_fresh
+from dehedge.core.hedging import Basis, HedgingPolicy, VenueState, build_basis, check_mode_allows, check_price_fresh
 from dehedge.core.model import Observation
 from dehedge.core.orders import Action
 from tests.core.builders import (
@@ -136,6 +136,7 @@ REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueSta
     "is blind to the price": (Reason.STALE_PRICE, stale_price, a_book(), a_policy(), a_venue()),
     "has no mark": (Reason.NO_MARK_PRICE, replace(at_risk, marks={}), a_book(), a_policy(), a_venue()),
     "is in another asset": (Reason.OTHER_ASSET, at_risk, a_book(), a_policy(asset="0xother"), a_venue()),
+    "is in an asset of a lesser name": (Reason.OTHER_ASSET, at_risk, a_book(), a_policy(asset="0x0"), a_venue()),
     "has no symbol": (Reason.UNSUPPORTED_MARKET, at_risk, a_book(), MARKET_GONE, a_venue()),
     "is blocked": (Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(blocked={"BTCUSDT": "margin type"})),
     "is not listed": (Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(known=[])),
@@ -167,6 +168,9 @@ def test_reason_when_the_position(case: str) -> None:
 
     assert decision is not None
     assert (decision.key, decision.reason) == (KEY, reason)
+    is_readable = any(observation.snapshot is world.snapshot for world in (at_risk, safe))
+    is_judged = is_readable and reason not in {Reason.OTHER_ASSET, Reason.UNSUPPORTED_MARKET, Reason.FLATTENED}
+    assert (decision.assessment is not None) is is_judged
 
 
 def test_every_reason_can_be_given() -> None:
@@ -229,7 +233,7 @@ def test_flattening_closes_every_hedge_whatever_its_risk(observation: Observatio
 
 @pytest.mark.parametrize("mode", MODES)
 def test_flattening_opens_nothing(mode: TradingMode) -> None:
-    assert not isinstance(decide(at_risk, a_book(mode=mode, is_flattening=True)), OpenHedge)
+    assert name(decide(at_risk, a_book(mode=mode, is_flattening=True))) == (Hold, Reason.TRADING_PAUSED)
 
 
 def test_flattening_needs_no_fresh_snapshot() -> None:
@@ -273,6 +277,9 @@ def test_risk_counts_the_funding_of_the_positions_asset_and_market() -> None:
         (10, 60, True),
         (11, 60, False),
         (0, 1, True),
+        (1, 1, True),
+        (2, 1, False),
+        (-5, 0, True),
         (-5, 1, True),
         (-6, 0, False),
     ],
@@ -291,7 +298,7 @@ def test_price_of_a_market_without_details_counts_by_our_limit() -> None:
     assert not check_price_fresh(observation, a_policy(), "SOL-USD")
 
 
-@pytest.mark.parametrize(("age_s", "kind"), [(30, OpenHedge), (31, Hold)])
+@pytest.mark.parametrize(("age_s", "kind"), [(-5, OpenHedge), (30, OpenHedge), (31, Hold)])
 def test_snapshot_is_fresh_to_the_second(age_s: int, kind: type) -> None:
     snapshot = a_snapshot(positions=[POSITION], block_time=int(NOW) - age_s)
 
@@ -313,6 +320,16 @@ def test_inputs_are_fresh_until_the_first_of_them_is_too_old(
     assert basis.block_number == snapshot.block_number
     assert basis.get_fresh_until(BTC) == NOW + left_s
     assert basis.get_fresh_until("ETH-USD") == 0
+
+
+def test_nothing_may_be_added_before_there_was_an_observation() -> None:
+    assert (Basis().block_number, Basis().get_fresh_until(BTC)) == (0, 0.0)
+
+
+def test_exchange_refuses_and_limits_nothing_unless_told() -> None:
+    nobody: frozenset[str] = frozenset()
+
+    assert VenueState({}) == VenueState({}, {}, nobody, nobody, nobody, nobody, {})
 
 
 @pytest.mark.parametrize("wait_s", [9, 10, 10.5, 30])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, OpenHedge, Reason
-from dehedge.core.hedging import HedgingPolicy, VenueState, plan
+from dehedge.core.hedging import HedgingPolicy, VenueState, check_price_fresh, check_snapshot_stale, plan
 from dehedge.core.model import HedgeKey, Observation, Position
 from dehedge.core.orders import Action
+from dehedge.core.risk import Capital, RiskAssessment, assess
 from dehedge.core.sizing import Sizing
 from tests.core.builders import (
     BTC,
@@ -169,6 +170,28 @@ def test_plan_decides_for_every_key_while_flattening() -> None:
     world = World(observation, a_book(a_hedge(position=hedged), is_flattening=True), a_policy(), a_venue())
 
     assert {decision.key for decision in world.plan()} == world.keys
+
+
+def judge(world: World, key: HedgeKey) -> RiskAssessment | None:
+    """The position's risk, where a pass comes so far as to judge it."""
+    seen, book = world.observation, world.book
+    position, hedge = seen.snapshot.positions.get(key), book.get_hedged_position(key)
+    is_paused = book.mode is TradingMode.HALTED or book.is_flattening
+    if position is None or is_paused or check_snapshot_stale(seen, book, world.policy):
+        return None
+    if hedge is not None and hedge.side is not position.hedge_side:
+        return None
+    is_ours = position.asset == USDC and (position.market in SYMBOLS or hedge is not None)
+    if not is_ours or not check_price_fresh(seen, world.policy, position.market):
+        return None
+    capital = Capital(seen.snapshot.vault, seen.snapshot.shield)
+    return assess(position, seen.prices[position.market].price, None, capital, world.policy.factors)
+
+
+@given(worlds())
+def test_decisions_carry_the_figures_that_they_were_made_from_whatever_they_are(world: World) -> None:
+    for decision in world.plan():
+        assert decision.assessment == judge(world, decision.key)
 
 
 @given(worlds())

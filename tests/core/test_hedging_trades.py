@@ -11,7 +11,7 @@ from dehedge.core.book import HedgedPosition, TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.hedging import VenueState, get_price, plan
 from dehedge.core.model import Observation, Position, Side, TradingRules
-from dehedge.core.orders import Action
+from dehedge.core.orders import Action, Share
 from dehedge.core.risk import Risk
 from dehedge.core.sizing import Sizing
 from tests.core.builders import (
@@ -84,10 +84,11 @@ def test_minimum_collateral_closes_nothing_that_is_held() -> None:
 
 def test_hedge_of_a_vanished_position_is_closed_by_its_own_quantity() -> None:
     # By the quantity held, whatever the position or the target was.
-    decision = decide(gone, a_book(a_hedge(quantity="0.137", target="0.2")))
+    decision = decide(gone, a_book(a_hedge(quantity="0.137", target="0.2", size=7, entry_price=9)))
 
     assert isinstance(decision, CloseHedge)
-    assert (decision.share.quantity, decision.share.target, decision.action) == (Decimal("0.137"), 0, Action.REDUCE)
+    assert decision.action is Action.REDUCE
+    assert decision.share == Share(KEY, Decimal("0.137"), Decimal(0), 7, 9, Reason.POSITION_CLOSED)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +232,8 @@ def test_resize_sends_the_difference(
 
     assert isinstance(decision, ResizeHedge)
     assert (decision.action, decision.reason, decision.side) == (action, reason, Side.BUY)
-    assert (decision.share.quantity, decision.share.target) == (Decimal(quantity), Decimal(target))
-    assert (decision.share.size, decision.share.entry_price) == (position.size, position.entry_price)
+    figures = (Decimal(quantity), Decimal(target), position.size, position.entry_price)
+    assert decision.share == Share(KEY, *figures, reason)
 
 
 @pytest.mark.parametrize(("size", "action"), [(20_000, Action.INCREASE), (5_000, Action.REDUCE)])
@@ -314,8 +315,9 @@ def test_resize_by_the_dollars_at_the_mark_waits_for_a_mark() -> None:
     assert name(decide(world, a_book(a_hedge()), policy=a_policy(sizing=Sizing.NOTIONAL))) == KEEP
 
 
-def test_nothing_is_opened_at_a_mark_of_nothing() -> None:
-    world = replace(at_risk, marks={"BTCUSDT": Decimal(0)})
+@pytest.mark.parametrize("mark", [0, -1])
+def test_nothing_is_opened_at_a_mark_of_nothing_or_less(mark: int) -> None:
+    world = replace(at_risk, marks={"BTCUSDT": Decimal(mark)})
 
     assert name(decide(world, a_book())) == (Hold, Reason.NO_MARK_PRICE)
 
@@ -327,11 +329,21 @@ def test_hedge_is_closed_when_its_position_became_smaller_than_a_step() -> None:
     assert (decision.reason, decision.share.quantity) == (Reason.TOO_SMALL, Decimal("0.2"))
 
 
-def test_hedge_is_kept_when_the_exchange_says_a_mark_of_nothing() -> None:
+@pytest.mark.parametrize("mark", [0, -1])
+def test_hedge_is_kept_when_the_exchange_says_a_mark_of_nothing_or_less(mark: int) -> None:
     # As it does for a symbol that is being settled or is not traded yet.
-    decision = follow(sized(20_000), a_hedge(), mark=0, sizing=Sizing.NOTIONAL)
+    decision = follow(sized(20_000), a_hedge(), mark=mark, sizing=Sizing.NOTIONAL)
 
     assert name(decision) == KEEP
+
+
+def test_coin_of_less_than_a_dollar_is_hedged_like_any_other() -> None:
+    notional = a_policy(sizing=Sizing.NOTIONAL)
+    opened = decide(replace(at_risk, marks={"BTCUSDT": Decimal("0.5")}), a_book(), policy=notional)
+
+    assert isinstance(opened, OpenHedge)
+    assert opened.share.target == 20_000
+    assert isinstance(follow(sized(20_000), a_hedge(), mark="0.5", sizing=Sizing.NOTIONAL), ResizeHedge)
 
 
 def test_close_of_what_became_too_small_carries_its_figures() -> None:

@@ -121,11 +121,10 @@ def plan(observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue
 
 def check_mode_allows(book: HedgeBook, action: Action, *, is_open: bool) -> bool:
     """What the kill switch lets through: nothing when halted, and less exposure always else."""
-    if action is Action.REDUCE or book.mode is TradingMode.HALTED:
-        return book.mode is not TradingMode.HALTED
-    if book.is_flattening or book.mode is TradingMode.REDUCE_ONLY:
-        return False
-    return book.mode is TradingMode.ACTIVE or not is_open
+    if action is Action.INCREASE:
+        allowed = (TradingMode.ACTIVE,) if is_open else (TradingMode.ACTIVE, TradingMode.NO_OPENS)
+        return book.mode in allowed and not book.is_flattening
+    return book.mode is not TradingMode.HALTED
 
 
 def plan_flattening(book: HedgeBook, venue: VenueState) -> list[Decision]:
@@ -201,7 +200,7 @@ def check_price_fresh(observation: Observation, policy: HedgingPolicy, market: s
 def _get_price_age_max_s(observation: Observation, policy: HedgingPolicy, market: str) -> float:
     details = observation.snapshot.markets.get(market)
     own_limit = details.feed_max_age_s if details is not None else 0
-    return min(policy.max_price_age_s, own_limit) if own_limit > 0 else policy.max_price_age_s
+    return min(policy.max_price_age_s, own_limit or policy.max_price_age_s)
 
 
 def build_basis(observation: Observation, policy: HedgingPolicy) -> Basis:
@@ -250,11 +249,17 @@ def _find_growth_obstacle(this: _Pass, key: HedgeKey, symbol: str) -> Reason | N
         return Reason.MARGIN_EXHAUSTED
     if rules is None or not rules.is_trading or symbol in this.venue.blocked:
         return Reason.SYMBOL_BLOCKED
-    if this.observation.marks.get(symbol, 0) <= 0:
+    if _get_mark(this, symbol) is None:
         return Reason.NO_MARK_PRICE
     if key in this.venue.waiting_to_grow:
         return Reason.BACKING_OFF
     return None
+
+
+def _get_mark(this: _Pass, symbol: str) -> Decimal | None:
+    """None also where the exchange says nothing or less, as it does of a symbol that is being settled or not traded yet."""
+    mark = this.observation.marks.get(symbol)
+    return mark if mark is not None and mark > 0 else None
 
 
 def _get_target(this: _Pass, position: Position, rules: TradingRules, mark: Decimal) -> Decimal:
@@ -271,7 +276,7 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
     rules, mark = this.venue.rules.get(hedge.symbol), _get_sizing_mark(this, hedge)
     if rules is None or mark is None:
         return keep
-    is_same = (hedge.size, hedge.entry_price) == (position.size, position.entry_price) and hedge.target > 0
+    is_same = bool(hedge.target) and (hedge.size, hedge.entry_price) == (position.size, position.entry_price)
     target = hedge.target if is_same else _get_target(this, position, rules, mark)
     if target == hedge.quantity:
         return keep
@@ -290,12 +295,10 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
 
 def _get_sizing_mark(this: _Pass, hedge: HedgedPosition) -> Decimal | None:
     """The mark price, or where the quantity does not depend on it, at least a price to hold minimums against."""
-    mark = this.observation.marks.get(hedge.symbol)
-    if mark is not None and mark > 0:
-        return mark
-    if this.policy.sizing is Sizing.NOTIONAL:
-        return None
-    return get_price(this.observation.prices[hedge.key.market].price)
+    mark = _get_mark(this, hedge.symbol)
+    if mark is None and this.policy.sizing is Sizing.DELTA:
+        return get_price(this.observation.prices[hedge.key.market].price)
+    return mark
 
 
 def _check_may_resize(this: _Pass, hedge: HedgedPosition, action: Action) -> bool:
