@@ -1,16 +1,19 @@
 # `make demo` and `make test` do all the set-up; the first run takes a minute, the next ones none.
 PYTHON ?= python3
 ARGS ?=
+FUZZ_SCALE ?= 100
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test check lock clean
+.PHONY: help install tools demo test fuzz check audit lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
 	@echo "make test     run the tests; ARGS='-k journal' chooses"
+	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 for hours"
 	@echo "make check    lint, types, import contracts"
+	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
 	@echo "make clean    remove what the others made"
@@ -21,10 +24,19 @@ demo: install tools
 test: install tools
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
+# The fuzz tests of `make test`, with so many times the examples, and the figures of each.
+fuzz: install
+	@echo "FUZZ_SCALE=$(FUZZ_SCALE): each test takes $(FUZZ_SCALE) times its examples"
+	@FUZZ_SCALE=$(FUZZ_SCALE) $(BIN)/python -m pytest tests/fuzz --numprocesses=auto --override-ini=timeout=0 \
+	  --hypothesis-show-statistics --durations=0 $(ARGS)
+
 check: install
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+audit:
+	@$(PYTHON) .ci/audit.py
 
 install: .venv/.installed
 
@@ -57,6 +69,7 @@ lock:
 	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - --extra dev --constraint requirements.lock \
 	  --output-file requirements-dev.lock
+	printf 'pip-audit\n' | $(UV_COMPILE) - --output-file requirements-audit.lock
 
 clean:
 	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
