@@ -2,11 +2,12 @@
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 1000
+FUZZ_SCALE ?= 100
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test check mutate simulate crashes bench lock clean
+.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
@@ -15,7 +16,9 @@ help:
 	@echo "make crashes  kill the daemon at every point at which that matters, and start it again"
 	@echo "make bench    how fast a thousand positions are hedged"
 	@echo "make mutate   change the core in every way, and see that a test fails; ARGS='risk orders' chooses"
+	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 for hours"
 	@echo "make check    lint, types, import contracts"
+	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
 	@echo "make clean    remove what the others made"
@@ -38,10 +41,19 @@ crashes: install
 bench: install
 	@$(BIN)/python -m bench.burst $(ARGS)
 
+# The fuzz tests of `make test`, with so many times the examples, and the figures of each.
+fuzz: install
+	@echo "FUZZ_SCALE=$(FUZZ_SCALE): each test takes $(FUZZ_SCALE) times its examples"
+	@FUZZ_SCALE=$(FUZZ_SCALE) $(BIN)/python -m pytest tests/fuzz --numprocesses=auto --override-ini=timeout=0 \
+	  --hypothesis-show-statistics --durations=0 $(ARGS)
+
 check: install
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+audit:
+	@$(PYTHON) .ci/audit.py
 
 install: .venv/.installed
 
@@ -83,6 +95,7 @@ lock:
 	  --output-file requirements-dev.lock
 	printf '%s\n' cosmic-ray mutmut hypothesis pytest pytest-asyncio pytest-timeout | \
 	  $(UV_COMPILE) - --constraint requirements-dev.lock --output-file requirements-mutation.lock
+	printf 'pip-audit\n' | $(UV_COMPILE) - --output-file requirements-audit.lock
 
 clean:
 	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -161,9 +161,10 @@ def test_operating_page_lists_every_variable():
 
 def test_locks_pin_everything_with_hashes():
     runtime, development = read_lock("requirements.lock"), read_lock("requirements-dev.lock")
-    mutation = read_lock("requirements-mutation.lock")
+    mutation, audit = read_lock("requirements-mutation.lock"), read_lock("requirements-audit.lock")
 
-    for requirement, hashes in [*runtime.values(), *development.values(), *mutation.values()]:
+    assert "pip-audit" in audit
+    for requirement, hashes in [*runtime.values(), *development.values(), *mutation.values(), *audit.values()]:
         assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(requirement.specifier)), requirement
         assert requirement.url is None
         assert hashes > 0
@@ -270,7 +271,7 @@ def test_image_is_built_of_files_that_reach_the_builder():
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-@pytest.mark.parametrize("target", ["help", "demo", "test", "check", "install", "tools"])
+@pytest.mark.parametrize("target", ["help", "demo", "test", "fuzz", "check", "audit", "install", "tools"])
 def test_target_of_the_makefile_exists(target: str):
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 

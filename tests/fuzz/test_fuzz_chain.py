@@ -71,7 +71,7 @@ CHECKS = {
 }
 
 
-@fuzz(16)
+@fuzz(80)
 @given(seeds)
 def test_decoder_reads_or_refuses_any_bytes(random: Random):
     def check(payload: bytes) -> None:
@@ -84,7 +84,7 @@ def test_decoder_reads_or_refuses_any_bytes(random: Random):
     attack(random, lambda random: spoil_words(random, random.choice(list(REPLIES.values()))), check)
 
 
-@fuzz(12)
+@fuzz(40)
 @given(seeds)
 def test_error_of_a_node_is_one_short_line_whatever_it_holds(random: Random):
     error = {"code": -32000, "message": "out of gas", "data": "0x08c379a0" + "00" * 31 + "20" + "00" * 31 + "03" + "61" * 32}
@@ -105,7 +105,7 @@ def test_error_of_a_node_is_one_short_line_whatever_it_holds(random: Random):
     attack(random, build, check)
 
 
-@fuzz(8)
+@fuzz(20)
 @given(seeds)
 def test_revert_data_is_one_short_line_whatever_it_holds(random: Random):
     good = bytes.fromhex("08c379a0") + encode(["string"], ["not yours"])

@@ -80,7 +80,7 @@ def build_dotenv(random: Random) -> bytes:
     return damage(random, random.choice(("\n", "\n", "\r\n", "\r")).join(lines).encode("utf-8", "surrogatepass"))
 
 
-@fuzz(8)
+@fuzz(20)
 @given(seeds)
 def test_dotenv_gives_settings_that_work_or_a_configuration_error(folder: Path, random: Random):
     (folder / "markets.toml").write_bytes(MARKETS)
@@ -94,7 +94,7 @@ def test_dotenv_gives_settings_that_work_or_a_configuration_error(folder: Path, 
     attack(random, build_dotenv, check)
 
 
-@fuzz(10)
+@fuzz(25)
 @given(seeds)
 def test_environment_gives_settings_that_work_or_a_configuration_error(folder: Path, random: Random):
     (folder / "markets.toml").write_bytes(MARKETS)
@@ -141,7 +141,7 @@ def build_all(settings: Settings, symbols: dict[str, str]) -> None:
     assert all(isinstance(text, str) for text in settings.get_secret_texts())
 
 
-@fuzz(10)
+@fuzz(40)
 @given(seeds)
 def test_markets_are_symbols_by_name_or_a_configuration_error(folder: Path, random: Random):
     path = folder / "markets.toml"

@@ -151,7 +151,7 @@ def spoil_files(random: Random, files: Files) -> Files:
     return files._replace(main=main, log=files.log if which == 0 else spoil_file(random, files.log))
 
 
-@fuzz(5)
+@fuzz(12)
 @given(seeds)
 def test_damaged_journal_gives_a_prefix_or_says_so(files: Files, tmp_path: Path, random: Random):
     for _ in range(25):
@@ -159,7 +159,7 @@ def test_damaged_journal_gives_a_prefix_or_says_so(files: Files, tmp_path: Path,
         assert found is None or list(found) == list(files.entries)[: len(found)]
 
 
-@fuzz(5)
+@fuzz(12)
 @given(seeds)
 def test_damaged_journal_is_whole_or_says_so_when_the_lock_file_remembers(files: Files, tmp_path: Path, random: Random):
     for _ in range(25):
@@ -167,7 +167,7 @@ def test_damaged_journal_is_whole_or_says_so_when_the_lock_file_remembers(files:
         assert found is None or list(found) == list(files.entries)
 
 
-@fuzz(3)
+@fuzz(5)
 @given(seeds)
 def test_note_of_the_lock_file_is_believed_or_passed_over_whatever_it_holds(files: Files, tmp_path: Path, random: Random):
     for _ in range(25):
@@ -200,7 +200,7 @@ def build_rows(random: Random) -> bytes:
     return json.dumps(rows).encode()
 
 
-@fuzz(20)
+@fuzz(50)
 @given(seeds)
 def test_forged_facts_give_a_book_or_a_journal_error(tmp_path_factory: pytest.TempPathFactory, random: Random):
     path = tmp_path_factory.mktemp("forged") / "dehedge.db"

@@ -62,7 +62,7 @@ def check_line(text: str) -> None:
     assert text.isprintable()
 
 
-@fuzz(40)
+@fuzz(100)
 @given(seeds)
 def test_reply_becomes_believable_ticks_or_the_sources_error(random: Random):
     screen = build_screen()
@@ -89,7 +89,7 @@ def build_stream(random: Random) -> bytes:
     return b"".join(lines)
 
 
-@fuzz(10)
+@fuzz(30)
 @given(seeds)
 def test_client_gives_text_or_the_sources_error_whatever_hermes_answers(random: Random):
     asyncio.run(ask_liars(random))

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fuzz.hostile import hurried
 
 from dehedge.adapters.pyth import FeedPrice, parse_reply
 from dehedge.adapters.pyth.payload import Reply, read_feed_id
@@ -231,3 +232,9 @@ def test_parser_never_raises_anything_else_on_a_damaged_reply(cut, noise):
     text = json.dumps(RECORDED).encode()
     check_outcome(text[:cut])
     check_outcome(text[:cut] + noise + text[cut + len(noise) :])
+
+
+@pytest.mark.parametrize("text", ['{"parsed":[' + "[]," * 10**6 + "0]}", "[" * 10**6, '{"a":' * 10**6])
+def test_reply_of_many_parts_is_refused_at_once(text):
+    with hurried(0.5), pytest.raises(PriceUnavailable, match="malformed or truncated JSON"):
+        parse_reply(text)

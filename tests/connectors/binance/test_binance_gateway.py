@@ -517,7 +517,7 @@ def test_key_pair_is_refused_when_it_cannot_be_one(key, secret, named):
     assert SECRET not in str(caught.value)
 
 
-LONG_WORDS = {"colons": "signature" + ":" * 2**20, "names": "listenKey " * 2**17, "letters": "a" * 2**21, "unprintable": "\x1b[2J\n" * 2**18}
+LONG_WORDS = {"colons": "signature" + ":" * 2**20, "names": "listenKey " * 2**17, "letters": "a" * 2**21, "unprintable": "\x1b[2J\n" * 2**16}
 
 
 @pytest.mark.parametrize("name", LONG_WORDS)
@@ -600,3 +600,10 @@ async def test_cookies_are_not_kept(scripted, clock):
     await gateway.close()
 
     assert cookies == [None, None]
+
+
+async def test_reply_of_many_parts_is_refused_at_once(gateway, scripted):
+    scripted.answers = [text_answer("[" + "[]," * 3_000_000 + "0]", content_type="application/json")]
+
+    with hurried(), pytest.raises(VenueUnavailable, match="ClientPayloadError"):
+        await gateway.fetch(endpoints.POSITIONS)

@@ -460,3 +460,9 @@ def test_symbol_config_is_malformed_when_it_is_none_that_can_be_set(changes):
 
     with pytest.raises(MalformedPayload, match="leverage or margin type"):
         parse_symbol_config("BTCUSDT", [{**row, **changes}])
+
+
+@pytest.mark.parametrize("raw", ['{"data":[' + "[]," * 300_000 + "0]}", b'{"data":' * 100_000])
+def test_message_of_many_parts_is_refused_at_once(raw):
+    with hurried(0.2), pytest.raises(MalformedPayload, match="too many parts"):
+        parse_message(raw)

@@ -18,6 +18,9 @@ EXPO_MIN, EXPO_MAX = -18, 12
 TIME_MAX = 1 << 40
 """Later than this, in seconds, is not a time but a mistake (about 34,000 years)."""
 
+CONTAINERS_MAX = 100_000
+"""Lists and objects of a reply: a feed has four. Millions of them would hold the loop for seconds."""
+
 _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _FEED_ID = re.compile(r"(?:0x)?([0-9a-f]{64})", re.ASCII)
 
@@ -61,7 +64,7 @@ def parse_reply(text: str | bytes) -> Reply:
     """Read a reply. Raises ``MalformedReply`` when it cannot be read at all."""
     prices: list[FeedPrice] = []
     malformed: dict[str, str] = {}
-    for entry in _parse_entries(text):
+    for entry in _parse_entries(text if isinstance(text, str) else text.decode("utf-8", "replace")):
         feed_id = _parse_feed_id(entry)
         try:
             prices.append(_parse_price(feed_id, entry))
@@ -70,9 +73,11 @@ def parse_reply(text: str | bytes) -> Reply:
     return Reply(tuple(prices), malformed)
 
 
-def _parse_entries(text: str | bytes) -> list[Any]:
+def _parse_entries(text: str) -> list[Any]:
     if not text.strip():
         raise MalformedReply("Hermes sent an empty reply")
+    if text.count("[") + text.count("{") > CONTAINERS_MAX:
+        raise MalformedReply(_describe_broken(text))
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -84,9 +89,8 @@ def _parse_entries(text: str | bytes) -> list[Any]:
     return entries
 
 
-def _describe_broken(text: str | bytes) -> str:
-    start = text[:64] if isinstance(text, str) else text[:64].decode("utf-8", "replace")
-    if start.lstrip().startswith("<"):
+def _describe_broken(text: str) -> str:
+    if text[:64].lstrip().startswith("<"):
         return "Hermes sent HTML instead of JSON: is PYTH_PRICE_SERVICE its base URL?"
     return f"Hermes sent malformed or truncated JSON of {len(text)} characters"
 

@@ -31,6 +31,10 @@ EXPIRY_REASONS = {
 }
 
 
+CONTAINERS_MAX = 10_000
+"""Lists and objects of a message; an order's event has three."""
+
+
 class Notice(Enum):
     """An account event without an order in it."""
 
@@ -41,8 +45,11 @@ class Notice(Enum):
 
 def parse_message(raw: str | bytes) -> Row:
     """The event of a message, raw or wrapped in ``{"stream", "data"}``."""
+    text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+    if text.count("[") + text.count("{") > CONTAINERS_MAX:
+        raise MalformedPayload("the exchange sent a message of too many parts")
     try:
-        payload = json.loads(raw)
+        payload = json.loads(text)
     except (ValueError, RecursionError):
         raise MalformedPayload("the exchange sent a message that is not JSON") from None
     row = build_row("a message", payload)

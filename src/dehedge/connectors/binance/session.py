@@ -14,6 +14,9 @@ KEEP_ALIVE_S = 15.0
 REPLY_BYTES_MAX = 16 * 2**20
 """The largest answer, exchangeInfo, has a few; unpacked, where it came packed."""
 
+CONTAINERS_MAX = 250_000
+"""Lists and objects of a reply; exchangeInfo has some ten thousand. Millions of them would hold the loop for seconds."""
+
 
 class BoundedResponse(aiohttp.ClientResponse):
     """Ends a reply that is too long instead of reading it whole."""
@@ -31,7 +34,10 @@ class BoundedResponse(aiohttp.ClientResponse):
             if length > REPLY_BYTES_MAX:
                 self.close()
                 raise aiohttp.ClientPayloadError("the reply is too long")
-        return b"".join(chunks)
+        body = b"".join(chunks)
+        if body.count(b"[") + body.count(b"{") > CONTAINERS_MAX:
+            raise aiohttp.ClientPayloadError("the reply has too many parts")
+        return body
 
 
 def build_session_options(trace: aiohttp.TraceConfig) -> dict[str, Any]:
