@@ -27,7 +27,7 @@ from dehedge.recovery import replay
 from dehedge.settlement import Refusals
 from dehedge.sim.exchange import Ask
 from dehedge.status import StatusView
-from tests.kit import FEEDS, SYMBOLS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
+from tests.kit import FEEDS, RULES, SYMBOLS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -806,6 +806,66 @@ async def test_reconciler_expires_a_hedge_whose_market_is_no_longer_mapped():
 
     assert world.venue.net("BTCUSDT") == 0
     await second.die()
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_engine_orders_on_the_new_step_when_the_exchange_has_made_it_larger(is_gone):
+    world = World()
+    partial = a_position(1, size_usd=9_070)
+    world.put(partial)
+    world.venue.script.append("partial")
+    engine = await an_engine(world, settle_s=0.5)
+    assert engine.held(partial) == Decimal("0.060")
+
+    enlarge_steps(engine)
+    if is_gone:
+        await make_gone(engine, partial)
+    await engine.run_for(20)
+
+    # What the position asks for is 0.151.
+    assert engine.held(partial) == world.venue.net("BTCUSDT") == (0 if is_gone else Decimal("0.15"))
+    assert engine.book.mode is TradingMode.ACTIVE
+    await engine.die()
+
+
+async def test_engine_closes_what_the_exchange_takes_when_its_step_has_become_larger():
+    world = World()
+    first, second = a_position(1, size_usd=9_070), a_position(2, size_usd=4_000)
+    world.put(first, second)
+    engine = await an_engine(world)
+    assert (engine.held(first), engine.held(second)) == (Decimal("0.151"), Decimal("0.066"))
+
+    enlarge_steps(engine)
+    await make_gone(engine, first, second)
+    await engine.run_for(20)
+
+    assert (engine.held(first), engine.held(second)) == (Decimal("0.001"), Decimal("0.006"))
+    assert world.venue.net("BTCUSDT") == Decimal("0.007")
+    assert engine.book.mode is TradingMode.ACTIVE
+    third = a_position(3, size_usd=6_000)
+    world.put(third)
+    await engine.run_for(5)
+    assert engine.held(third) == Decimal("0.10")
+    await make_gone(engine, third)
+    await engine.run_for(5)
+    assert engine.held(third) == 0
+    await a_view(engine).flatten()
+    await engine.run_for(5)
+    view = await a_view(engine).fetch_flattening()
+    assert [(part["quantity"], part["reason"][:37]) for part in view["left"]] == [
+        ("0.007", "less than the exchange's step of 0.01")
+    ]
+    await engine.die()
+
+
+def enlarge_steps(engine: Engine) -> None:
+    """Tenfold, in the rules that the exchange tells and in what it takes."""
+    markets, step = engine.world.venue.ledger.markets, Decimal("0.01")
+    for market in markets.values():
+        market.rules = replace(market.rules, step=step)
+    engine.venue.rules = {
+        symbol: replace(rules, quantity_step=step, quantity_min=step) for symbol, rules in RULES.items()
+    }
 
 
 # --- clocks
