@@ -951,6 +951,25 @@ async def test_reconciler_opens_nothing_on_the_last_price_when_the_wall_clock_wa
     await engine.die()
 
 
+async def test_auditor_finds_a_liquidation_right_after_the_wall_clock_was_set_back():
+    world = World()
+    world.put(LONG)
+    engine, clock = an_engine_with_clock(world)
+    engine.auditor._evidence._clock = clock
+    clock.step_s = 7200.0
+    await engine.start()
+    await engine.run_for(65)
+
+    clock.step_s = 0.0
+    world.venue.force("BTCUSDT", "0.166")
+    engine.auditor.request()
+    await engine.run_for(20)
+
+    assert engine.auditor.blocked == {}
+    assert engine.book.forced_orders
+    await engine.die()
+
+
 def a_snapshot(engine: Engine, *, block_time: float) -> ChainSnapshot:
     markets = {name: Market(name, feed, 0) for name, feed in FEEDS.items()}
     return ChainSnapshot(
@@ -1222,6 +1241,24 @@ async def test_executor_says_so_when_an_abandoned_order_was_executed_after_all()
     told = [entry for entry in logs if entry["log_level"] in ("warning", "error")]
     assert any(request.client_order_id in str(entry) or "account" in entry["event"] for entry in told)
     assert world.venue.net("BTCUSDT") == engine.held(LONG) or "BTCUSDT" in engine.auditor.blocked
+    await engine.die()
+
+
+async def test_executor_takes_no_fill_for_a_late_one_when_its_order_was_being_given_up():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("hangs")
+    engine = await an_engine(world, settle_s=1)
+    (order,) = engine.book.in_flight.values()
+    report = OrderReport(order.request.client_order_id, OrderStatus.FILLED, TARGET, Decimal(60_000), "1")
+    told = VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, report, engine.clock.time())
+
+    engine.executor.note_order(told)
+    await asyncio.sleep(0)
+    await engine.executor._settlement.abandon(order, VenueUnavailable("the exchange never had this order"))
+    engine.executor.note_order(told)
+    assert engine.auditor.blocked == {}
+    assert engine.held(LONG) == TARGET
     await engine.die()
 
 
