@@ -13,7 +13,7 @@ from dehedge.core.orders import Action, OrderRequest, client_order_id
 from dehedge.core.writers import build_deployment
 from dehedge.daemon import AccountEvents
 from dehedge.ports import VenueOrder
-from tests.kit import EPOCH, Engine, LoopClock, Venue, World, a_position
+from tests.kit import EPOCH, Engine, LoopClock, Venue, World, a_policy, a_position
 from tests.test_status import a_view
 
 pytestmark = pytest.mark.looptime
@@ -108,6 +108,24 @@ async def test_younger_daemon_refuses_to_open_and_closes_on_when_two_share_an_ac
     assert younger.held(LONG) == 0 == older.held(LONG)
     assert net("BTCUSDT") == older.held(OTHER) == TARGET
     await asyncio.gather(*(engine.die() for engine in engines))
+
+
+async def test_younger_daemon_lets_no_hedge_grow_whose_market_is_no_longer_mapped(monkeypatch):
+    world = a_world(Account(), YOUNGER_NAME)
+    world.put(LONG)
+    engine = await an_engine(world)
+    await asyncio.sleep(5)
+    await engine.die()
+    engine = Engine(world, a_policy(symbols={"ETH-USD": "ETHUSDT"}))
+    await engine.start()
+    assert engine.held(LONG) == TARGET
+
+    monkeypatch.setattr(engine.auditor.writers, "find_obstacle", lambda: "an older daemon")
+    world.put(a_position(1, size_usd=20_000))
+    await asyncio.sleep(10)
+
+    assert engine.held(LONG) == TARGET
+    await engine.die()
 
 
 async def test_younger_daemon_is_not_ready_and_says_what_to_do_while_the_older_one_warns_and_goes_on():
