@@ -27,7 +27,7 @@ from dehedge.recovery import replay
 from dehedge.settlement import Refusals
 from dehedge.sim.exchange import Ask
 from dehedge.status import StatusView
-from tests.kit import FEEDS, SYMBOLS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
+from tests.kit import FEEDS, RULES, SYMBOLS, USDC, Engine, LoopClock, MemoryJournal, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -808,6 +808,66 @@ async def test_reconciler_expires_a_hedge_whose_market_is_no_longer_mapped():
     await second.die()
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_engine_orders_on_the_new_step_when_the_exchange_has_made_it_larger(is_gone):
+    world = World()
+    partial = a_position(1, size_usd=9_070)
+    world.put(partial)
+    world.venue.script.append("partial")
+    engine = await an_engine(world, settle_s=0.5)
+    assert engine.held(partial) == Decimal("0.060")
+
+    enlarge_steps(engine)
+    if is_gone:
+        await make_gone(engine, partial)
+    await engine.run_for(20)
+
+    # What the position asks for is 0.151.
+    assert engine.held(partial) == world.venue.net("BTCUSDT") == (0 if is_gone else Decimal("0.15"))
+    assert engine.book.mode is TradingMode.ACTIVE
+    await engine.die()
+
+
+async def test_engine_closes_what_the_exchange_takes_when_its_step_has_become_larger():
+    world = World()
+    first, second = a_position(1, size_usd=9_070), a_position(2, size_usd=4_000)
+    world.put(first, second)
+    engine = await an_engine(world)
+    assert (engine.held(first), engine.held(second)) == (Decimal("0.151"), Decimal("0.066"))
+
+    enlarge_steps(engine)
+    await make_gone(engine, first, second)
+    await engine.run_for(20)
+
+    assert (engine.held(first), engine.held(second)) == (Decimal("0.001"), Decimal("0.006"))
+    assert world.venue.net("BTCUSDT") == Decimal("0.007")
+    assert engine.book.mode is TradingMode.ACTIVE
+    third = a_position(3, size_usd=6_000)
+    world.put(third)
+    await engine.run_for(5)
+    assert engine.held(third) == Decimal("0.10")
+    await make_gone(engine, third)
+    await engine.run_for(5)
+    assert engine.held(third) == 0
+    await a_view(engine).flatten()
+    await engine.run_for(5)
+    view = await a_view(engine).fetch_flattening()
+    assert [(part["quantity"], part["reason"][:37]) for part in view["left"]] == [
+        ("0.007", "less than the exchange's step of 0.01")
+    ]
+    await engine.die()
+
+
+def enlarge_steps(engine: Engine) -> None:
+    """Tenfold, in the rules that the exchange tells and in what it takes."""
+    markets, step = engine.world.venue.ledger.markets, Decimal("0.01")
+    for market in markets.values():
+        market.rules = replace(market.rules, step=step)
+    engine.venue.rules = {
+        symbol: replace(rules, quantity_step=step, quantity_min=step) for symbol, rules in RULES.items()
+    }
+
+
 # --- clocks
 
 
@@ -888,6 +948,25 @@ async def test_reconciler_opens_nothing_on_the_last_price_when_the_wall_clock_wa
 
     assert world.venue.sent == []
     assert engine.reconciler.decisions[LONG.key].reason is Reason.STALE_PRICE
+    await engine.die()
+
+
+async def test_auditor_finds_a_liquidation_right_after_the_wall_clock_was_set_back():
+    world = World()
+    world.put(LONG)
+    engine, clock = an_engine_with_clock(world)
+    engine.auditor._evidence._clock = clock
+    clock.step_s = 7200.0
+    await engine.start()
+    await engine.run_for(65)
+
+    clock.step_s = 0.0
+    world.venue.force("BTCUSDT", "0.166")
+    engine.auditor.request()
+    await engine.run_for(20)
+
+    assert engine.auditor.blocked == {}
+    assert engine.book.forced_orders
     await engine.die()
 
 
@@ -1162,6 +1241,24 @@ async def test_executor_says_so_when_an_abandoned_order_was_executed_after_all()
     told = [entry for entry in logs if entry["log_level"] in ("warning", "error")]
     assert any(request.client_order_id in str(entry) or "account" in entry["event"] for entry in told)
     assert world.venue.net("BTCUSDT") == engine.held(LONG) or "BTCUSDT" in engine.auditor.blocked
+    await engine.die()
+
+
+async def test_executor_takes_no_fill_for_a_late_one_when_its_order_was_being_given_up():
+    world = World()
+    world.put(LONG)
+    world.venue.script.append("hangs")
+    engine = await an_engine(world, settle_s=1)
+    (order,) = engine.book.in_flight.values()
+    report = OrderReport(order.request.client_order_id, OrderStatus.FILLED, TARGET, Decimal(60_000), "1")
+    told = VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, report, engine.clock.time())
+
+    engine.executor.note_order(told)
+    await asyncio.sleep(0)
+    await engine.executor._settlement.abandon(order, VenueUnavailable("the exchange never had this order"))
+    engine.executor.note_order(told)
+    assert engine.auditor.blocked == {}
+    assert engine.held(LONG) == TARGET
     await engine.die()
 
 

@@ -421,6 +421,22 @@ async def test_operators_stricter_mode_and_flattening_stay_when_a_law_is_broken(
     await engine.die()
 
 
+async def test_broken_law_stays_the_reason_when_a_command_was_waiting_for_the_journal():
+    engine = await an_engine(LONG)
+    engine.world.journal.append_s = 0.5
+    writing = asyncio.ensure_future(engine.reconciler.set_mode(TradingMode.ACTIVE))
+    await asyncio.sleep(0.2)
+    command = asyncio.ensure_future(a_view(engine).flatten(reason="by hand"))
+    await asyncio.sleep(0.1)
+
+    engine.guardian.note(RATE)
+    await asyncio.gather(writing, command)
+
+    assert (engine.book.mode, engine.book.mode_reason) == (TradingMode.NO_OPENS, str(RATE))
+    assert engine.book.is_flattening
+    await engine.die()
+
+
 def test_flattening_goes_on_when_a_law_is_broken():
     guardian = Guardian()
     guardian.note(RATE)

@@ -13,7 +13,8 @@ from dehedge.core.orders import Action, OrderRequest, client_order_id
 from dehedge.core.writers import build_deployment
 from dehedge.daemon import AccountEvents
 from dehedge.ports import VenueOrder
-from tests.kit import EPOCH, Engine, LoopClock, Venue, World, a_position
+from tests.kit import EPOCH, Engine, LoopClock, Venue, World, a_policy, a_position
+from tests.test_attack_engine import SteppedClock
 from tests.test_status import a_view
 
 pytestmark = pytest.mark.looptime
@@ -110,6 +111,24 @@ async def test_younger_daemon_refuses_to_open_and_closes_on_when_two_share_an_ac
     await asyncio.gather(*(engine.die() for engine in engines))
 
 
+async def test_younger_daemon_lets_no_hedge_grow_whose_market_is_no_longer_mapped(monkeypatch):
+    world = a_world(Account(), YOUNGER_NAME)
+    world.put(LONG)
+    engine = await an_engine(world)
+    await asyncio.sleep(5)
+    await engine.die()
+    engine = Engine(world, a_policy(symbols={"ETH-USD": "ETHUSDT"}))
+    await engine.start()
+    assert engine.held(LONG) == TARGET
+
+    monkeypatch.setattr(engine.auditor.writers, "find_obstacle", lambda: "an older daemon")
+    world.put(a_position(1, size_usd=20_000))
+    await asyncio.sleep(10)
+
+    assert engine.held(LONG) == TARGET
+    await engine.die()
+
+
 async def test_younger_daemon_is_not_ready_and_says_what_to_do_while_the_older_one_warns_and_goes_on():
     engines = await two_engines(OLDER_NAME, YOUNGER_NAME)
     await hedge_twice(*engines)
@@ -167,6 +186,24 @@ async def test_younger_daemon_opens_again_when_the_older_has_been_silent_for_an_
     assert younger.held(OTHER) == TARGET
     assert younger.auditor.writers.get_others() == []
     await younger.die()
+
+
+async def test_younger_daemon_still_knows_the_older_when_its_clock_was_ahead_for_a_moment():
+    engines = await two_engines(OLDER_NAME, YOUNGER_NAME)
+    older, younger = engines
+    older.world.put(LONG)
+    await asyncio.sleep(5)
+
+    clock = SteppedClock()
+    younger.auditor.writers._clock = clock
+    clock.step_s = 7_200.0
+    await asyncio.sleep(5)
+    clock.step_s = 0.0
+    younger.world.put(OTHER)
+    await asyncio.sleep(5)
+
+    assert younger.held(OTHER) == 0
+    await asyncio.gather(*(engine.die() for engine in engines))
 
 
 async def test_daemon_opens_at_once_when_its_journal_was_deleted_a_moment_after_its_predecessor_traded():

@@ -109,7 +109,8 @@ class EvidenceReader:
         opened = [hedge.opened_at for hedge in book.get_symbol_hedges(symbol)]
         in_flight = [order.intended_at for order in book.in_flight.values() if order.request.symbol == symbol]
         agreed = [at for key, at in self._agreed_at.items() if key[0] == symbol]
-        start = min([*in_flight, *(agreed or opened or [now])])
+        # What was agreed on before the wall clock was set back lies in the future.
+        start = min([now, *in_flight, *(agreed or opened)])
         return max(start - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
 
     async def fetch_quantities(self) -> dict[LegKey, Decimal]:

@@ -182,6 +182,8 @@ class FlattenView:
         rules = self._venue.rules.get(symbol)
         if rules is None or not rules.is_trading:
             found.append(f"{symbol} is not trading on the exchange")
+        elif hedge.quantity < rules.quantity_step:
+            found.append(f"less than the exchange's step of {rules.quantity_step}: no order takes it, close it by hand")
         if leg_audit is not None and leg_audit.get_shortfall(hedge.side):
             found.append(
                 "the account holds less than the book: what another hand closed is written down once it is certain"

@@ -122,7 +122,8 @@ class Reconciler:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
         rival = self._auditor.writers.find_obstacle()
         if rival is not None:
-            blocked |= dict.fromkeys(self._policy.symbols.values(), rival)
+            held = {hedge.symbol for hedge in self._ledger.book.get_all_hedged_positions().values()}
+            blocked |= dict.fromkeys(held.union(self._policy.symbols.values()), rival)
         backoff = self._executor.backoff
         return VenueState(
             rules=self._venue.rules,
@@ -178,9 +179,12 @@ class Reconciler:
     async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False, reason: str = "") -> None:
         """Turn the kill switch; survives restarts. A broken law goes on being the reason until opens are resumed."""
         book = self._ledger.book
-        if mode is not TradingMode.ACTIVE and check_stopped(book):
-            reason = book.mode_reason
-        await self._ledger.record(TradingModeSet(mode, is_flattening, self._clock.time(), reason))
+
+        def build(_: int) -> Sequence[Event]:
+            keeps_reason = mode is not TradingMode.ACTIVE and check_stopped(book)
+            return [TradingModeSet(mode, is_flattening, self._clock.time(), book.mode_reason if keeps_reason else reason)]
+
+        await self._ledger.record_prepared(build)
         log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()
 

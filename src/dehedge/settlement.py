@@ -85,7 +85,8 @@ class Settlement:
         self._count(order, str(error), "not_executed")
         self.back_off(order.shares, order.action, error)
         await self._ledger.record(OrderAbandoned(client_order_id, str(error)))
-        self._remember(OrderReport(client_order_id, OrderStatus.REJECTED, Decimal(0)))
+        if client_order_id not in self._settled:  # Or else the stream has told of its end meanwhile.
+            self._remember(OrderReport(client_order_id, OrderStatus.REJECTED, Decimal(0)))
 
     def back_off(self, shares: Sequence[Share], action: Action, error: ConnectorError | None = None) -> None:
         """Leave hedges alone for a while, at least as long as the exchange asks for."""

@@ -7,6 +7,7 @@ the reconciler holds opens for as long as ``find_obstacle`` names a reason. Call
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -38,13 +39,15 @@ class WriterWatch:
         self._clock = clock
         self._started_at = clock.time()
         self._others: dict[str, OtherWriter] = {}
+        self._heard_at: dict[str, float] = {}
 
     def get_others(self) -> Sequence[OtherWriter]:
         """Those that have not been silent for long, by name."""
-        now = self._clock.time()
-        for name in [name for name, writer in self._others.items() if check_silent(writer, now)]:
+        # By a clock that nobody sets: a wall clock set ahead for a moment must not let us forget who trades.
+        now = asyncio.get_running_loop().time()
+        for name in [name for name, heard_at in self._heard_at.items() if now - heard_at > SILENT_S]:
             log.info("other_daemon_gone", deployment=name, silent_s=SILENT_S)
-            del self._others[name]
+            del self._others[name], self._heard_at[name]
         metrics.OTHER_DAEMONS.set(len(self._others))
         return [self._others[name] for name in sorted(self._others)]
 
@@ -98,3 +101,5 @@ class WriterWatch:
             tell("other_daemon_noticed", seniority=found.seniority.value, reason=self.describe(found), remedy=REMEDY)
         if known is None or known.sent_at < found.sent_at:
             self._others[found.deployment] = found
+            age_s = max(self._clock.time() - found.sent_at, 0.0)
+            self._heard_at[found.deployment] = asyncio.get_running_loop().time() - age_s

@@ -17,7 +17,8 @@ A position is gone when two complete snapshots in a row lack it, the second of w
 (``absence``). What a position says of itself needs no second one: one that changed its side closes its hedge first and
 opens the other on a later pass, and one that shrank takes its hedge with it. Guards, limits and the kill switch hold
 what adds exposure. Nothing holds a close but a stale snapshot or an absence not yet confirmed, because blindness is
-not absence, a refusal of the exchange that is a moment old, and an operator who halted everything.
+not absence, a refusal of the exchange that is a moment old, an operator who halted everything, and a rest below the
+exchange's step.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
 from dehedge.core.sizing import (
     Sizing,
     check_large_enough,
+    floor_to_step,
     get_collateral_usd,
     get_order_max,
     get_target_quantity,
@@ -282,7 +284,8 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
         return keep
     if not is_same and not check_large_enough(target, mark, rules):
         return _close(this.venue, hedge, Reason.TOO_SMALL, assessment)
-    difference = abs(target - hedge.quantity)
+    # The exchange may have made its step larger since the target was set.
+    difference = floor_to_step(Fraction(abs(target - hedge.quantity)), rules.quantity_step)
     action = Action.INCREASE if target > hedge.quantity else Action.REDUCE
     # Below the exchange's minimum even a reduction may be refused: in one-way mode it is not always reduce-only.
     if not check_large_enough(difference, mark, rules) or not _check_may_resize(this, hedge, action):
@@ -324,9 +327,19 @@ def _close(
     if key in venue.waiting_to_reduce:
         return Hold(key, Reason.BACKING_OFF, assessment)
     rules = venue.rules.get(hedge.symbol)
-    quantity = min(hedge.quantity, get_order_max(rules)) if rules is not None else hedge.quantity
+    quantity = _get_close_quantity(hedge, rules) if rules is not None else hedge.quantity
+    if not quantity:
+        return Hold(key, Reason.TOO_SMALL, assessment)
     share = Share(key, quantity, Decimal(0), hedge.size, hedge.entry_price, reason)
     return CloseHedge(key, reason, hedge.symbol, hedge.side, share, assessment)
+
+
+def _get_close_quantity(hedge: HedgedPosition, rules: TradingRules) -> Decimal:
+    """As much of it as one order takes; what is off a step that has become larger stays, for no order takes it.
+
+    With it the orders of all the hedges would be refused that are closed together with this one.
+    """
+    return min(floor_to_step(Fraction(hedge.quantity), rules.quantity_step), get_order_max(rules))
 
 
 def get_price(tick_price: int) -> Decimal:
