@@ -1,0 +1,16 @@
+"""The simulation's own honesty: it notices daemons that lose money."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.command import run
+from tests.simulation.sabotage import DEFECTS
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_simulation_notices_a_defect_when_one_is_put_in(defect: str) -> None:
+    done = run("--seeds", "60", "--jobs", "1", "--until-failure", "--sabotage", defect)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "seed " in done.stdout
