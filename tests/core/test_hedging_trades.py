@@ -376,3 +376,25 @@ def test_quantity_is_on_the_step_when_the_maximum_is_not(observation: Observatio
 
     assert isinstance(decision, OpenHedge | CloseHedge)
     assert decision.share.quantity == Decimal("0.12")
+
+
+def test_close_takes_what_is_on_the_step_when_the_exchange_has_made_it_larger() -> None:
+    decision = decide(gone, a_book(a_hedge()), venue=a_venue(known=[rules(step="0.15")]))
+
+    assert isinstance(decision, CloseHedge)
+    assert decision.share.quantity == Decimal("0.15")
+
+
+def test_close_waits_when_what_is_held_is_less_than_a_step() -> None:
+    decision = decide(gone, a_book(a_hedge()), venue=a_venue(known=[rules(step="0.5")]))
+
+    assert name(decision) == (Hold, Reason.TOO_SMALL)
+
+
+def test_growth_is_on_the_step_when_the_exchange_has_made_it_larger() -> None:
+    book = a_book(a_hedge(quantity="0.1", target="0.235"))
+
+    decision = decide(at_risk, book, venue=a_venue(known=[rules(step="0.1")]))
+
+    assert isinstance(decision, ResizeHedge)
+    assert (decision.share.quantity, decision.share.target) == (Decimal("0.1"), Decimal("0.235"))
