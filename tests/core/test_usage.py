@@ -15,7 +15,7 @@ from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntend
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.usage import HOUR_S, Usage, Window
-from tests.core.builders import NOW, a_book, a_hedge, a_position, a_report, a_share, a_user, an_intent
+from tests.core.builders import NOW, a_book, a_hedge, a_position, a_report, a_share, a_user, an_intent, scaled
 
 FIRST, SECOND = a_position(user=a_user(1)), a_position(user=a_user(2))
 MARK = Decimal(60_000)
@@ -56,6 +56,17 @@ def test_usage_counts_a_fill_at_its_price_or_the_mark(price: Decimal | None, not
     assert usage.in_flight == {}
     assert usage.filled.totals == {"BTCUSDT": notional}
     assert usage.opens.totals == {FIRST.key: 1, SECOND.key: 1}
+
+
+@pytest.mark.parametrize("mark", [Decimal("60000.5"), None])
+def test_usage_counts_to_the_cent(mark: Decimal | None) -> None:
+    share = a_share(position=FIRST._replace(entry_price=scaled("60000.5")), quantity="0.1")
+    order = replace(an_intent(shares=[share]), mark=mark)
+
+    usage = note_all([(NOW, order)])
+    assert usage.in_flight == {order.request.client_order_id: Decimal("6000.05")}
+    usage = note_all([(NOW, order), (NOW, a_report(order))])
+    assert usage.filled.totals == {"BTCUSDT": Decimal("6000.05")}
 
 
 def test_usage_counts_what_was_filled_and_the_hedges_that_came_of_it() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from dehedge.core.orders import Action, client_order_id
 from dehedge.core.writers import (
     EPOCH_S,
-    SILENT_S,
     OrderName,
     OwnJournal,
     Seniority,
@@ -47,8 +46,11 @@ def an_id(deployment: str, sequence: int = 7) -> str:
 
 def find(order_id: str, sent_at: float = NOW + 60, **changes: float) -> Seniority | None:
     found = find_other_writer(own(**changes), order_id, "BTCUSDT", sent_at)
-    assert found is None or (found.client_order_id, found.symbol, found.sent_at) == (order_id, "BTCUSDT", sent_at)
-    return found.seniority if found is not None else None
+    if found is None:
+        return None
+    assert found == (order_id.split("-")[1], found.seniority, order_id, "BTCUSDT", sent_at)
+    assert found.seniority is not None
+    return found.seniority
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,13 @@ def test_deployment_gives_its_time_back(made_at: int) -> None:
     assert get_made_at(build_deployment(made_at, 7)) == made_at
 
 
-def test_deployment_of_an_earlier_version_has_no_age() -> None:
-    assert get_made_at(EARLIER_VERSION) == 0
+@pytest.mark.parametrize("name", [EARLIER_VERSION, f"{OURS}0"])
+def test_deployment_of_another_version_has_no_age(name: str) -> None:
+    assert get_made_at(name) == 0
+
+
+def test_seniority_is_called_what_logs_call_it() -> None:
+    assert list(Seniority) == ["older", "younger", "copy"]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -143,6 +150,7 @@ def test_order_of_another_counts_only_after_our_journal_was_made(deployment: str
         (100, NOW + 60, None),
         (101, NOW + 60, Seniority.COPY),
         (101, NOW, None),
+        (101, NOW - 60, None),
     ],
 )
 def test_copy_of_our_journal_is_found_by_a_number_that_ours_has_not_reached(
@@ -155,7 +163,7 @@ def test_copy_does_not_depend_on_when_the_journal_was_made() -> None:
     assert find(an_id(OURS, 101), NOW + 60, counts_from=NOW + 3600) is Seniority.COPY
 
 
-@pytest.mark.parametrize(("age_s", "is_silent"), [(0, False), (SILENT_S, False), (SILENT_S + 1, True), (-5, False)])
+@pytest.mark.parametrize(("age_s", "is_silent"), [(0, False), (3_600, False), (3_600.001, True), (-5, False)])
 def test_other_daemon_is_gone_after_an_hour_of_silence(age_s: float, is_silent: bool) -> None:
     found = find_other_writer(own(), an_id(OLDER), "BTCUSDT", NOW + 60)
 
