@@ -13,6 +13,7 @@ from dehedge.core.book import HedgeStatus
 from dehedge.core.decisions import Decision, Hold, OpenHedge, Reason
 from dehedge.core.events import HedgesForced, fold
 from dehedge.core.guards import (
+    GuardInputs,
     GuardLimits,
     Liquidation,
     apply_guards,
@@ -153,7 +154,12 @@ def test_notional_counts_both_sides_and_what_is_in_flight_at_the_mark() -> None:
     fold(book, an_intent(shares=[a_share(position=growing, quantity="0.3")], sequence=1))
     fold(book, an_intent(shares=[shrinking], hedge_side=Side.SELL, action=Action.REDUCE, sequence=2))
 
-    assert get_notionals(inputs(book=book)) == {"BTCUSDT": Decimal("0.6") * MARK, "ETHUSDT": Decimal("0.05") * MARK}
+    seen = an_observation(prices={BTC: 50_000, ETH: 50_000}, marks=dict.fromkeys(SYMBOLS.values(), MARK))
+
+    assert get_notionals(inputs(book=book, observation=seen)) == {
+        "BTCUSDT": Decimal("0.6") * MARK,
+        "ETHUSDT": Decimal("0.05") * MARK,
+    }
 
 
 @pytest.mark.parametrize(("prices", "price"), [({BTC: 55_000}, 55_000), ({ETH: 1}, 50_000)])
@@ -161,9 +167,20 @@ def test_notional_counts_both_sides_and_what_is_in_flight_at_the_mark() -> None:
 def test_notional_is_taken_at_another_price_when_there_is_no_mark(
     prices: dict[str, int], price: int, marks: dict[str, int]
 ) -> None:
-    observation = an_observation(prices=prices, marks=marks)
+    observation, book = an_observation(prices=prices, marks=marks), a_book(a_hedge())
+    fold(book, an_intent(shares=[a_share(position=a_position(user=a_user(3)), quantity="0.1")]))
 
-    assert get_notionals(inputs(book=a_book(a_hedge()), observation=observation)) == {"BTCUSDT": Decimal("0.2") * price}
+    assert get_notionals(inputs(book=book, observation=observation)) == {"BTCUSDT": Decimal("0.3") * price}
+
+
+def test_coin_of_less_than_a_dollar_is_counted_like_any_other() -> None:
+    key, seen = ("BTCUSDT", Leg.BOTH), an_observation(prices={BTC: 2}, marks={"BTCUSDT": "0.5"})
+    near = an_account(liquidations={key: Liquidation(True, Decimal("0.49"))})
+    given = inputs(book=a_book(a_hedge()), observation=seen, account=near)
+
+    assert get_notionals(given) == {"BTCUSDT": Decimal("0.1")}
+    assert find_near_legs(given, GuardLimits(liquidation_distance_bps=500)) == [key]
+    assert get_increase_max(given, GuardLimits(order_notional_usd=Decimal(100))) == {"BTCUSDT": 200}
 
 
 def test_market_limit_leaves_other_symbols_alone_and_the_total_does_not() -> None:
@@ -191,6 +208,31 @@ def test_guard_names_the_limit_that_is_tightest() -> None:
 
     assert tell(judge(an_open(), replace(limits, total_notional_usd=Decimal(6_000)))) is Reason.MARKET_NOTIONAL_LIMIT
     assert tell(judge(an_open(), replace(limits, market_notional_usd=Decimal(6_000)))) is Reason.TOTAL_NOTIONAL_LIMIT
+    # Both leave one step, which is less than the exchange takes.
+    even, least = GuardLimits(market_notional_usd=Decimal(60), total_notional_usd=Decimal(60)), rules(notional_min=61)
+    assert tell(judge(an_open(), even, inputs(venue=a_venue(known=[least])))) is Reason.TOTAL_NOTIONAL_LIMIT
+
+
+def test_guard_takes_losses_that_are_equal_to_the_base_unit_by_their_keys() -> None:
+    first, second = an_open(1), an_open(2)
+    trades = [
+        replace(trade, assessment=replace(trade.assessment, pnl_numerator=n))
+        for trade, n in ((first, 701), (second, 702))
+    ]
+
+    assert tell_all(apply_guards(trades, inputs(), GuardLimits(total_notional_usd=Decimal(12_000)))) == [
+        WHOLE,
+        Reason.TOTAL_NOTIONAL_LIMIT,
+    ]
+
+
+def test_guard_takes_what_has_no_figures_for_a_loss_of_nothing() -> None:
+    trades = [replace(an_open(1), assessment=None), an_open(2, loss_usd=0)]
+
+    assert tell_all(apply_guards(trades, inputs(), GuardLimits(total_notional_usd=Decimal(12_000)))) == [
+        WHOLE,
+        Reason.TOTAL_NOTIONAL_LIMIT,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +371,7 @@ def test_free_margin_is_shared_by_the_symbols_of_one_asset() -> None:
 
 
 @pytest.mark.parametrize("limits", [GuardLimits(free_margin_usd=Decimal(1)), GuardLimits(liquidation_distance_bps=1)])
-@pytest.mark.parametrize(("age_s", "expected"), [(30, WHOLE), (30.5, None), (-30.5, None), (None, None)])
+@pytest.mark.parametrize(("age_s", "expected"), [(30, WHOLE), (30.5, None), (-30, WHOLE), (-30.5, None), (None, None)])
 def test_account_holds_what_grows_when_it_is_unknown_and_a_guard_needs_it(
     limits: GuardLimits, age_s: float | None, expected: Decimal | None
 ) -> None:
@@ -356,6 +398,18 @@ def test_liquidation_distance_holds_what_would_add_to_a_near_leg(is_long: bool, 
     held = Reason.LIQUIDATION_NEAR if near else WHOLE
     assert tell_all(found) == [held, WHOLE, held]
     assert find_near_legs(given, limits) == ([key] if near else [])
+
+
+def test_no_leg_is_near_without_a_limit_or_a_reading() -> None:
+    account = an_account(liquidations={("BTCUSDT", Leg.BOTH): Liquidation(True, Decimal(59_999))})
+
+    assert find_near_legs(inputs(account=account), GuardLimits()) == []
+    assert find_near_legs(inputs(), GuardLimits(liquidation_distance_bps=500)) == []
+
+
+def test_limits_that_stand_unless_the_operator_sets_others() -> None:
+    assert GuardLimits() == GuardLimits(None, None, None, 300, 500, None, None, None, Decimal(5), 12, 3)
+    assert GuardInputs(an_observation(), a_book(), a_venue(), Usage(), 20).account is None
 
 
 def test_liquidation_distance_holds_one_leg_of_two_in_hedge_mode() -> None:

@@ -213,7 +213,7 @@ class _Judge:
         """What the limits that hold for all symbols together have left."""
         limits = self._limits
         if limits.total_notional_usd is not None:
-            used = sum(self._notionals.values(), ZERO)
+            used = sum(self._notionals.values())
             yield Budget(Reason.TOTAL_NOTIONAL_LIMIT, limits.total_notional_usd - used)
         if limits.fees_usd_per_hour is not None:
             left = limits.fees_usd_per_hour - get_fees_usd(self._inputs, limits)
@@ -296,7 +296,7 @@ def _get_value(inputs: GuardInputs, symbol: str, key: HedgeKey, entry_price: int
 
 def get_fees_usd(inputs: GuardInputs, limits: GuardLimits) -> Decimal:
     """What was filled in the last hour and may be filled of what is in flight, at the taker's fee."""
-    return (inputs.usage.filled.total + sum(inputs.usage.in_flight.values(), ZERO)) * limits.fee_rate
+    return (inputs.usage.filled.total + sum(inputs.usage.in_flight.values())) * limits.fee_rate
 
 
 def get_free_margin(inputs: GuardInputs, limits: GuardLimits, asset: str) -> Decimal:
@@ -305,7 +305,7 @@ def get_free_margin(inputs: GuardInputs, limits: GuardLimits, asset: str) -> Dec
     if account is None:
         return ZERO
     recent = inputs.usage.growth.get_since(account.settled_until)
-    added = sum((e.amount for e in recent if e.name in rules and rules[e.name].margin_asset == asset), ZERO)
+    added = sum(e.amount for e in recent if e.name in rules and rules[e.name].margin_asset == asset)
     return account.available.get(asset, ZERO) - added * _get_margin_rate(inputs, limits)
 
 
