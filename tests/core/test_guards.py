@@ -13,6 +13,7 @@ from dehedge.core.book import HedgeStatus
 from dehedge.core.decisions import Decision, Hold, OpenHedge, Reason
 from dehedge.core.events import HedgesForced, fold
 from dehedge.core.guards import (
+    Budget,
     GuardInputs,
     GuardLimits,
     Liquidation,
@@ -398,6 +399,11 @@ def test_liquidation_distance_holds_what_would_add_to_a_near_leg(is_long: bool, 
     held = Reason.LIQUIDATION_NEAR if near else WHOLE
     assert tell_all(found) == [held, WHOLE, held]
     assert find_near_legs(given, limits) == ([key] if near else [])
+
+
+def test_distance_and_room_are_exact() -> None:
+    assert Liquidation(True, Decimal("79.99")).get_distance_bps(Decimal(80)) == Decimal("1.25")
+    assert Budget(Reason.FEE_LIMIT, Decimal("6.75"), Decimal("0.5")).get_room() == Fraction(27, 2)
 
 
 def test_no_leg_is_near_without_a_limit_or_a_reading() -> None:
