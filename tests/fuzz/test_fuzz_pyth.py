@@ -12,8 +12,8 @@ from hypothesis import given
 from dehedge.adapters.pyth.client import HermesClient
 from dehedge.adapters.pyth.pace import Pace
 from dehedge.adapters.pyth.payload import parse_reply
-from dehedge.adapters.pyth.screen import FUTURE_MAX_S, PriceLimits, PriceScreen
-from dehedge.core.model import Market
+from dehedge.adapters.pyth.screen import PriceLimits, PriceScreen
+from dehedge.core.model import PRICE_AHEAD_MAX_S, Market
 from dehedge.errors import PriceUnavailable
 from tests.fuzz.hostile import attack, build_message, fuzz, hurried, seeds
 from tests.fuzz.hostile_server import HostileServer, build_hostile_http, build_http
@@ -52,7 +52,7 @@ def check_reply(screen: PriceScreen, payload: str | bytes) -> None:
         assert tick.market == "BTC-USD"
         assert 0 < tick.price < 10**60
         assert 0 <= tick.confidence * 10_000 <= tick.price * 100
-        assert NOW - MAX_AGE_S <= tick.publish_time <= NOW + FUTURE_MAX_S
+        assert NOW - MAX_AGE_S <= tick.publish_time <= NOW + PRICE_AHEAD_MAX_S
     for report in screening.reports:
         check_line(report)
 
