@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 1000
-FUZZ_SCALE ?= 100
+FUZZ_SCALE ?= 50
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
@@ -16,7 +16,7 @@ help:
 	@echo "make crashes  kill the daemon at every point at which that matters, and start it again"
 	@echo "make bench    how fast a thousand positions are hedged"
 	@echo "make mutate   change the core in every way, and see that a test fails; ARGS='risk orders' chooses"
-	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 for hours"
+	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 takes hours"
 	@echo "make check    lint, types, import contracts"
 	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
 	@echo "make install  only make the virtual environment in .venv"

@@ -716,3 +716,9 @@ def test_markets_are_refused_when_the_working_directory_is_gone(folder: Path, mo
 
     with pytest.raises(ConfigError, match="not found in a working directory that is gone"):
         read_markets("binance")
+
+
+def test_mistake_is_short_when_many_urls_are_wrong(given: SetVariables):
+    given(NETWORKS="x," * 2_000)
+
+    assert read_problems()[0].startswith("NETWORKS: number 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ... of 2000 is no such URL")

@@ -115,6 +115,15 @@ def test_crash_is_one_event_with_its_trace_and_without_secrets():
     assert "s3cret" not in output
 
 
+def test_terminal_is_not_moved_by_what_is_told():
+    _, output = run_script('log.info("hedge_opened", market="\\x1b[2J\\rX", note="a\\nb", fine="é")', use_json=False)
+
+    (line,) = output.splitlines()
+    assert line.isprintable()
+    assert "market=\\x1b[2J\\rX" in line
+    assert "fine=é" in line
+
+
 ASCII = "import io; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='ascii', line_buffering=True)"
 
 

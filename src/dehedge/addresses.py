@@ -20,6 +20,8 @@ SECRET_LENGTH_MIN = 6
 KEY_LENGTH_MIN = 16
 """Providers put keys of this length or more into the path of a URL; shorter parts are words."""
 
+NAMED_MAX = 10
+
 _NAME = re.compile(r"[0-9a-z._-]+")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}")
 
@@ -60,7 +62,8 @@ def parse_urls(text: str, schemes: Sequence[str]) -> list[str]:
     urls = [url.strip() for url in text.split(",") if url.strip()]
     wrong = [str(number) for number, url in enumerate(urls, start=1) if not check_is_url(url, schemes)]
     if wrong:
-        raise ValueError(f"number {', '.join(wrong)} of {len(urls)} is no such URL")
+        named = ", ".join(wrong[:NAMED_MAX]) + (", ..." if len(wrong) > NAMED_MAX else "")
+        raise ValueError(f"number {named} of {len(urls)} is no such URL")
     if not urls:
         raise ValueError("it names none")
     return urls

@@ -73,7 +73,7 @@ def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _build_renderer(use_json=use_json)]
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_list_renderers(use_json=use_json)]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     handler = Handler(sys.stdout)
@@ -90,12 +90,23 @@ def configure_logging(*, level: str, use_json: bool, secrets: Iterable[str]) -> 
     sys.unraisablehook = lambda lost: _log_lost(lost.exc_type, lost.exc_value, lost.exc_traceback)
 
 
-def _build_renderer(*, use_json: bool) -> Processor:
+def _list_renderers(*, use_json: bool) -> list[Processor]:
     if use_json:
-        return structlog.processors.JSONRenderer(default=str)
-    return structlog.dev.ConsoleRenderer(
+        return [structlog.processors.JSONRenderer(default=str)]
+    console = structlog.dev.ConsoleRenderer(
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+    return [_disarm, console]
+
+
+def _disarm(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Without what would move the terminal's cursor: names come from the chain."""
+    return {key: value if key == "exception" else _escape_controls(value) for key, value in event.items()}
+
+
+def _escape_controls(value: Any) -> Any:
+    is_bare = isinstance(value, str) and not value.isprintable()
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in value) if is_bare else value
 
 
 def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
