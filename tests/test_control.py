@@ -364,3 +364,15 @@ def test_proxy_of_the_environment_never_sees_the_token(server: StandIn, monkeypa
     client.send_command(server.url, "pause", {}, token=TOKEN)
 
     assert server.posts == [("/api/v1/pause", f"Bearer {TOKEN}", {})]
+
+
+@pytest.mark.parametrize("code", [202, 401, 403, 503])
+def test_secrets_are_not_told_when_a_command_fails(server: StandIn, code: int):
+    server.verdict = (code, json.dumps({"error": f"no such token {TOKEN}"}).encode())
+    server.hangs_up = code == 202
+
+    with pytest.raises(DehedgeError) as caught:
+        client.send_command(server.url.replace("//", "//operator:pass-word-1@"), "pause", {}, token=TOKEN)
+
+    assert TOKEN not in str(caught.value)
+    assert "pass-word-1" not in str(caught.value)

@@ -44,7 +44,7 @@ WINDOW = 12
 
 NAMES = ("api_key", "api_secret", "pyth", "token", "private_key", "password", "path_key", "query_key", "exchange_password")
 CANARIES = {name: hashlib.sha256(name.encode()).hexdigest() for name in NAMES}
-PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/nothing")
+PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flatten", "/nothing")
 CRASH = """
 import os, pathlib, signal
 
@@ -317,7 +317,7 @@ async def check_net(world: World, quantity: Decimal) -> bool:
 
 
 def list_commands(daemon: DaemonProcess) -> list[list[str]]:
-    asking = [["status"], ["hedges"], ["status", "--json"]]
+    asking = [["status"], ["hedges"], ["status", "--json"], ["pause", "--reason", "a test"], ["resume"]]
     return [*([*words, "--url", daemon._url] for words in asking), ["check"], ["check", "--json"], ["status"]]
 
 

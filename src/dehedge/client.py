@@ -122,6 +122,7 @@ def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) ->
     """Tell the daemon to do something. Raises ``DehedgeError`` unless it says that it does."""
     fetch_answer(url, "status")
     base = url.rstrip("/") or _get_configured_url()
+    shown = hide_userinfo(base)
     headers = {b"Authorization": b"Bearer " + token.encode()}
     try:
         response = httpx.post(
@@ -129,12 +130,12 @@ def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) ->
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DehedgeError(
-            f"{name}: no answer from {base} ({type(error).__name__}), so it may be in force or not: `dehedge status` tells"
+            f"{name}: no answer from {shown} ({type(error).__name__}), so it may be in force or not: `dehedge status` tells"
         ) from None
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise DehedgeError(f"{name}: the daemon at {base} does not obey this HTTP_TOKEN; use the one it was started with")
+        raise DehedgeError(f"{name}: the daemon at {shown} does not obey this HTTP_TOKEN; use the one it was started with")
     if response.status_code != httpx.codes.ACCEPTED:
-        raise DehedgeError(f"{name}: the daemon at {base} refused: {_get_words(response)}")
+        raise DehedgeError(f"{name}: the daemon at {shown} refused: {_get_words(response).replace(token, '***')}")
 
 
 def _get_words(response: httpx.Response) -> str:
