@@ -21,6 +21,7 @@ from dehedge.config import (
     read_http_token,
     read_settings,
 )
+from dehedge.core.guard_report import GUARDS
 from dehedge.core.guards import GuardLimits
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS
@@ -222,6 +223,10 @@ def test_limits_of_the_guards_are_the_variables(given: SetVariables):
     given(**{name: str(number) for number, name in enumerate(names.values(), start=21)})
 
     assert asdict(read_settings().guard_limits) == {name: number for number, name in enumerate(names, start=21)}
+
+
+def test_guards_are_shown_by_names_of_variables():
+    assert {name.lower() for names in GUARDS.values() for name in names.split(", ")} <= set(Settings.model_fields)
 
 
 def test_exchange_urls_follow_the_environment_unless_given(given: SetVariables):

@@ -173,6 +173,17 @@ def test_locks_pin_everything_with_hashes():
     }
 
 
+def test_tests_of_the_core_need_nothing_else_of_the_package():
+    # Mutation testing runs them beside nothing that the daemon needs.
+    imported = {
+        name
+        for path in (ROOT / "tests/core").glob("*.py")
+        for name in re.findall(r"^(?:from|import) (dehedge[.\w]*|tests[.\w]*)", path.read_text(), re.MULTILINE)
+    }
+
+    assert [name for name in imported if not name.startswith(("dehedge.core", "tests.core"))] == []
+
+
 def test_locks_hold_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime, development = read_lock("requirements.lock"), read_lock("requirements-dev.lock")
