@@ -31,7 +31,7 @@ MODULES = sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init
 OWN_TESTS_MAX_S, ALL_TESTS_MAX_S = 30, 150
 """Processor time, several times what the slowest module's tests need."""
 MEMORY_MAX_BYTES = 2**31
-PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutation", "-W", "ignore:Module already imported")
+PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported")
 
 NO_MISTAKES = re.compile(
     r"Comparison\w+_(Is|IsNot)_(?!Is)|Comparison\w+_\w+_(Is|IsNot)$|Binary\w+_(Bit\w+|[LR]Shift|MatMul)$"
@@ -152,14 +152,18 @@ class QuickestFirst:
 
 
 def prepare() -> None:
-    """Import once what every child needs, and let hypothesis draw the same examples each time and shrink none."""
+    """Import once what every child needs, and let hypothesis draw the same examples each time and shrink none.
+
+    The tests of other modules draw fewer: they are there for what the module's own do not look at.
+    """
     sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
     for name in ("_pytest.assertion", "hypothesis.stateful", "pytest_asyncio", "pytest_timeout"):
         importlib.import_module(name)
     from hypothesis import Phase, settings
 
-    phases = (Phase.explicit, Phase.generate)
-    settings.register_profile("mutation", settings.get_profile("ci"), phases=phases)
+    same = settings(settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
+    settings.register_profile("own", same)
+    settings.register_profile("others", same, max_examples=20)
 
 
 def run_tests(mutant: Mutant) -> int:
@@ -171,15 +175,15 @@ def run_tests(mutant: Mutant) -> int:
     setattr(importlib.import_module("dehedge.core"), mutant.module, module)
     own = sorted(map(str, TESTS.glob(f"test_{mutant.module}*.py")))
     others = sorted(str(path) for path in TESTS.glob("test_*.py") if str(path) not in own)
-    status = run_pytest(own)
+    status = run_pytest(own, "own")
     resource.setrlimit(resource.RLIMIT_CPU, (ALL_TESTS_MAX_S, ALL_TESTS_MAX_S))
-    return status or run_pytest(others)
+    return status or run_pytest(others, "others")
 
 
-def run_pytest(paths: Sequence[str]) -> int:
+def run_pytest(paths: Sequence[str], profile: str) -> int:
     import pytest
 
-    return pytest.main([*PYTEST, *paths], plugins=[QuickestFirst()])
+    return pytest.main([*PYTEST, f"--hypothesis-profile={profile}", *paths], plugins=[QuickestFirst()])
 
 
 def start(mutant: Mutant) -> int:
