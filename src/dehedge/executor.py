@@ -144,20 +144,24 @@ class Executor:
                 increases.append(replace(draft, shares=draft.shares[:1]))
                 self.backoff.begin_probe(draft.symbol)
         if increases:
-            await asyncio.shield(self._spawn(self._place(increases)))
+            # What is on its way is no news for the planner, whose next pass would keep it from leaving.
+            await asyncio.shield(self._spawn(self._place(increases), wakes=False))
 
     def resume(self) -> Sequence[asyncio.Task[None]]:
         """After a restart: one task for every order in flight, that asks and never sends."""
         return [self._spawn(self._resolver.resolve(order)) for order in self._ledger.book.in_flight.values()]
 
-    def _spawn(self, work: Coroutine[None, None, None], keys: set[HedgeKey] | None = None) -> asyncio.Task[None]:
+    def _spawn(
+        self, work: Coroutine[None, None, None], keys: set[HedgeKey] | None = None, *, wakes: bool = True
+    ) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
 
         def end(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             self._busy -= keys or set()
-            self._awake.set()
+            if wakes:
+                self._awake.set()
             error = None if done.cancelled() else done.exception()
             if error is not None and self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
