@@ -1,18 +1,17 @@
 """Holds the pinned dependencies against the known vulnerabilities: ``make audit``, a step of ``.ci/run``.
 
 pip-audit runs from an environment of its own under ``.tools``, made of ``requirements-audit.lock``; the product's never sees
-it. The service is first asked for a release that is known to be vulnerable: one that does not tell of it (an index without
-advisories, no network) would not tell of ours either, and then nothing was audited, which is said and is no failure.
+it. It is first asked for a release that is known to be vulnerable: where it does not tell of that (a service without
+advisories, no network) it would not tell of ours either, and then nothing was audited, which is said and is no failure.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import subprocess
 import sys
-import urllib.request
+import tempfile
 import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,37 +20,46 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 TOOL_LOCK = ROOT / "requirements-audit.lock"
-CONTROL_URL = "https://pypi.org/pypi/jinja2/2.4.1/json"
+CONTROL = "jinja2==2.4.1"
 """Of 2010, with advisories that nobody will take back."""
 
-CONTROL_S, INSTALL_S, AUDIT_S = 10, 180, 180
-CONTROL_BYTES_MAX = 2**22
+INSTALL_S, AUDIT_S = 180, 180
 
 IGNORED: Mapping[str, str] = {}
 """Advisories that do not concern us, each with the reason and the date; whoever adds one looks again at the next release."""
 
 
+class ToolFailed(Exception):
+    """A tool could not do its work; in its own words."""
+
+
 def main() -> int:
-    doubt = find_doubt(CONTROL_URL)
-    if doubt is not None:
-        print(f"not audited: the advisory service cannot be reached ({doubt})")
-        return 0
-    problems = find_problems(audit(prepare_tool()))
+    try:
+        python = prepare_tool()
+        doubt = find_doubt(python)
+        if doubt is not None:
+            print(f"not audited: the advisory service cannot be reached ({doubt})")
+            return 0
+        problems = find_problems(audit(python, LOCK, "--require-hashes"))
+    except ToolFailed as error:
+        print(f"audit: {error}")
+        return 1
     print(*problems, sep="\n")
     print(f"audited {LOCK.name}: {len(problems)} problems, {len(IGNORED)} advisories ignored")
     return 1 if problems else 0
 
 
-def find_doubt(url: str) -> str | None:
+def find_doubt(python: Path) -> str | None:
     """Why the service's silence would say nothing; None where it knows what everybody knows."""
-    try:
-        with urllib.request.urlopen(url, timeout=CONTROL_S) as reply:
-            answer = json.loads(reply.read(CONTROL_BYTES_MAX))
-    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-        return f"{type(error).__name__}: {error}"
-    if not (isinstance(answer, dict) and answer.get("vulnerabilities")):
-        return "what answers in its place knows no advisories"
-    return None
+    with tempfile.TemporaryDirectory() as folder:
+        control = Path(folder) / "control.txt"
+        control.write_text(f"{CONTROL}\n", encoding="utf-8")
+        try:
+            report = audit(python, control, "--no-deps")
+        except ToolFailed as error:
+            return str(error).splitlines()[-1]
+    is_known = any(dependency.get("vulns") for dependency in report["dependencies"])
+    return None if is_known else "what answers in its place knows no advisories"
 
 
 def prepare_tool() -> Path:
@@ -66,21 +74,22 @@ def prepare_tool() -> Path:
     return python
 
 
-def audit(python: Path) -> Any:
-    """pip-audit's report. What it cannot do ends this process with its own words."""
-    options = ["--disable-pip", "--require-hashes", "--format=json", "--desc=off", "--progress-spinner=off"]
+def audit(python: Path, requirements: Path, *options: str) -> Any:
+    """pip-audit's report."""
+    fixed = ["--disable-pip", "--format=json", "--desc=off", "--progress-spinner=off"]
     ignored = [f"--ignore-vuln={advisory}" for advisory in IGNORED]
-    return json.loads(run(python, "-m", "pip_audit", "-r", LOCK, *options, *ignored, limit_s=AUDIT_S, accepted=(0, 1)))
+    told = run(python, "-m", "pip_audit", "-r", requirements, *options, *fixed, *ignored, limit_s=AUDIT_S, accepted=(0, 1))
+    return json.loads(told)
 
 
 def run(*command: str | Path, limit_s: float, accepted: Sequence[int] = (0,)) -> str:
-    """Standard output. Raises ``SystemExit`` with what the command said where it failed or took too long."""
+    """Standard output. Raises ``ToolFailed`` with what the command said where it failed or took too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
-        sys.exit(f"audit: {command[2]} did not end within {limit_s} s")
+        raise ToolFailed(f"{command[2]} did not end within {limit_s} s") from None
     if done.returncode not in accepted or (done.returncode and not done.stdout.strip()):
-        sys.exit(f"audit: {command[2]} failed:\n{done.stderr.strip()[-2000:]}")
+        raise ToolFailed(f"{command[2]} failed:\n{done.stderr.strip()[-2000:]}")
     return done.stdout
 
 
