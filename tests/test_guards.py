@@ -114,6 +114,20 @@ async def test_guards_end_the_hedging_anew_when_forced_orders_come_again_and_aga
     await engine.die()
 
 
+async def test_guards_build_a_hedge_again_that_was_liquidated_in_many_orders():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    for _ in range(4):
+        world.venue.force("BTCUSDT", "0.041")
+    engine.auditor.request()
+
+    await engine.run_for(10)
+
+    assert engine.held(LONG) == TARGET
+    await engine.die()
+
+
 @pytest.mark.parametrize("limit", ["market_notional_usd", "total_notional_usd"])
 async def test_guards_fill_up_to_the_limit_when_a_thousand_positions_turn_risky(limit):
     world = World(venue=Venue(balance=Decimal(10_000_000)))

@@ -11,7 +11,7 @@ import pytest
 from dehedge.core.batching import build_drafts
 from dehedge.core.book import HedgeStatus
 from dehedge.core.decisions import Decision, Hold, OpenHedge, Reason
-from dehedge.core.events import HedgesForced, fold
+from dehedge.core.events import fold
 from dehedge.core.guards import (
     Budget,
     GuardInputs,
@@ -75,18 +75,14 @@ def a_usage(*, opens: int = 0, forced: int = 0, orders: int = 0, at: float = NOW
     usage = Usage()
     for _ in range(opens):
         usage.opens.add(at, an_open().key)
-    for number in range(forced):
-        usage.note(at, _a_forced(number), fold(a_book(a_hedge()), _a_forced(number)))
+    for _ in range(forced):
+        usage.forced.add(at, "BTCUSDT")
     for number in range(orders):
         book = a_book()
         intent = replace(an_intent(sequence=number, shares=[a_share(quantity="0.1")]), mark=Decimal(MARK))
         usage.note(at, intent, fold(book, intent))
         usage.note(at, a_report(intent), fold(book, a_report(intent)))
     return usage
-
-
-def _a_forced(number: int) -> HedgesForced:
-    return HedgesForced(str(number), "BTCUSDT", Leg.BOTH, Side.SELL, Decimal("0.1"), Decimal("0.1"), "autoclose")
 
 
 @pytest.mark.parametrize(("name", "reason"), NOTIONAL_LIMITS.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntend
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.usage import HOUR_S, Usage, Window
-from tests.core.builders import NOW, a_book, a_hedge, a_position, a_report, a_share, a_user, an_intent, scaled
+from tests.core.builders import BTC, ETH, NOW, a_book, a_hedge, a_position, a_report, a_share, a_user, an_intent, scaled
 
 FIRST, SECOND = a_position(user=a_user(1)), a_position(user=a_user(2))
 MARK = Decimal(60_000)
@@ -102,21 +102,30 @@ def test_usage_counts_the_fee_of_a_reduction_and_no_growth_or_open() -> None:
     assert (len(usage.growth), usage.opens.totals) == (0, {})
 
 
-def test_usage_counts_a_forced_order_once_and_only_when_it_hit_a_hedge() -> None:
-    def forced(order: str, filled: str, side: Side = Side.SELL) -> HedgesForced:
-        return HedgesForced(order, "BTCUSDT", Leg.BOTH, side, Decimal("0.05"), Decimal(filled), "autoclose")
+def a_forced(order: str, filled: str = "0.05", *, side: Side = Side.SELL, symbol: str = "BTCUSDT") -> HedgesForced:
+    return HedgesForced(order, symbol, Leg.BOTH, side, Decimal("0.05"), Decimal(filled), "autoclose")
 
-    facts = [
-        forced("1", "0.05"),
-        forced("1", "0.1"),
-        forced("1", "0.1"),
-        forced("2", "0.05"),
-        forced("3", "0.05", Side.BUY),
-    ]
 
-    usage = note_all([(NOW, fact) for fact in facts], a_book(a_hedge(quantity="0.5")))
+@pytest.mark.parametrize(
+    ("facts", "counts"),
+    [
+        ([a_forced("1"), a_forced("1", "0.1"), an_order(), a_forced("1", "0.15")], {"BTCUSDT": 1}),
+        ([a_forced("1"), a_forced("2"), a_forced("3")], {"BTCUSDT": 1}),
+        ([a_forced("1"), a_forced("2", symbol="ETHUSDT")], {"BTCUSDT": 1, "ETHUSDT": 1}),
+        ([a_forced("1"), an_order(), a_forced("2"), a_forced("3")], {"BTCUSDT": 2}),
+        ([a_forced("1"), an_order(action=Action.REDUCE), a_forced("2")], {"BTCUSDT": 1}),
+        ([a_forced("1", side=Side.BUY), an_order()], {}),
+    ],
+)
+def test_usage_counts_forced_orders_as_one_until_something_is_built_again(
+    facts: Sequence[Event], counts: Mapping[str, int]
+) -> None:
+    held = [a_hedge(position=a_position(user=a_user(8), market=market), quantity="0.5") for market in (BTC, ETH)]
+    ordered = [a_hedge(position=position, quantity="0.2", target="0.5") for position in (FIRST, SECOND)]
 
-    assert usage.forced.totals == {"BTCUSDT": 2}
+    usage = note_all([(NOW, fact) for fact in facts], a_book(*held, *ordered))
+
+    assert usage.forced.totals == counts
 
 
 def test_usage_survives_an_end_whose_beginning_it_has_not_seen() -> None:

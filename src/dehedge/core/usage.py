@@ -90,7 +90,8 @@ class Usage:
     """The windows that the guards look at.
 
     ``growth`` is the notional of every order that was to add exposure, by symbol; ``filled`` that of every fill, for its
-    fee; ``opens`` counts hedges that came to be, by their key; ``forced`` the exchange's own orders against our hedges.
+    fee; ``opens`` counts hedges that came to be, by their key; ``forced`` the blows that the exchange's own orders dealt our
+    hedges, by symbol.
     ``in_flight`` is the notional of every order whose end is not known. All notionals are in USD.
     """
 
@@ -102,6 +103,7 @@ class Usage:
         self.in_flight: dict[ClientOrderId, Decimal] = {}
         self._prices: dict[ClientOrderId, Decimal] = {}
         self._forced_orders: Window[str] = Window()
+        self._struck: set[str] = set()
 
     def note(self, at: float, event: Event, changes: Sequence[HedgeChange]) -> None:
         """Count a fact that was journaled at that time, and what became of the hedges by it."""
@@ -128,6 +130,7 @@ class Usage:
         self.in_flight[request.client_order_id] = notional
         self._prices[request.client_order_id] = notional / request.quantity
         if event.action is Action.INCREASE:
+            self._struck.discard(request.symbol)
             self.growth.add(at, request.symbol, notional)
 
     def _note_end(self, at: float, client_order_id: ClientOrderId, changes: Sequence[HedgeChange]) -> None:
@@ -141,10 +144,12 @@ class Usage:
                 self.opens.add(at, change.key)
 
     def _note_forced(self, at: float, event: HedgesForced) -> None:
-        """Each forced order counts once, in however many parts it was seen."""
+        """One blow counts once, in however many orders and parts it was seen: the next one follows on a new increase."""
         if not self._forced_orders.get(event.venue_order_id):
             self._forced_orders.add(at, event.venue_order_id)
-            self.forced.add(at, event.symbol)
+            if event.symbol not in self._struck:
+                self._struck.add(event.symbol)
+                self.forced.add(at, event.symbol)
 
 
 def get_order_notional(event: OrderIntended) -> Decimal:
