@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 
+from dehedge.core.book import TradingMode
+from dehedge.core.events import OrderAbandoned
 from dehedge.core.hedging import Reason
 from dehedge.errors import JournalError
 from tests.kit import Engine, Venue, World, a_policy, a_position
@@ -221,6 +224,28 @@ async def test_executor_finds_its_orders_when_the_daemon_dies_at_any_moment():
         assert world.venue.net("BTCUSDT") == TARGET == second.held(LONG), moment
         assert max(point.amount for point in world.venue.ledger.points) == TARGET, moment
         await second.die()
+
+
+@pytest.mark.parametrize("journal_s", [0.0, 0.02])
+async def test_executor_sends_no_close_of_a_flattening_that_was_ended_before_it_left(journal_s):
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    await engine.run_for(5)
+    await engine.reconciler.set_mode(TradingMode.NO_OPENS, is_flattening=True)
+    world.journal.append_s = journal_s
+    await asyncio.sleep(0.005 + journal_s)
+    is_journaled = world.journal.append_s > 0
+    assert bool(engine.executor.busy)
+
+    world.journal.append_s = 0.0
+    await engine.reconciler.set_mode(TradingMode.ACTIVE)
+    await engine.run_for(5)
+
+    assert len(world.venue.sent) == 1
+    assert engine.held(LONG) == TARGET
+    assert is_journaled is any(type(entry.event) is OrderAbandoned for entry in world.journal.entries)
+    await engine.die()
 
 
 async def test_executor_protects_as_much_as_the_margin_carries_when_all_together_are_refused():

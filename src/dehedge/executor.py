@@ -28,8 +28,8 @@ from dehedge.auditor import Auditor
 from dehedge.backoff import Backoff
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeStatus, InFlightOrder
-from dehedge.core.decisions import TradeDecision
-from dehedge.core.events import Event, HedgeWrittenDown, OrderIntended
+from dehedge.core.decisions import Reason, TradeDecision
+from dehedge.core.events import Event, OrderIntended
 from dehedge.core.hedging import Basis, check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share, client_order_id, get_leg
@@ -45,7 +45,7 @@ from dehedge.errors import (
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.resolver import Resolver
-from dehedge.settlement import Refusals, Settlement
+from dehedge.settlement import Refusals, Settlement, build_write_downs
 
 log = structlog.get_logger()
 
@@ -240,7 +240,8 @@ class Executor:
         if not check_mode_allows(book, draft.action, is_open=hedge is None):
             return False
         if draft.action is Action.REDUCE:
-            return hedge is not None and hedge.status is HedgeStatus.OPEN and hedge.quantity >= share.quantity
+            is_held = hedge is not None and hedge.status is HedgeStatus.OPEN and hedge.quantity >= share.quantity
+            return is_held and not self._check_called_off(share)
         if now > self._basis.get_fresh_until(share.key.market):
             return False
         return hedge is None or (
@@ -248,6 +249,10 @@ class Executor:
             and hedge.side is draft.hedge_side
             and hedge.quantity + share.quantity <= share.target
         )
+
+    def _check_called_off(self, share: Share) -> bool:
+        """True for a close that only an operator wanted, who resumed meanwhile."""
+        return share.reason == Reason.FLATTENED and not self._ledger.book.is_flattening
 
     def _build_request(self, draft: OrderDraft, sequence: int, *, reduce_only: bool) -> OrderRequest:
         hedge_mode = self._connector.hedge_mode
@@ -297,6 +302,8 @@ class Executor:
         is_open = any(hedge is None or hedge.status is HedgeStatus.OPENING for hedge in hedges)
         if (is_open and self._ledger.guardian.is_stopping) or not check_mode_allows(book, order.action, is_open=is_open):
             return "the kill switch was turned"
+        if any(self._check_called_off(share) for share in order.shares):
+            return "the flattening was ended"
         if fresh_until is not None and self._clock.time() > fresh_until:
             return "what it was decided from is too old by now"
         return None
@@ -320,19 +327,7 @@ class Executor:
         if shortfall == 0 or (reduces and shortfall <= leg_audit.uncertain):
             await self._place([draft], reduce_only=reduces)
         elif leg_audit.uncertain == 0 and self._auditor.check_confirmed(leg_audit):
-            await self._ledger.record_prepared(lambda _: self._write_down(draft, shortfall))
+            await self._ledger.record_prepared(lambda _: build_write_downs(self._ledger.book, draft.shares, shortfall))
             self._auditor.request()
         else:
             self._settlement.back_off(draft.shares, draft.action)
-
-    def _write_down(self, draft: OrderDraft, shortfall: Decimal) -> Sequence[Event]:
-        """What another hand has closed already is taken off the hedges, so that it is not sold a second time."""
-        events: list[Event] = []
-        for share in draft.shares:
-            hedge = self._ledger.book.get_hedged_position(share.key)
-            part = min(hedge.quantity if hedge is not None else Decimal(0), shortfall)
-            if part > 0:
-                events.append(HedgeWrittenDown(share.key, part, "closed by another hand"))
-                shortfall -= part
-        return events
-

@@ -15,8 +15,8 @@ import structlog
 
 from dehedge import metrics
 from dehedge.backoff import Backoff
-from dehedge.core.book import InFlightOrder
-from dehedge.core.events import OrderAbandoned
+from dehedge.core.book import HedgeBook, InFlightOrder
+from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned
 from dehedge.core.orders import Action, OrderReport, OrderStatus, Share
 from dehedge.errors import ConnectorError, OrderTooLarge, RateLimited
 from dehedge.ledger import Ledger
@@ -125,3 +125,15 @@ class Settlement:
         self._settled[report.client_order_id] = report.filled_quantity
         while len(self._settled) > SETTLED_MAX:
             del self._settled[next(iter(self._settled))]
+
+
+def build_write_downs(book: HedgeBook, shares: Sequence[Share], shortfall: Decimal) -> Sequence[Event]:
+    """What another hand has closed already is taken off the hedges, so that it is not sold a second time."""
+    events: list[Event] = []
+    for share in shares:
+        hedge = book.get_hedged_position(share.key)
+        part = min(hedge.quantity if hedge is not None else Decimal(0), shortfall)
+        if part > 0:
+            events.append(HedgeWrittenDown(share.key, part, "closed by another hand"))
+            shortfall -= part
+    return events
