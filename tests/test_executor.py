@@ -10,7 +10,10 @@ import pytest
 from dehedge.core.book import TradingMode
 from dehedge.core.events import OrderAbandoned
 from dehedge.core.hedging import Reason
+from dehedge.core.model import Leg, Side
+from dehedge.core.orders import OrderReport, OrderStatus
 from dehedge.errors import JournalError
+from dehedge.ports import VenueOrder
 from tests.kit import Engine, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
@@ -245,6 +248,29 @@ async def test_executor_sends_no_close_of_a_flattening_that_was_ended_before_it_
     assert len(world.venue.sent) == 1
     assert engine.held(LONG) == TARGET
     assert is_journaled is any(type(entry.event) is OrderAbandoned for entry in world.journal.entries)
+    await engine.die()
+
+
+async def test_executor_writes_little_while_a_large_order_is_filled_bit_by_bit():
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world, "hangs")
+    await engine.run_for(1)
+    (order,) = engine.book.in_flight.values()
+    world.journal.append_s = 0.005
+    written = world.journal.last_sequence
+    for milli in range(1, 166):
+        status = OrderStatus.FILLED if milli == 165 else OrderStatus.PARTIALLY_FILLED
+        report = OrderReport(order.request.client_order_id, status, Decimal(milli) / 1000)
+        engine.executor.note_order(VenueOrder("BTCUSDT", Side.BUY, Leg.BOTH, report, 0.0))
+        if milli % 50 == 0:
+            await asyncio.sleep(0.007)
+
+    await engine.run_for(0.5)
+
+    assert world.journal.last_sequence - written < 10
+    assert engine.held(LONG) == Decimal("0.165")
+    assert not engine.book.in_flight
     await engine.die()
 
 

@@ -101,7 +101,8 @@ class Executor:
         report = order.report
         in_flight = self._ledger.book.in_flight.get(report.client_order_id)
         if in_flight is not None:
-            self._spawn(self._settle(in_flight, report))
+            if self._settlement.collect(report):
+                self._spawn(self._settle_collected(in_flight))
             return
         late = self._settlement.get_late_fill(report)
         if late:
@@ -312,6 +313,10 @@ class Executor:
         is_final = await self._settlement.settle(order, report)
         if is_final and report.filled_quantity and report.average_price is None:
             self._spawn(self._resolver.learn_price(order))
+
+    async def _settle_collected(self, order: InFlightOrder) -> None:
+        while (report := self._settlement.take_collected(order)) is not None:
+            await self._settle(order, report)
 
     async def _reduce(self, draft: OrderDraft) -> None:
         """Hold a close against the account, then send what is there to be closed."""

@@ -17,7 +17,7 @@ from dehedge import metrics
 from dehedge.backoff import Backoff
 from dehedge.core.book import HedgeBook, InFlightOrder
 from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned
-from dehedge.core.orders import Action, OrderReport, OrderStatus, Share
+from dehedge.core.orders import Action, ClientOrderId, OrderReport, OrderStatus, Share, apply_report
 from dehedge.errors import ConnectorError, OrderTooLarge, RateLimited
 from dehedge.ledger import Ledger
 
@@ -43,6 +43,7 @@ class Settlement:
         self.refusals: dict[str, Refusals] = {}
         self._ledger = ledger
         self._settled: dict[str, Decimal] = {}
+        self._collected: dict[ClientOrderId, OrderReport | None] = {}
 
     async def settle(self, order: InFlightOrder, report: OrderReport) -> bool:
         """Record what is known now; True when that just became final."""
@@ -58,6 +59,24 @@ class Settlement:
             self.refusals.pop(order.request.symbol, None)
             self.backoff.clear(order.request.symbol, [share.key for share in order.shares], order.action)
         return True
+
+    def collect(self, report: OrderReport) -> bool:
+        """Keep what the stream tells of an order in flight; True when somebody must begin to take and settle it.
+
+        A large order has hundreds of fills: while one report is being recorded the others become one, because every write
+        keeps the next order waiting.
+        """
+        name = report.client_order_id
+        is_first = name not in self._collected
+        self._collected[name] = apply_report(self._collected.get(name), report)
+        return is_first
+
+    def take_collected(self, order: InFlightOrder) -> OrderReport | None:
+        """What was told since the last call; None ends the collection."""
+        report = self._collected.pop(order.request.client_order_id)
+        if report is not None:
+            self._collected[report.client_order_id] = None
+        return report
 
     async def refuse(self, order: InFlightOrder, reason: str) -> None:
         """The exchange definitively refused the order."""
