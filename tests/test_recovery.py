@@ -8,16 +8,31 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core.events import OrderAbandoned, OrderReported
+from dehedge.core.model import Leg
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
-from dehedge.errors import JournalError
+from dehedge.errors import JournalError, VenueUnavailable
 from dehedge.ports import JournalEntry
 from dehedge.recovery import replay
-from tests.kit import Engine, LoopClock, World, a_position
+from tests.kit import SYMBOLS, Engine, LoopClock, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
 LONG = a_position(1)
+ETHER = a_position(3, market="ETH-USD", entry=2_800)
 TARGET = Decimal("0.166")
+
+
+class Unreadable(Venue):
+    """An exchange that does not tell the orders of some symbols."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: set[str] = set()
+
+    async def fetch_order_history(self, symbol, since_s):
+        if symbol in self.unreadable:
+            raise VenueUnavailable("Symbol is on delivering or delivered or settling or closed or pre-trading.")
+        return await super().fetch_order_history(symbol, since_s)
 
 
 async def test_replay_gives_the_book_that_was_there_before():
@@ -93,3 +108,44 @@ async def test_recovery_decides_nothing_until_the_exchange_answers_for_what_is_i
     assert world.venue.net("BTCUSDT") == 0
     assert len(world.venue.sent) == 2
     await second.die()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_recovery_goes_on_without_the_symbol_whose_orders_cannot_be_read(is_listed):
+    world = World(venue=Unreadable())
+    world.put(LONG, ETHER)
+    first = Engine(world)
+    await first.start()
+    await first.run_for(5)
+    await first.die()
+    world.venue.unreadable.add("ETHUSDT")
+    world.remove(LONG)
+    world.venue.force("ETHUSDT", "3.333")
+
+    second = Engine(world, a_policy(symbols=SYMBOLS if is_listed else {"BTC-USD": "BTCUSDT"}))
+    starting = asyncio.ensure_future(second.start())
+    await asyncio.sleep(20)
+    assert starting.done()
+    await second.run_for(5)
+
+    assert world.venue.net("BTCUSDT") == 0
+    assert "ETHUSDT: Symbol is on delivering" in second.auditor.error
+    world.venue.unreadable.clear()
+    await second.run_for(30)
+    assert second.auditor.error is None
+    assert world.venue.net("ETHUSDT") == second.held(ETHER) == (Decimal("3.333") if is_listed else 0)
+    await second.die()
+
+
+async def test_recovery_takes_what_was_there_before_for_foreign_although_one_symbol_cannot_be_read():
+    world = World(venue=Unreadable())
+    world.venue.trade_by_hand("BTCUSDT", "BUY", "0.5")
+    world.venue.unreadable.add("ETHUSDT")
+    engine = Engine(world)
+
+    await engine.start()
+    await engine.run_for(1)
+
+    assert engine.book.foreign == {("BTCUSDT", Leg.BOTH): Decimal("0.5")}
+    assert not engine.auditor.blocked
+    await engine.die()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dehedge.errors import AuthenticationFailed, ConfigError, OrderRejected
+from dehedge.errors import AuthenticationFailed, ConfigError, OrderRejected, OutcomeUnknown, VenueUnavailable
 from dehedge.venue import Venue
 from tests.kit import RULES, SYMBOLS, LoopClock
 from tests.kit import Venue as Exchange
@@ -21,6 +21,7 @@ class Unwilling(Exchange):
         super().__init__()
         self.errors = list(errors)
         self.refused_symbols: set[str] = set()
+        self.unreadable: dict[str, Exception] = {}
 
     async def connect(self, symbols):
         await super().connect(symbols)
@@ -28,6 +29,8 @@ class Unwilling(Exchange):
             raise self.errors.pop(0)
 
     async def prepare_symbol(self, symbol):
+        if symbol in self.unreadable:
+            raise self.unreadable[symbol]
         if symbol in self.refused_symbols:
             raise OrderRejected("Margin type cannot be changed if there exists position.", code=-4048)
 
@@ -68,6 +71,24 @@ async def test_venue_blocks_only_the_symbol_that_cannot_be_settled_and_tries_it_
     exchange.refused_symbols.clear()
     await asyncio.sleep(61)
 
+    assert venue.unsettled == {}
+    keeping.cancel()
+
+
+@pytest.mark.parametrize("error", [VenueUnavailable("no symbolConfig"), OutcomeUnknown("no answer")])
+async def test_venue_connects_without_the_symbol_whose_settings_cannot_be_read(error):
+    exchange = Unwilling()
+    exchange.unreadable["BTCUSDT"] = error
+    venue = Venue(exchange, SYMBOLS, LoopClock())
+
+    await venue.connect()
+
+    assert venue.unsettled == {"BTCUSDT": str(error)}
+    keeping = asyncio.ensure_future(venue.run())
+    await asyncio.sleep(25)
+    assert venue.unsettled == {"BTCUSDT": str(error)}
+    exchange.unreadable.clear()
+    await asyncio.sleep(11)
     assert venue.unsettled == {}
     keeping.cancel()
 

@@ -60,18 +60,18 @@ class Auditor:
         clock: Clock,
         get_symbols: Callable[[], Iterable[str]],
     ) -> None:
-        self.audited_at: float | None = None
+        self.is_account_read = False
         self.error: str | None = None
         self._ledger = ledger
         self._connector = connector
         self._settlement = settlement
         self._get_symbols = get_symbols
-        self._clock = clock
         self._confirmed: dict[LegKey, Decimal] = {}
         self._unexplained_since: dict[LegKey, float] = {}
         self._counted_at: dict[LegKey, float] = {}
         self._evidence = EvidenceReader(ledger, connector, clock)
         self._is_incomplete = False
+        self._is_first_look = True
         self._requested = asyncio.Event()
 
     @property
@@ -94,6 +94,7 @@ class Auditor:
 
     async def run(self) -> None:
         """Audit every minute, soon after a request, and again while something is in doubt."""
+        self._is_first_look = False
         while True:
             in_doubt = self._unexplained_since or self._is_incomplete
             try:
@@ -120,29 +121,33 @@ class Auditor:
             self.error = None
 
     async def audit_all(self) -> None:
-        """Compare every leg of the book and of the account that has nothing in flight."""
-        if self.audited_at is None:
-            await self.writers.look_back(self._get_symbols())
+        """Compare every leg of the book and of the account that has nothing in flight.
+
+        A symbol that cannot be read hides no other one: its error is raised when all the others have been compared.
+        """
+        self.is_account_read = False
+        errors = await self.writers.look_back(self._get_symbols())
         unsettled = self._get_unsettled_symbols()
         versions = self._ledger.get_versions()
         exchange = await self._evidence.fetch_quantities()
         unsettled |= self._get_unsettled_symbols() | self._ledger.get_moved_since(versions)
         legs = self._get_legs(exchange)
         self._is_incomplete = any(symbol in unsettled for symbol, _ in legs)
-        errors = []
+        self.is_account_read = True
         for key in legs:
             if key[0] not in unsettled:
                 try:
                     await self._judge(audit_leg(self._ledger.book, key, exchange.get(key, Decimal(0))), versions)
                 except VenueUnavailable as error:
-                    errors.append(error)  # One symbol that cannot be read must not hide the others.
+                    errors.append(VenueUnavailable(f"{key[0]}: {error}"))
         if errors:
+            self._is_incomplete = True
             raise errors[0]
-        self.audited_at = self._clock.time()
+        self._is_first_look = False
 
     async def _judge(self, leg_audit: LegAudit, versions: Mapping[str, int]) -> None:
         book = self._ledger.book
-        if self.audited_at is None and leg_audit.key not in book.foreign and not self._check_hedged(leg_audit.key):
+        if self._is_first_look and leg_audit.key not in book.foreign and not self._check_hedged(leg_audit.key):
             await self._accept_baseline(leg_audit)
         elif leg_audit.difference in (0, self._confirmed.get(leg_audit.key)):
             await self._agree(leg_audit)

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 AUDIT_RETRY_S = 2.0
 RESOLVE_MAX_S = 10.0
+SYMBOLS_MAX_S = 10.0
 
 
 def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeBook:
@@ -48,16 +49,21 @@ async def recover(executor: Executor, auditor: Auditor) -> None:
     """Resolve what is in flight, then audit; waits for the exchange as long as that takes.
 
     An order that cannot be resolved for ten seconds goes on being asked for; it keeps its own hedges locked, and the
-    others are not left unprotected for its sake.
+    others are not left unprotected for its sake. So does a symbol whose orders cannot be read, by the audits.
     """
     resuming = executor.resume()
     if resuming:
         await asyncio.wait(resuming, timeout=RESOLVE_MAX_S)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SYMBOLS_MAX_S
     while True:
         try:
             await auditor.audit_all()
         except ConnectorError as error:
             log.warning("audit_failed", error=str(error))
+            if auditor.is_account_read and loop.time() >= until:
+                auditor.request()  # Whatever is still wrong is shown at once.
+                return
             await asyncio.sleep(AUDIT_RETRY_S)
         else:
             return

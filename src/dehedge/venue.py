@@ -1,7 +1,7 @@
 """The exchange made ready: connected, its rules known, leverage and margin type settled for every symbol we trade.
 
-What cannot be settled blocks only its own symbol, says why, and is tried again every minute. Called by the daemon; read
-by the reconciler.
+What cannot be settled blocks only its own symbol, says why, and is tried again every minute, or every ten seconds where
+it could not even be read. Called by the daemon; read by the reconciler.
 """
 
 from __future__ import annotations
@@ -42,10 +42,14 @@ class Venue:
         self._marks_fetched_at = float("-inf")
         self._wanted_marks: set[str] = set()
         self._resting: set[str] = set()
+        self._unread: set[str] = set()
         self._marks_wanted = asyncio.Event()
 
     async def connect(self) -> None:
-        """Connect and settle, trying again until the exchange answers. Raises what no retry can mend."""
+        """Connect and settle, trying again until the exchange answers. Raises what no retry can mend.
+
+        A symbol that cannot be settled keeps no other one waiting.
+        """
         delay_s = RETRY_FIRST_S
         while True:
             try:
@@ -69,7 +73,7 @@ class Venue:
         loop = asyncio.get_running_loop()
         rules_due = loop.time() + RULES_INTERVAL_S
         while True:
-            await asyncio.sleep(SETTLE_INTERVAL_S)
+            await asyncio.sleep(RETRY_MAX_S if self._unread else SETTLE_INTERVAL_S)
             try:
                 if loop.time() >= rules_due or self._resting:
                     await self._fetch_rules()
@@ -140,12 +144,15 @@ class Venue:
         await asyncio.gather(*(self._settle_symbol(symbol) for symbol in symbols))
 
     async def _settle_symbol(self, symbol: str) -> None:
+        self._unread.discard(symbol)
         try:
             await self._connector.prepare_symbol(symbol)
-        except OrderRejected as error:
+        except (OrderRejected, VenueUnavailable, OutcomeUnknown) as error:
             if symbol not in self.unsettled:
                 log.error("symbol_blocked", symbol=symbol, error=str(error))
             self.unsettled[symbol] = str(error)
+            if not isinstance(error, OrderRejected):
+                self._unread.add(symbol)
         else:
             if self.unsettled.pop(symbol, None) is not None:
                 log.info("symbol_settled", symbol=symbol)

@@ -23,6 +23,7 @@ from dehedge.core.writers import (
     find_other_writer,
     get_made_at,
 )
+from dehedge.errors import VenueUnavailable
 from dehedge.ports import Clock, Connector, Journal, VenueOrder
 
 log = structlog.get_logger()
@@ -40,6 +41,7 @@ class WriterWatch:
         self._started_at = clock.time()
         self._others: dict[str, OtherWriter] = {}
         self._heard_at: dict[str, float] = {}
+        self._looked_back: set[str] = set()
 
     def get_others(self) -> Sequence[OtherWriter]:
         """Those that have not been silent for long, by name."""
@@ -63,11 +65,21 @@ class WriterWatch:
             if found is not None and not check_silent(found, self._clock.time()):
                 self._remember(found)
 
-    async def look_back(self, symbols: Iterable[str]) -> None:
-        """Read what was ordered in the last hour, once at start. Raises ``ConnectorError``."""
+    async def look_back(self, symbols: Iterable[str]) -> list[VenueUnavailable]:
+        """Read what was ordered in the last hour, once for each symbol; the errors of those that cannot be read now.
+
+        Raises any other ``ConnectorError``, which is not of one symbol.
+        """
         since = max(self._clock.time() - SILENT_S, self._get_own().counts_from)
-        for symbol in symbols:
-            self.note(await self._connector.fetch_order_history(symbol, since))
+        errors = []
+        for symbol in sorted(set(symbols) - self._looked_back):
+            try:
+                self.note(await self._connector.fetch_order_history(symbol, since))
+            except VenueUnavailable as error:
+                errors.append(VenueUnavailable(f"{symbol}: {error}"))
+            else:
+                self._looked_back.add(symbol)
+        return errors
 
     def find_obstacle(self) -> str | None:
         """Why this daemon may not add exposure, if it may not: another one that is not younger."""
