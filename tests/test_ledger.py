@@ -43,7 +43,7 @@ async def test_ledger_folds_what_is_journaled_when_the_caller_is_canceled_in_bet
 
     await ledger.drain()
 
-    assert len(ledger.journal.read()) == 1
+    assert len(list(ledger.journal.read())) == 1
     assert ledger.book.mode is TradingMode.NO_OPENS
 
 

@@ -7,7 +7,7 @@ bounded in time by their implementation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -218,7 +218,7 @@ class Journal(Protocol):
     async def append(self, at: float, events: Sequence[Event]) -> None:
         """All or none, durably. Raises ``JournalError``; afterwards nothing may be sent on the strength of them."""
 
-    def read(self) -> Sequence[JournalEntry]: ...
+    def read(self) -> Iterable[JournalEntry]: ...
 
     def close(self) -> None: ...
 

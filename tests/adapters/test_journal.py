@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -72,7 +73,7 @@ def write(path: Path, count: int) -> tuple[str, Sequence[JournalEntry]]:
     try:
         for number in range(count):
             append(journal, 1000.5 + number, build_events(number))
-        return journal.deployment, journal.read()
+        return journal.deployment, list(journal.read())
     finally:
         journal.close()
 
@@ -80,7 +81,7 @@ def write(path: Path, count: int) -> tuple[str, Sequence[JournalEntry]]:
 def read(path: Path) -> tuple[str, Sequence[JournalEntry]]:
     journal = SqliteJournal(path)
     try:
-        return journal.deployment, journal.read()
+        return journal.deployment, list(journal.read())
     finally:
         journal.close()
 
@@ -93,7 +94,7 @@ def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[s
 
 
 def test_journal_is_empty_when_new(journal: SqliteJournal):
-    assert journal.read() == []
+    assert list(journal.read()) == []
     assert journal.last_sequence == 0
     assert time.time() - 5 < get_made_at(journal.deployment) <= time.time()
 
@@ -117,6 +118,21 @@ def test_journal_gives_back_what_was_appended_in_order(path: Path):
     assert [entry.event for entry in entries] == [event for number in range(3) for event in build_events(number)]
 
 
+def test_journal_of_months_is_read_one_entry_at_a_time(path: Path):
+    journal = SqliteJournal(path)
+    for _ in range(20):
+        journal._append(1.0, [fact for number in range(500) for fact in build_events(number)])
+
+    tracemalloc.start()
+    count = sum(1 for _ in journal.read())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count == 20_000
+    assert peak < 1_000_000
+    journal.close()
+
+
 def test_journal_goes_on_where_it_ended(path: Path):
     write(path, 2)
     journal = SqliteJournal(path)
@@ -131,13 +147,13 @@ def test_journal_goes_on_where_it_ended(path: Path):
 def test_append_of_nothing_changes_nothing(journal: SqliteJournal):
     append(journal, 1.0, [])
 
-    assert (journal.last_sequence, journal.read()) == (0, [])
+    assert (journal.last_sequence, list(journal.read())) == (0, [])
 
 
 def test_append_takes_whole_seconds_as_well(path: Path, journal: SqliteJournal):
     append(journal, 7, build_events(1))
 
-    assert journal.read()[0].at == 7.0
+    assert next(journal.read()).at == 7.0
 
 
 def test_journal_is_written_ahead_and_synchronously(journal: SqliteJournal):
@@ -198,7 +214,7 @@ def test_every_event_comes_back_as_it_was(kind: type[Event]):
     def check(at: float, facts: list[Event]) -> None:
         with tempfile.TemporaryDirectory() as folder, closing(SqliteJournal(Path(folder) / "j.db")) as journal:
             journal._append(at, facts)
-            entries = journal.read()
+            entries = list(journal.read())
 
         assert [repr(entry.event) for entry in entries] == [repr(fact) for fact in facts]
         assert {repr(entry.at) for entry in entries} == {repr(at)}
@@ -392,7 +408,7 @@ def test_entry_of_the_future_is_refused_with_the_remedy(path: Path, journal: Sql
     journal._db.execute("UPDATE events SET kind = ?, body = ?, checksum = ?", (kind, body, checksum))
 
     with pytest.raises(JournalError, match=rf"entry 1 \({kind}\) is not understood; run the version that wrote it"):
-        journal.read()
+        list(journal.read())
 
 
 def test_schema_of_the_future_is_refused_and_left_alone(path: Path):
@@ -671,7 +687,7 @@ def test_fact_that_is_no_text_is_refused(path: Path, journal: SqliteJournal):
         append(journal, 1.0, [OrderAbandoned(ClientOrderId("dh-1"), "\ud800")])
 
     append(journal, 1.0, build_events(1))
-    assert len(journal.read()) == 2
+    assert len(list(journal.read())) == 2
 
 
 def test_error_that_quotes_the_file_is_one_printable_line(path: Path):

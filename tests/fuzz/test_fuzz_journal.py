@@ -88,7 +88,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     for fact in FACTS[5:]:
         append(journal, fact)
     content = [Path(f"{path}{suffix}").read_bytes() for suffix in ("", "-wal", ".lock")]
-    entries = journal.read()
+    entries = list(journal.read())
     journal.close()
     return Files(*content, entries)
 
@@ -112,7 +112,7 @@ def read(path: Path) -> Sequence[JournalEntry] | None:
         check_line(str(error), path)
         return None
     try:
-        return journal.read()
+        return list(journal.read())
     except JournalError as error:
         check_line(str(error), path)
         return None

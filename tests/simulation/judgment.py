@@ -130,7 +130,7 @@ def find_wrong_intents(world: World, orders: list[Order]) -> Iterator[str]:
     """Every order was in the journal first, and replaying the journal gives the book that was."""
     journal = SqliteJournal(world.path)
     try:
-        entries = journal.read()
+        entries = list(journal.read())
         book = replay(journal, world.clock)
     finally:
         journal.close()

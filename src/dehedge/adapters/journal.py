@@ -104,23 +104,26 @@ class SqliteJournal:
         """Write all events in one durable transaction, in the journal's own thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._append, float(at), events)
 
-    def read(self) -> Sequence[JournalEntry]:
-        """Every fact in order. Raises ``JournalError`` where a row is missing, altered or not understood."""
-        entries = []
-        checksum = self._get_seed()
-        with _explained(self.path):
-            rows = self._db.execute("SELECT sequence, at, kind, body, checksum FROM events ORDER BY sequence").fetchall()
-        for expected, (sequence, at, kind, body, stored) in enumerate(rows, start=1):
+    def read(self) -> Iterator[JournalEntry]:
+        """Every fact in order, one at a time, for a journal of months would fill the memory.
+
+        Raises ``JournalError`` where a row is missing, altered or not understood.
+        """
+        count, checksum = 0, self._get_seed()
+        for count, (sequence, at, kind, body, stored) in enumerate(self._read_rows(), start=1):
             checksum = _chain(checksum, sequence, at, kind, body)
-            if sequence != expected or checksum != stored:
+            if sequence != count or checksum != stored:
                 raise JournalError(
-                    f"journal {self.path}: entry {expected} is missing or altered; restore the file from a backup"
+                    f"journal {self.path}: entry {count} is missing or altered; restore the file from a backup"
                 )
-            entries.append(JournalEntry(sequence, at, self._decode(sequence, kind, body)))
-        found = Note(self.deployment, len(entries))
+            yield JournalEntry(sequence, at, self._decode(sequence, kind, body))
+        found = Note(self.deployment, count)
         self._lock.check_whole(found)
         self._lock.write(found)
-        return entries
+
+    def _read_rows(self) -> Iterator[tuple[int, float, str, str, int]]:
+        with _explained(self.path):
+            yield from self._db.execute("SELECT sequence, at, kind, body, checksum FROM events ORDER BY sequence")
 
     def close(self) -> None:
         """Wait for the write under way, then let go of the file and the lock."""
