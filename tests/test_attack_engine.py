@@ -884,7 +884,8 @@ class SteppedClock(LoopClock):
 def an_engine_with_clock(world: World) -> tuple[Engine, SteppedClock]:
     engine, clock = Engine(world), SteppedClock()
     engine.clock = clock
-    for part in (engine.ledger, engine.venue, engine.auditor, engine.executor, engine.snapshots, engine.reconciler):
+    evidence = engine.auditor._evidence
+    for part in (engine.ledger, engine.venue, evidence, engine.executor, engine.snapshots, engine.reconciler):
         part._clock = clock
     return engine, clock
 
@@ -1404,6 +1405,22 @@ async def test_status_is_not_ready_when_passes_have_stopped():
     view = a_view(engine)
     assert not view.check_alive()
     assert view.find_obstacles()
+    await engine.die()
+
+
+async def test_status_says_that_passes_have_stopped_although_the_wall_clock_was_set_back():
+    engine, clock = an_engine_with_clock(World())
+    await engine.start()
+    await engine.run_for(5)
+    view = a_view(engine)
+    clock.step_s = 7_200.0
+    assert view.check_alive()
+
+    clock.step_s = -7_200.0
+    engine.tasks[-1].cancel()
+    await asyncio.sleep(60)
+
+    assert not view.check_alive()
     await engine.die()
 
 

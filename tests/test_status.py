@@ -39,6 +39,22 @@ async def a_running_engine(*positions) -> tuple[Engine, StatusView]:
     return engine, a_view(engine)
 
 
+async def test_status_is_not_ready_while_the_chain_is_behind_the_block_that_a_hedge_was_decided_at():
+    engine, view = await a_running_engine(LONG)
+    decided = engine.book.block_number
+
+    engine.world.block = decided - 100
+    await engine.run_for(2)
+
+    (obstacle,) = view.find_obstacles()
+    assert obstacle.startswith("chain: the last snapshot is of block ")
+    assert obstacle.endswith(f", hedges were decided at {decided}")
+    engine.world.block = decided
+    await engine.run_for(2)
+    assert view.find_obstacles() == []
+    await engine.die()
+
+
 async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money_as_strings():
     engine, view = await a_running_engine(LONG, a_position(2, entry=61_000))
 

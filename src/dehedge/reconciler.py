@@ -58,6 +58,8 @@ class Reconciler:
         self.guards = guards
         self.decisions: Mapping[HedgeKey, Decision] = {}
         self.last_pass_at: float | None = None
+        self.last_pass_loop_s: float | None = None
+        """The same by a clock that nobody sets."""
         self.is_stopping = False
         self._policy = policy
         self._snapshots = snapshots
@@ -108,7 +110,7 @@ class Reconciler:
         basis = build_basis(observation, self._policy) if observation is not None else Basis()
         await self._execute(decisions, basis)
         await self._end_flattening()
-        self.last_pass_at = self._clock.time()
+        self.last_pass_at, self.last_pass_loop_s = self._clock.time(), asyncio.get_running_loop().time()
         metrics.LAST_PASS_TIME.set(self.last_pass_at)
 
     def observe(self) -> Observation | None:

@@ -68,8 +68,8 @@ class StatusView:
 
     def check_alive(self) -> bool:
         """True while passes happen; before the first one, while the start is still waiting for its inputs."""
-        last = self._reconciler.last_pass_at
-        return not self.is_recovered or last is None or self._clock.time() - last < STALL_S
+        last = self._reconciler.last_pass_loop_s
+        return not self.is_recovered or last is None or asyncio.get_running_loop().time() - last < STALL_S
 
     def find_obstacles(self) -> Sequence[str]:
         found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
@@ -134,6 +134,9 @@ class StatusView:
         age_s = self._clock.time() - snapshot.block_time
         if age_s > self._policy.max_snapshot_age_s:
             found.append(f"chain: the last snapshot is {age_s:.0f} s old: {self._snapshots.error or 'no newer block'}")
+        decided = self._ledger.book.block_number
+        if snapshot.block_number < decided:
+            found.append(f"chain: the last snapshot is of block {snapshot.block_number}, hedges were decided at {decided}")
         observation = Observation(snapshot, self._prices.latest, {}, self._clock.time())
         hedged = {key.market for key in self._ledger.book.get_all_hedged_positions()}
         wanted = {market for market in self._policy.symbols if market in snapshot.markets} | hedged
