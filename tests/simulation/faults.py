@@ -296,6 +296,11 @@ def fill_disk(world: World, rng: random.Random) -> None:
     world.fill_disk()
 
 
+def fail_reading(world: World, rng: random.Random) -> None:
+    """The process dies, and the journal cannot be read at its next starts."""
+    world.fail_reading(rng.choice([1, 2, 5]))
+
+
 def slow_disk(world: World, rng: random.Random) -> None:
     world.loop.disk_s = (0.05, 1.5)
 
@@ -306,7 +311,7 @@ FAULTS: dict[str, tuple[Act, ...]] = {
     "orders": (spoil_orders, spoil_orders, spoil_orders, refuse_orders, fill_in_part, hide_orders),
     "exchange": (break_exchange_reads, slow_exchange, throttle, ban, drop_exchange, disturb_events, expire_listen_key, break_streams, silence_streams),
     "account": (liquidate, trade_by_hand, change_leverage, change_mode, suspend_symbol, delist),
-    "machine": (set_clock, fill_disk, slow_disk),
+    "machine": (set_clock, fill_disk, slow_disk, fail_reading),
 }  # fmt: skip
 """Acts by boundary; one that stands twice is played twice as often."""
 
@@ -327,6 +332,7 @@ async def mend(world: World) -> None:
         world.exchange.set_status(symbol, "TRADING")
     world.clock.offset_s = 0.0
     world.free_disk()
+    world.unreadable_starts = 0
     world.loop.reset_disk()
     await world.bring_up_all()
     for market, price in world.prices.items():

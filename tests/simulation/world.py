@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 import sqlite3
 from collections.abc import Coroutine, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from dehedge.config import Settings
 from dehedge.core.book import HedgeBook, HedgedPosition
@@ -37,6 +39,8 @@ SUPERVISOR_S = 2.0
 NONSENSE_S = 2.5
 DEPTH = 8
 """Blocks over the first scene, so that no reorganization undoes the deployment."""
+EXPECTED_END = re.compile("disk is full|full or failing")
+"""What the daemon says when it ends because it must: the supervisor tries again."""
 RULES = {rules.symbol: rules for rules in (BTCUSDT, ETHUSDT)}
 
 
@@ -49,6 +53,15 @@ class DaemonClock:
 
     def time(self) -> float:
         return EPOCH_S + self._loop.now_s + self.offset_s
+
+
+class FailingDisk(sqlite3.Connection):
+    """SQLite on a disk that cannot be read where the facts are."""
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if "FROM events" in sql:
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, *arguments)
 
 
 class World:
@@ -65,6 +78,7 @@ class World:
         self.misset: set[str] = set()
         self.put: dict[tuple[str, str, str], list[SimPosition]] = {}
         self.disk_full = False
+        self.unreadable_starts = 0
         self.unrest: list[str] = []
         self.final_book: Mapping[HedgeKey, HedgedPosition] | None = None
         self.daemon: Daemon | None = None
@@ -154,8 +168,10 @@ class World:
         """What a supervisor does: start the daemon when it does not run."""
         if self.daemon is not None or self._is_over:
             return
+        is_unreadable, self.unreadable_starts = self.unreadable_starts > 0, max(self.unreadable_starts - 1, 0)
         try:
-            self.daemon = daemon = Daemon(self.settings, SYMBOLS, self.clock)
+            with mock.patch.object(sqlite3, "connect", FailingDisk if is_unreadable else sqlite3.connect):
+                self.daemon = daemon = Daemon(self.settings, SYMBOLS, self.clock)
         except DehedgeError as error:
             self._note_end(error)
             return
@@ -183,6 +199,7 @@ class World:
 
     def free_disk(self) -> None:
         self.disk_full = False
+        self.unreadable_starts = 0
         if self.daemon is not None:
             self.daemon._journal._db.execute("PRAGMA max_page_count=1000000")
 
@@ -192,6 +209,12 @@ class World:
             database: sqlite3.Connection = daemon._journal._db
             (pages,) = database.execute("PRAGMA page_count").fetchone()
             database.execute(f"PRAGMA max_page_count={pages}")
+
+    def fail_reading(self, starts: int) -> None:
+        """The process dies, and the disk gives its journal back only after so many starts."""
+        self.unreadable_starts = starts
+        self.kill_daemon()
+        self.ensure_daemon()
 
     async def post(self, path: str) -> bool:
         """An operator's request over the wire; True when it was accepted."""
@@ -223,8 +246,10 @@ class World:
 
     def _note_end(self, error: BaseException) -> None:
         leaves = list_leaves(error)
-        self.note("daemon_ended", [f"{type(leaf).__name__}: {leaf}" for leaf in leaves])
-        if any(isinstance(leaf, JournalError) and "full" in str(leaf) for leaf in leaves):
+        self.note(
+            "daemon_ended", [f"{type(leaf).__name__}: {leaf}".replace(str(self.path), "journal.db") for leaf in leaves]
+        )
+        if any(isinstance(leaf, JournalError) and EXPECTED_END.search(str(leaf)) for leaf in leaves):
             self.loop.call_later(SUPERVISOR_S, self.ensure_daemon)
         else:
             self.problems.append(f"the daemon ended: {leaves!r}")
