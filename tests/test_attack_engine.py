@@ -971,6 +971,27 @@ async def test_auditor_finds_a_liquidation_right_after_the_wall_clock_was_set_ba
     await engine.die()
 
 
+async def test_auditor_finds_a_liquidation_that_came_before_a_wrong_wall_clock_was_set_right():
+    world = World()
+    world.put(LONG)
+    engine, clock = an_engine_with_clock(world)
+    await engine.start()
+    await engine.run_for(5)
+    clock.step_s = 7200.0
+    await engine.run_for(65)
+
+    world.venue.is_down = True
+    world.venue.force("BTCUSDT", "0.166")
+    await engine.run_for(100)
+    clock.step_s = 0.0
+    world.venue.is_down = False
+    await engine.run_for(90)
+
+    assert engine.auditor.blocked == {}
+    assert engine.held(LONG) == TARGET == world.venue.net("BTCUSDT")
+    await engine.die()
+
+
 def a_snapshot(engine: Engine, *, block_time: float) -> ChainSnapshot:
     markets = {name: Market(name, feed, 0) for name, feed in FEEDS.items()}
     return ChainSnapshot(

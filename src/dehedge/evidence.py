@@ -53,7 +53,7 @@ class EvidenceReader:
 
     def agree(self, key: LegKey) -> None:
         """From here on only newer orders of others can make a difference."""
-        self._agreed_at[key] = self._clock.time()
+        self._agreed_at[key] = asyncio.get_running_loop().time()
 
     async def fetch(self, symbol: str, *, since: float | None = None) -> Evidence:
         """History and position of a symbol; what was read a moment ago serves everybody who may use it."""
@@ -108,9 +108,9 @@ class EvidenceReader:
         now, book = self._clock.time(), self._ledger.book
         opened = [hedge.opened_at for hedge in book.get_symbol_hedges(symbol)]
         in_flight = [order.intended_at for order in book.in_flight.values() if order.request.symbol == symbol]
-        agreed = [at for key, at in self._agreed_at.items() if key[0] == symbol]
-        # What was agreed on before the wall clock was set back lies in the future.
-        start = min([now, *in_flight, *(agreed or opened)])
+        # By a clock that nobody sets: agreed on before the wall clock was set, it would lie hours away.
+        age_s = [asyncio.get_running_loop().time() - at for key, at in self._agreed_at.items() if key[0] == symbol]
+        start = min([now, *in_flight, *([now - max(age_s)] if age_s else opened)])
         return max(start - HISTORY_MARGIN_S, now - HISTORY_MAX_S)
 
     async def fetch_quantities(self) -> dict[LegKey, Decimal]:

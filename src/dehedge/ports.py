@@ -180,7 +180,7 @@ class Connector(MarketData, Protocol):
         """What became of an order; None when the exchange does not know it (yet)."""
 
     async def fetch_order_history(self, symbol: str, since_s: float) -> Sequence[VenueOrder]:
-        """Every order of the symbol since then, oldest first, the exchange's own (liquidations) included."""
+        """Every order of the symbol since then by our clock, oldest first, the exchange's own (liquidations) included."""
 
     async def fetch_trade_history(self, symbol: str, since_s: float) -> Sequence[VenueTrade]: ...
 

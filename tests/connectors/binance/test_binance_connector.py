@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -675,6 +676,28 @@ class TestHistory:
         self.now_s = NOW_S
         async with SimExchange(clock=lambda: self.now_s) as exchange:
             yield exchange
+
+    @pytest.fixture
+    def clock(self):
+        """Ours; ahead of the exchange's by ``skew_s``."""
+        self.skew_s = 0.0
+        return SimpleNamespace(time=lambda: self.now_s + self.skew_s)
+
+    @pytest.mark.parametrize("skew_s", [0.0, 7_200.0, -7_200.0])
+    async def test_history_begins_in_time_when_our_clock_is_wrong(self, exchange, clock, closing, skew_s):
+        self.skew_s = skew_s
+        connector = closing(build(exchange, clock))
+        await connector.connect(["BTCUSDT"])
+        for name, age_s in {"long ago": 120, "just now": 10}.items():
+            self.now_s = NOW_S - age_s
+            exchange.trade_manually(Ask("BTCUSDT", "BUY", Decimal("0.010"), client_id=name.replace(" ", "-")))
+        self.now_s = NOW_S
+
+        orders = await connector.fetch_order_history("BTCUSDT", clock.time() - 60)
+        trades = await connector.fetch_trade_history("BTCUSDT", clock.time() - 60)
+
+        assert [order.report.client_order_id for order in orders] == ["just-now"]
+        assert len(trades) == 1
 
     async def test_history_is_complete_when_it_spans_weeks(self, exchange, clock, closing):
         for days in (30, 13, 6.9, 1):

@@ -43,9 +43,10 @@ class History:
     key: str
 
     async def fetch_since(self, since_s: float) -> list[Row]:
-        """Every row since then, each once, by ascending number."""
+        """Every row since then by our own clock, which may be far from the exchange's; each once, by ascending number."""
         found: dict[int, Row] = {}
-        for span in build_spans(int(since_s * 1000), int(self.gateway.clock.time() * 1000)):
+        clock = self.gateway.clock
+        for span in build_spans(int((since_s + clock.offset_s) * 1000), int(clock.time() * 1000)):
             for row in await self._fetch_span(span):
                 found[row.get_integer(self.key)] = row
         return [found[number] for number in sorted(found)]
