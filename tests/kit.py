@@ -95,6 +95,7 @@ class Venue:
         self.hedge_mode = hedge_mode
         self.script: deque[str] = deque()
         self.sent: list[OrderRequest] = []
+        self.hidden_s = 20.0
         self.hidden_until: dict[str, float] = {}
         self.is_down = False
         self.capacity = 10_000
@@ -139,7 +140,7 @@ class Venue:
             raise OrderTooLarge("Margin is insufficient.", code=-2019)
         order = self._execute(request, fill_ratio=Decimal("0.4") if fate.startswith("partial") else None)
         if fate == "hidden":
-            self.hidden_until[request.client_order_id] = LoopClock().time() + 20
+            self.hidden_until[request.client_order_id] = LoopClock().time() + self.hidden_s
         if fate.endswith(("lost", "hidden")):
             raise OutcomeUnknown("no answer")
         if fate == "hangs":

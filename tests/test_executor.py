@@ -63,12 +63,14 @@ async def test_executor_closes_once_when_the_closing_order_meets(fate, hedge_mod
     await engine.die()
 
 
-async def test_executor_does_not_send_again_when_an_executed_order_is_hidden_from_every_query():
+@pytest.mark.parametrize("hidden_s", [20, 58])
+async def test_executor_does_not_send_again_when_an_executed_order_is_hidden_from_every_query(hidden_s):
     world = World()
     world.put(LONG)
+    world.venue.hidden_s = hidden_s
     engine = await an_engine(world, "hidden")
 
-    await engine.run_for(18)
+    await engine.run_for(hidden_s - 2)
     assert len(world.venue.sent) == 1
     await engine.run_for(20)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from dehedge.auditor import Auditor
+from dehedge.auditor import UNEXPLAINED_MAX_S, Auditor
 from dehedge.core.book import InFlightOrder
 from dehedge.core.events import OrderPriced
 from dehedge.errors import ConnectorError, RateLimited, VenueUnavailable
@@ -24,8 +24,11 @@ log = structlog.get_logger()
 
 QUERY_DELAYS_S = (0.2, 0.3, 0.5, 1.0, 1.5)
 """Waits between the questions for an order whose outcome is unknown; the last one repeats."""
-BELIEVE_HISTORY_S = 30.0
-"""After this long an order that neither query nor history knows is gone, even if the account moved by another hand."""
+BELIEVE_HISTORY_S = UNEXPLAINED_MAX_S
+"""After this long an order that neither query nor history knows is gone, even if the account moved by another hand.
+
+Not sooner than the audit believes the account: an order that fills unseen for longer than we wait would be sent twice.
+"""
 
 
 class Resolver:
