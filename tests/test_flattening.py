@@ -393,18 +393,19 @@ async def test_one_reading_serves_all_who_ask_and_none_that_a_fact_has_overtaken
 async def test_answer_is_not_flat_when_a_fact_overtook_the_reading(monkeypatch):
     engine, view = await an_engine()
     await engine.die()
-    fetch = engine.auditor.fetch_account
 
-    async def fetch_and_move():
-        exchange = await fetch()
+
+async def test_account_is_read_at_a_measured_pace_whoever_asks_while_orders_are_settled():
+    engine, view = await an_engine(LONG)
+    await engine.die()
+    before, started = engine.world.venue.position_reads, asyncio.get_running_loop().time()
+
+    for _ in range(20):
         engine.ledger._versions["BTCUSDT"] += 1
-        return exchange
+        await look(view)
 
-    monkeypatch.setattr(engine.auditor, "fetch_account", fetch_and_move)
-
-    assert not (await look(view))["flat"]
-    monkeypatch.setattr(engine.auditor, "fetch_account", fetch)
-    assert (await look(view))["flat"]
+    assert engine.world.venue.position_reads == before + 20
+    assert asyncio.get_running_loop().time() - started >= 19 * flattening.APART_S
 
 
 async def test_left_is_on_the_side_of_its_sign():

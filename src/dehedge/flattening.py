@@ -29,6 +29,8 @@ from dehedge.venue import Venue
 
 SHARED_S = 2.0
 """One reading serves everybody who asks within this time: anybody may ask, and each reading costs request weight."""
+APART_S = 1.0
+"""No two readings are nearer to each other, however much is traded meanwhile."""
 READ_MAX_S = 8.0
 REFUSAL_REMEMBERED_S = 60.0
 UNKNOWN_AFTER_S = 5.0
@@ -98,10 +100,14 @@ class FlattenView:
 
     async def _read(self) -> Reading:
         async with self._lock:
-            known, now = self._reading, asyncio.get_running_loop().time()
-            if known is None or now - known.ended_at >= SHARED_S or not self._check_current(known):
-                known = self._reading = await self._fetch_reading()
-            return known
+            known = self._reading
+            if known is not None:
+                age_s = asyncio.get_running_loop().time() - known.ended_at
+                if age_s < SHARED_S and self._check_current(known):
+                    return known
+                await asyncio.sleep(APART_S - age_s)
+            self._reading = await self._fetch_reading()
+            return self._reading
 
     async def _fetch_reading(self) -> Reading:
         read_at, versions = self._clock.time(), self._ledger.get_versions()
