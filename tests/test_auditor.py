@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from dehedge import evidence
 from dehedge.core.hedging import Reason
 from dehedge.core.model import Leg
 from dehedge.ports import VenueOrder
@@ -216,3 +217,21 @@ async def test_auditor_asks_nothing_about_a_symbol_that_we_have_left_as_it_is_kn
 
     assert set(asked) == {"BTCUSDT"}
     await second.die()
+
+
+async def test_auditor_does_not_grow_for_ever_while_another_hand_trades_without_end(monkeypatch):
+    monkeypatch.setattr(evidence, "COUNTED_MAX", 50)
+    world = World()
+    world.put(LONG)
+    engine = await an_engine(world)
+    for _ in range(40):
+        for side in ("BUY", "SELL"):
+            world.venue.trade_by_hand("BTCUSDT", side, "0.1")
+        await engine.run_for(60)
+
+    assert max(map(len, engine.auditor._evidence._counted.values())) == 50
+    world.venue.force("BTCUSDT", "0.166")
+    engine.auditor.request()
+    await engine.run_for(10)
+    assert engine.held(LONG) == world.venue.net("BTCUSDT") > 0
+    await engine.die()

@@ -21,6 +21,8 @@ SHARED_S = 2.0
 """What was read this long ago still serves; a look costs request weight."""
 HISTORY_MARGIN_S = 60.0
 HISTORY_MAX_S = 7 * 86_400.0
+COUNTED_MAX = 20_000
+"""Orders of others that are remembered on each leg: more than an account may send while they are still asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class EvidenceReader:
         for order in history:
             if order.leg is key[1] and not self.writers.check_ours(order):
                 counted[order.report.venue_order_id] = order.report.filled_quantity
+        while len(counted) > COUNTED_MAX:
+            del counted[next(iter(counted))]
 
     def _get_history_start(self, symbol: str) -> float:
         """From the last agreement, or else from our oldest hedge or order in the symbol."""
