@@ -20,6 +20,7 @@ from tests.simulation.sabotage import DEFECTS
 
 CHUNK = 25
 CHUNKS_PER_PROCESS = 20
+TOLD_EVERY = 2_500
 
 
 def run_seeds(seeds: range) -> list[Verdict]:
@@ -84,6 +85,8 @@ def judge(verdicts: Iterable[Verdict], options: argparse.Namespace) -> int:
         rests.append(verdict.rest_s)
         failed += bool(verdict.problems)
         say(*tell(verdict))
+        if len(rests) % TOLD_EVERY == 0:
+            say(f"{len(rests)} runs, {failed} failed, {time.perf_counter() - started:.0f} s")
         if failed and options.until_failure:
             break
     seconds = time.perf_counter() - started
