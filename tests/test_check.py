@@ -55,9 +55,6 @@ def chain(world: World) -> InProcessChain:
 def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Settings]:
     """Sets the process's variables and reads them, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.removesuffix("_FILE").lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
 
     def read(given: Mapping[str, str]) -> Settings:
         for name, value in given.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from dehedge.client import fetch_answer, print_hedges, print_status
-from dehedge.config import Settings
 from dehedge.errors import DehedgeError
 
 STATUS: Mapping[str, Any] = {
@@ -77,9 +75,6 @@ def server() -> Iterator[StandIn]:
 @pytest.fixture(autouse=True)
 def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
 
 
 def test_status_is_told_in_whole_lines_when_ready(server: StandIn, capsys: pytest.CaptureFixture[str]):

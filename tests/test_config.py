@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
@@ -133,11 +132,8 @@ SetVariables = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and none of our variables in the environment."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.removesuffix("_FILE").lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
     return tmp_path
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from dehedge import client, control
-from dehedge.config import Settings
 from dehedge.errors import ConfigError, DehedgeError
 
 TOKEN = "tökén-of-the-tests"
@@ -104,9 +103,6 @@ def server() -> Iterator[StandIn]:
 @pytest.fixture(autouse=True)
 def only_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.removesuffix("_FILE").lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
     monkeypatch.setenv("HTTP_TOKEN", TOKEN)
     monkeypatch.setattr(control, "POLL_S", 0.01)
     monkeypatch.setattr(control.getpass, "getuser", lambda: "ann")

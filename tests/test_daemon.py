@@ -228,7 +228,8 @@ async def test_daemon_pauses_resumes_and_flattens_on_command(tmp_path):
 async def run_command(daemon, *arguments):
     """A command as an operator gives it in another terminal; its exit code and what it says."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "dehedge", *arguments, "--url", daemon.url, env={**os.environ, "HTTP_TOKEN": HTTP_TOKEN},
+        sys.executable, "-m", "dehedge", *arguments, "--url", daemon.url,
+        cwd=daemon.folder, env={**os.environ, "HTTP_TOKEN": HTTP_TOKEN},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     output, _ = await process.communicate()
@@ -316,6 +317,8 @@ async def holds(daemon, count):
 
 def count_orders(world):
     return len(world.exchange.orders)
+
+
 async def test_daemon_stops_opens_when_its_connector_says_that_a_law_is_broken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     variables = {"NETWORKS": "http://127.0.0.1:1", "BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s"}

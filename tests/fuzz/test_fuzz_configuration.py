@@ -46,11 +46,8 @@ TOML = (
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and none of our variables in the environment."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.removesuffix("_FILE").lower() in Settings.model_fields:
-            monkeypatch.delenv(name)
     (tmp_path / "key").write_text(SECRET)
     return tmp_path
 

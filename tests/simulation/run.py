@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,10 +142,13 @@ def find_unrest_at_end(world: World) -> list[str]:
 
 
 def _read_settings(folder: Path) -> Settings:
+    """Of this module alone: neither a variable of the shell's nor a ``.env`` where the command was given has a say."""
     kept = dict(os.environ)
+    os.environ.clear()
     os.environ.update(ENVIRONMENT, STATE_URL=f"sqlite:///{folder / 'journal.db'}")
     try:
-        return read_settings()
+        with chdir(folder):
+            return read_settings()
     finally:
         os.environ.clear()
         os.environ.update(kept)
