@@ -331,6 +331,15 @@ def test_flatten_refuses_without_a_terminal_and_without_yes(server: StandIn):
     assert server.posts == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What this process ignores, its children ignore; a handler of its own is the default one for them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_flatten_goes_on_in_the_daemon_when_the_follower_is_interrupted(server: StandIn):
     server.views = [CLOSING]
     process = subprocess.Popen(
