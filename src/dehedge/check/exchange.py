@@ -46,7 +46,7 @@ async def check_exchange(connector: Connector, settings: Settings, symbols: Sequ
     try:
         rules = await connector.fetch_trading_rules()
     except ConnectorError as error:
-        return [build_failure("exchange", str(error), "check BINANCE_FUTURES_URL, BINANCE_ENVIRONMENT and the network")]
+        return [build_failure("exchange", str(error))]
     lines = [build_pass("exchange", f"{connector.name}, lists {len(rules)} symbols")]
     lines += [_check_symbol(symbol, rules.get(symbol)) for symbol in symbols]
     tradable = [symbol for symbol in symbols if symbol in rules]

@@ -95,12 +95,21 @@ def test_read_never_has_an_unknown_outcome(status, code, message, expected):
 
 @pytest.mark.parametrize("status", [0, 503])
 def test_write_is_unavailable_when_nothing_was_sent(status):
-    failure = Failure(status, 0, "ClientConnectorError", is_sent=False)
+    failure = Failure(status, 0, "Connect call failed", is_sent=False)
 
     error = build_write_error(failure, classify(failure), retry_after_s=0.0)
 
     assert type(error) is VenueUnavailable
     assert "BINANCE_FUTURES_URL" in str(error)
+
+
+@pytest.mark.parametrize(("status", "code", "is_doubted"), [(404, 0, True), (200, 0, True), (503, 0, False), (0, 0, False), (400, -1121, False)])
+def test_address_is_doubted_when_somebody_else_seems_to_answer(status, code, is_doubted):
+    failure = Failure(status, code, "the reply was not JSON")
+
+    error = build_read_error(failure, Verdict.UNKNOWN, retry_after_s=0.0)
+
+    assert ("BINANCE_FUTURES_URL" in str(error)) is is_doubted
 
 
 def test_rejection_carries_its_code_and_a_remedy():

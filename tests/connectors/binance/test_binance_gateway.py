@@ -6,13 +6,17 @@ import asyncio
 import gzip
 import logging
 import re
+import socket
+import ssl
 import time
 import traceback
 from base64 import b64encode
 
+import aiohttp
 import pytest
 import structlog
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 from tests.fuzz.hostile import hurried
 
 from dehedge.connectors.binance import endpoints
@@ -20,7 +24,7 @@ from dehedge.connectors.binance.failures import RequestRefused
 from dehedge.connectors.binance.gateway import Credentials, Gateway
 from dehedge.connectors.binance.limits import ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.payloads import RateLimit
-from dehedge.connectors.binance.session import REPLY_BYTES_MAX
+from dehedge.connectors.binance.session import REPLY_BYTES_MAX, describe
 from dehedge.connectors.binance.timing import Timing
 from dehedge.core.invariants import Law
 from dehedge.errors import (
@@ -134,10 +138,40 @@ async def test_no_secret_is_told_when_a_request_fails(gateway, scripted, caplog,
 async def test_write_is_unavailable_when_nobody_listens(clock, unused_port):
     gateway = Gateway(f"http://127.0.0.1:{unused_port}", Credentials(KEY, SECRET), clock)
     try:
-        with pytest.raises(VenueUnavailable, match="BINANCE_FUTURES_URL"):
+        with pytest.raises(VenueUnavailable, match="BINANCE_FUTURES_URL") as caught:
             await gateway.send(endpoints.PLACE, **ORDER)
     finally:
         await gateway.close()
+    assert str(caught.value).startswith("the exchange cannot be reached: Connect call failed (")
+
+
+async def test_read_says_what_happened_when_the_connection_was_dropped(gateway, scripted):
+    scripted.answers = [cut]
+
+    with pytest.raises(VenueUnavailable, match="gave no usable answer: the connection was dropped$"):
+        await gateway.fetch(endpoints.ORDER, **QUERY)
+
+
+NAMED = ConnectionKey("a.example", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "no answer in time"),
+        (aiohttp.ServerTimeoutError(), "no answer in time"),
+        (aiohttp.ClientConnectorDNSError(NAMED, socket.gaierror(-2, "Name or service not known")), "its name cannot be resolved"),
+        (aiohttp.ClientConnectorSSLError(NAMED, ssl.SSLError(1, f"https://{KEY}")), "it has no certificate that we accept"),
+        (aiohttp.ClientConnectorError(NAMED, OSError(113, "No route to host")), "No route to host"),
+        (aiohttp.ClientConnectorError(NAMED, ConnectionRefusedError()), "ConnectionRefusedError"),
+        (aiohttp.ServerDisconnectedError(f"signature={KEY}"), "the connection was dropped"),
+        (aiohttp.ClientPayloadError(f"signature={KEY}"), "the answer could not be read (ClientPayloadError)"),
+        (KeyError(KEY), "the answer could not be read (KeyError)"),
+        (VenueUnavailable("a write goes out once"), "a write goes out once"),
+    ],
+)
+def test_error_of_the_library_is_told_in_our_own_words(error, words):
+    assert describe(error) == words
 
 
 @pytest.fixture

@@ -196,5 +196,6 @@ def _explain_forbidden(failure: Failure) -> str:
 
 def _explain_unavailable(failure: Failure) -> str:
     if failure.is_sent:
-        return f"the exchange gave no usable answer: {failure}"
+        is_stranger = failure.code == 0 and 200 <= failure.status < 500
+        return f"the exchange gave no usable answer: {failure}{' (check BINANCE_FUTURES_URL)' if is_stranger else ''}"
     return f"the exchange cannot be reached: {failure.message} (check BINANCE_FUTURES_URL and the network)"

@@ -41,6 +41,7 @@ from dehedge.connectors.binance.pause_file import PauseFile
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.connectors.binance.repeats import Repeats
 from dehedge.connectors.binance.rows import Json, build_row
+from dehedge.connectors.binance.session import describe
 from dehedge.connectors.binance.tally import OnBreach, Tally, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.errors import ConfigError, ConnectorError, RateLimited, VenueUnavailable
@@ -60,7 +61,8 @@ CLOSE_GRACE_S = 6.0
 HEADER_TOKEN = re.compile(r"[!-~]*")
 SIGNED = re.compile(r"(?i)(signature|listenKey)(=|%3D|[^\w:]*+:\W*+)\w+")
 KEY_LIKE = re.compile(r"[0-9A-Za-z]{20,}")
-"""Signatures, listen keys and API keys without their names, or most of one; nothing that the exchange says looks so."""
+"""Signatures, listen keys and API keys without their names, or most of one; nothing that the exchange says looks so, and
+what we say ourselves must not: the names of the library's errors do."""
 
 ECHO_LENGTH_MAX, MESSAGE_LENGTH_MAX = 2_000, 200
 CODE_MAX = 10**6
@@ -191,7 +193,7 @@ class Gateway:
         except Exception as error:  # noqa: BLE001
             # The library lets through whatever it stumbles over in a reply (AttributeError, KeyError and others), and
             # the session its own family. Each means the same: no answer. Their words may hold a signed URL.
-            return self._build_failure(attempt, 0, _name_error(error))
+            return self._build_failure(attempt, 0, describe(error))
         finally:
             attempts.current.reset(token)
         return self._check_reply(endpoint, attempt, reply)
@@ -319,11 +321,6 @@ def get_words(error: BinanceAPIException) -> object:
     message: object = error.message
     is_opaque = isinstance(message, str) and message.startswith("Invalid JSON error message")
     return "the reply was not JSON" if is_opaque else message
-
-
-def _name_error(error: Exception) -> str:
-    """The kind of error alone: its words may hold the address that was called, signature and all."""
-    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def get_client_order_id(params: dict[str, str]) -> str:
