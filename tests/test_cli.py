@@ -271,7 +271,8 @@ def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
 def test_run_warns_of_unknown_variables(daemon: Daemon, url: str):
     (event,) = [event for event in daemon.events if event["event"] == "variable_unknown"]
 
-    assert event["variable"] == "VAULT_FACTR"
+    assert event["setting"] == "VAULT_FACTR"
+    assert event["remedy"] == "did you mean VAULT_FACTOR? correct or remove it"
 
 
 def test_run_ends_with_0_when_told_to_stop_although_nothing_answers(folder: Path):

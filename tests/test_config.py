@@ -14,7 +14,6 @@ from dehedge.config import (
     BINANCE_URLS,
     NodeEnvironment,
     Settings,
-    find_unknown_variables,
     read_configuration,
     read_http_address,
     read_http_token,
@@ -440,33 +439,6 @@ def test_redaction_knows_keys_inside_urls(given: SetVariables):
     assert "v2" not in texts
 
 
-@pytest.mark.parametrize(
-    ("name", "is_unknown"),
-    [
-        ("VAULT_FACTR", True),
-        ("BINANCE_KEY", True),
-        ("LOG_LEVELS", True),
-        ("LEVERAGES", True),
-        ("MAX_ORDER_NOTIONAL", True),
-        ("MIN_FREE_MARGIN", True),
-        ("BINANCE_API_KEY_FILE", False),
-        ("VAULT_FACTOR_FILE", True),
-        ("HTTP_PROXY", False),
-        ("NODE_OPTIONS", False),
-    ],
-)
-def test_unknown_variable_is_found_when_it_begins_like_ours(given: SetVariables, name: str, is_unknown: bool):
-    given(**{name: "x"})
-
-    assert (name in find_unknown_variables()) is is_unknown
-
-
-def test_unknown_variable_is_found_in_dotenv(folder: Path):
-    (folder / ".env").write_text("POLL_INTERVAL=3\nSOMETHING_ELSE=1\n")
-
-    assert find_unknown_variables() == ["POLL_INTERVAL"]
-
-
 PRODUCTION = {"NODE_ENV": "production", "DATAREGISTRY": ADDRESS, "USDC": ADDRESS}
 
 
@@ -531,6 +503,19 @@ def test_markets_of_paper_go_before_those_of_binance(folder: Path):
     assert read_markets("paper") == {"ETH-USD": "ETHUSDT"}
 
 
+def test_markets_of_binance_are_those_of_paper_when_its_own_table_is_empty(folder: Path):
+    (folder / "markets.toml").write_text(MARKETS + "[paper]\n")
+
+    assert read_markets("paper") == {"BTC-USD": "BTCUSDT"}
+
+
+def test_both_tables_are_named_when_paper_has_none(folder: Path):
+    (folder / "markets.toml").write_text("[paper]\n")
+
+    with pytest.raises(ConfigError, match=r"markets\.toml: has no table \[paper\] or \[binance\] with markets"):
+        read_markets("paper")
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -538,6 +523,7 @@ def test_markets_of_paper_go_before_those_of_binance(folder: Path):
         (b'"BTC-USD" = "BTCUSDT"\n', "no table [binance]"),
         (b'[binanse]\n"BTC-USD" = "BTCUSDT"\n', "no table [binance]"),
         (b"[binance]\n", "no table [binance] with markets"),
+        (b"[[binance]]\n", "no table [binance]"),
         (b"binance = 1\n", "no table [binance]"),
         (b"[binance\n", "not valid TOML"),
         (b'[binance]\n"A" = "X"\n"A" = "Y"\n', "not valid TOML"),

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from dehedge import __version__
-from dehedge.config import find_unknown_variables, read_configuration
+from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
+from dehedge.doubts import find_doubts
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalLocked
 
 EXIT_CRASHED = 1
@@ -140,7 +141,7 @@ def _run() -> int:
 
     use_json = (settings.log_format or ("json" if settings.is_production else "console")) == "json"
     configure_logging(level=settings.log_level, use_json=use_json, secrets=settings.get_secret_texts())
-    _warn_of_unknown_variables()
+    _warn_of_doubts()
 
     # The daemon's libraries take over a second to import; a configuration error is told before that.
     from dehedge.daemon import Daemon
@@ -152,11 +153,11 @@ def _run() -> int:
     return 0
 
 
-def _warn_of_unknown_variables() -> None:
+def _warn_of_doubts() -> None:
     import structlog
 
-    for name in find_unknown_variables():
-        structlog.get_logger().warning("variable_unknown", variable=name, remedy="correct or remove it")
+    for doubt in find_doubts():
+        structlog.get_logger().warning(doubt.event, setting=doubt.setting, detail=doubt.detail, remedy=doubt.remedy)
 
 
 def _run_async(work: Coroutine[Any, Any, int]) -> int:

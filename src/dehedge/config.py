@@ -37,17 +37,13 @@ from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
-from dehedge.guard_settings import GUARD_PREFIXES, GuardSettings
+from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
 
 BINANCE_URLS = {
     "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
     "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
 }
-_OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "POLL_", "PRICE_", "MAX_PRICE",
-                 "MAX_SNAPSHOT", "MAX_CONFIDENCE", *GUARD_PREFIXES, "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "HTTP_ALLOWED",
-                 "MIN_COLLATERAL", "CHAIN_",
-                 "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT")  # fmt: skip
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
 _SHOWN_LENGTH_MAX = 80
@@ -314,13 +310,6 @@ def _find_unsafe(given: Mapping[str, str]) -> list[str]:
         if check_is_url(given.get(name, ""), _SCHEMES) and check_is_exposed(given[name])
     ]
     return problems
-
-
-def find_unknown_variables() -> list[str]:
-    """Variables that begin like ours and are none: most likely typing errors."""
-    known = {name.upper() for name in Settings.model_fields}
-    known |= {f"{name}_FILE" for name in SECRETS}
-    return sorted(name for name in read_environment().names if name.startswith(_OUR_PREFIXES) and name not in known)
 
 
 def read_configuration() -> tuple[Settings, dict[str, str]]:

@@ -1,20 +1,21 @@
 """The variables as they are given: the process's environment over ``.env``, and secrets from files.
 
 Reads text and judges none of it; what cannot be read is reported, never raised, so that ``config`` can tell all mistakes
-at once. Called by ``config`` only.
+at once. Called by ``config`` and ``doubts`` only.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 DOTENV_FILE = Path(".env")
 FILE_BYTES_MAX = 65_536
@@ -25,11 +26,16 @@ SECRETS = ("NETWORKS", "KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SE
 
 
 class Environment(NamedTuple):
-    """``values`` by variable, ``names`` of all variables that are set, and the ``problems`` of reading them."""
+    """``values`` by variable, ``names`` of all variables that are set, and the ``problems`` of reading them.
+
+    ``lines`` of ``.env`` by the name that they give, and ``unread`` NAME_FILEs that stand beside their NAME.
+    """
 
     values: Mapping[str, str]
     names: frozenset[str]
     problems: tuple[str, ...]
+    lines: Mapping[str, Sequence[int]]
+    unread: frozenset[str]
 
     def check_given(self, name: str) -> bool:
         """True where somebody wanted to give the variable, even by a file that cannot be read."""
@@ -38,15 +44,19 @@ class Environment(NamedTuple):
 
 def read_environment() -> Environment:
     """The process's environment over ``.env``; in each, NAME goes before NAME_FILE. Empty is not set."""
-    dotenv, problems = _read_dotenv()
+    bindings, problems = _read_dotenv()
+    dotenv, broken = _read_bindings(bindings)
+    problems += broken
     values: dict[str, str] = {}
     names: set[str] = set()
+    unread: set[str] = set()
     for layer in (dotenv, {name: value for name, value in os.environ.items() if value}):
         secrets, unreadable = _read_secret_files(layer)
         values |= layer | secrets
         names |= layer.keys()
         problems += unreadable
-    return Environment(values, frozenset(names), tuple(problems))
+        unread |= {f"{name}_FILE" for name in SECRETS if layer.keys() >= {name, f"{name}_FILE"}}
+    return Environment(values, frozenset(names), tuple(problems), _number_lines(bindings), frozenset(unread))
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
@@ -58,21 +68,32 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     return content.decode(encoding)
 
 
-def _read_dotenv() -> tuple[dict[str, str], list[str]]:
-    """What ``.env`` says, and a line for everything in it that says nothing."""
+def _read_dotenv() -> tuple[list[Binding], list[str]]:
     if not DOTENV_FILE.exists():
-        return {}, []
+        return [], []
     try:
         text = read_text(DOTENV_FILE, "utf-8-sig")
     except (OSError, ValueError) as error:
-        return {}, [f"{DOTENV_FILE}: cannot be read: {_explain(error)}"]
-    bindings = list(parse_stream(StringIO(text)))
+        return [], [f"{DOTENV_FILE}: cannot be read: {_explain(error)}"]
+    return list(parse_stream(StringIO(text))), []
+
+
+def _read_bindings(bindings: Sequence[Binding]) -> tuple[dict[str, str], list[str]]:
+    """What ``.env`` says, and a line for everything in it that says nothing."""
     # A name without a value is no error to the parser; a comment or an empty line has no name.
     wrong = [binding for binding in bindings if binding.error or (binding.key and binding.value is None)]
     sound = "".join(binding.original.string for binding in bindings if binding not in wrong)
     # A value is what stands there: a secret may hold a ${, and values made of values can grow without end.
     values = {name: value for name, value in dotenv_values(stream=StringIO(sound), interpolate=False).items() if value}
     return values, [f"{DOTENV_FILE}: line {each.original.line} is not NAME=value; correct or remove it" for each in wrong]
+
+
+def _number_lines(bindings: Sequence[Binding]) -> Mapping[str, Sequence[int]]:
+    lines: defaultdict[str, list[int]] = defaultdict(list)
+    for binding in bindings:
+        if binding.key and binding.value is not None:
+            lines[binding.key].append(binding.original.line)
+    return lines
 
 
 def _read_secret_files(layer: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

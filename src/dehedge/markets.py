@@ -31,13 +31,22 @@ def read_markets(connector: str, path: Path = MARKETS_FILE) -> dict[str, str]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {_show(str(error))}") from None
-    table = tables.get(connector, tables.get("binance") if connector == "paper" else None)
-    if not isinstance(table, dict) or not table:
-        raise ConfigError(f"{path}: has no table [{connector}] with markets")
+    names = (connector, "binance") if connector == "paper" else (connector,)
+    table = next((tables[name] for name in names if tables.get(name)), None)
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: has no table {' or '.join(f'[{name}]' for name in names)} with markets")
     wrong = [name for name, symbol in table.items() if not isinstance(symbol, str) or not symbol.isalnum()]
     if wrong:
         raise ConfigError(*(f'{path}: "{_show(name)}" must name a symbol, such as "BTCUSDT"' for name in wrong))
     return dict(table)
+
+
+def read_table_names(path: Path = MARKETS_FILE) -> list[str]:
+    """How the tables are called, and what stands in none; nothing where ``read_markets`` tells what is wrong."""
+    try:
+        return [_show(name) for name in _parse(read_text(path))]
+    except (OSError, ValueError, RecursionError):
+        return []
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from dehedge.config import Settings, read_configuration
+from dehedge.doubts import find_doubts
 from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_policy, build_price_source
 from dehedge.errors import ConfigError
 from dehedge.markets import read_markets
@@ -113,6 +114,8 @@ def test_environment_gives_settings_that_work_or_a_configuration_error(folder: P
 
 
 def check_configuration() -> None:
+    for doubt in find_doubts():
+        assert all(part.isprintable() and len(part) < LINE_MAX and SECRET not in part for part in doubt), doubt
     try:
         settings, symbols = read_configuration()
         build_all(settings, symbols)

@@ -13,7 +13,8 @@ from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.journal_lock import read_lost
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
 from dehedge.client import fetch_answer
-from dehedge.config import Settings, find_unknown_variables
+from dehedge.config import Settings
+from dehedge.doubts import find_doubts
 from dehedge.errors import DehedgeError, JournalError, JournalLocked
 from dehedge.ports import Clock
 from dehedge.recovery import replay
@@ -26,7 +27,7 @@ def check_settings(settings: Settings, symbols: Mapping[str, str]) -> list[Line]
     listed = ", ".join(f"{market} -> {symbol}" for market, symbol in symbols.items())
     return [
         build_pass("settings", f"{settings.node_env}, connector {settings.connector}"),
-        *(build_warning(name, "unknown variable", "correct or remove it") for name in find_unknown_variables()),
+        *(build_warning(doubt.setting, doubt.detail, doubt.remedy) for doubt in find_doubts()),
         *_find_oddities(settings),
         build_pass("markets.toml", listed),
         *_find_doubles(symbols),
