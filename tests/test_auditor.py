@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from dehedge import evidence
 from dehedge.core.hedging import Reason
@@ -68,11 +69,16 @@ async def test_auditor_leaves_a_foreign_position_alone_when_it_was_there_before(
     world.venue.trade_by_hand("BTCUSDT", side, quantity)
     base = world.venue.net("BTCUSDT")
     world.put(LONG)
-    engine = await an_engine(world)
+    with capture_logs() as logs:
+        engine = await an_engine(world)
+    (found,) = [entry for entry in logs if entry["event"] == "foreign_position_found"]
+    assert (found["log_level"], found["symbol"], Decimal(found["quantity"])) == ("warning", "BTCUSDT", base)
     assert world.venue.net("BTCUSDT") == base + TARGET
     await engine.die()
 
-    second = await an_engine(world)
+    with capture_logs() as logs:
+        second = await an_engine(world)
+    assert "foreign_position_found" not in [entry["event"] for entry in logs]
     world.remove(LONG)
     await second.run_for(5)
 

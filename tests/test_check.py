@@ -25,9 +25,10 @@ from dehedge.core.events import TradingModeSet
 from dehedge.daemon import SystemClock
 from dehedge.logs import Redactor
 from dehedge.sim.chain import InProcessChain, SimMarket, SimPosition
-from dehedge.sim.exchange import ExchangeSettings, SimExchange
+from dehedge.sim.exchange import Ask, ExchangeSettings, SimExchange
 from dehedge.sim.hermes import Fault
 from dehedge.sim.world import FEEDS, SYMBOLS, USD, World, build_position
+from tests.core.builders import a_report, an_intent
 
 PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
 ZERO = "0x" + "0" * 40
@@ -183,6 +184,44 @@ async def test_journal_that_is_corrupt_fails(check: Check, tmp_path: Path):
 
     assert line.verdict is Verdict.FAIL
     assert "restore it from a backup" in line.detail
+
+
+async def test_position_that_is_not_of_the_journal_is_a_warning(world: World, check: Check):
+    world.exchange.trade_manually(Ask("ETHUSDT", "SELL", Decimal("6.666")))
+
+    line = (await check())["ETHUSDT position"]
+
+    assert line.verdict is Verdict.WARN
+    assert line.detail == "the account already holds -6.666 ETHUSDT that is not this journal's"
+    assert "ETHUSDT position" not in await check({"BTC-USD": "BTCUSDT"})
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+async def test_position_of_the_journal_is_no_warning_and_none_is_judged_while_an_order_is_in_flight(
+    world: World, check: Check, tmp_path: Path, is_ended: bool
+):
+    intent = an_intent()
+    journal = SqliteJournal(tmp_path / "dehedge.db")
+    await journal.append(1.0, [intent, a_report(intent)] if is_ended else [intent])
+    journal.close()
+    world.exchange.trade_manually(Ask("BTCUSDT", "BUY", intent.request.quantity))
+
+    assert "BTCUSDT position" not in await check()
+    world.exchange.trade_manually(Ask("BTCUSDT", "BUY", Decimal("0.2")))
+    lines = await check()
+    assert ("BTCUSDT position" in lines) is is_ended
+    if is_ended:
+        assert lines["BTCUSDT position"].detail.startswith("the account already holds 0.200 BTCUSDT that")
+
+
+async def test_position_is_nobodys_business_when_a_daemon_holds_the_journal(world: World, check: Check, tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "dehedge.db")
+    world.exchange.trade_manually(Ask("ETHUSDT", "SELL", Decimal("6.666")))
+
+    lines = await check()
+    journal.close()
+
+    assert "ETHUSDT position" not in lines
 
 
 async def test_port_that_something_else_holds_fails(check: Check):

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,22 +160,50 @@ def test_run_ends_with_75_when_another_process_holds_the_journal(folder: Path):
     assert outcome.errors == ["dehedge: journal dehedge.db is held by another daemon; stop it or use another STATE_URL"]
 
 
-def test_run_ends_with_1_when_the_journal_is_corrupt(folder: Path):
+def test_run_ends_with_78_when_the_journal_is_corrupt(folder: Path):
     (folder / "dehedge.db").write_bytes(b"not a database at all " * 100)
     outcome = run_dehedge(folder, "run", **ACCOUNT)
 
     (line,) = outcome.errors
-    assert outcome.code == EXIT_CRASHED
+    assert outcome.code == EXIT_CONFIG
     assert line.startswith("dehedge: journal dehedge.db: file is not a database; ")
 
 
-def test_run_ends_with_78_when_its_port_is_taken(folder: Path):
+def test_run_ends_with_78_when_the_journal_is_gone(folder: Path):
+    (folder / "dehedge.db.lock").write_text(f"1f5u68k2c {7:020d}\n")
+    outcome = run_dehedge(folder, "run", **ACCOUNT)
+
+    (line,) = outcome.errors
+    assert outcome.code == EXIT_CONFIG
+    assert line.startswith("dehedge: journal dehedge.db is gone, but it had 7 entries; ")
+
+
+def test_run_ends_with_1_when_another_program_holds_the_journal_for_now(folder: Path):
+    with closing(sqlite3.connect(folder / "dehedge.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        other.execute("BEGIN EXCLUSIVE")
+        outcome = run_dehedge(folder, "run", **ACCOUNT)
+
+    (line,) = outcome.errors
+    assert outcome.code == EXIT_CRASHED
+    assert line == "dehedge: journal dehedge.db: database is locked; another program holds the file: close it"
+
+
+def test_run_ends_with_1_when_its_port_is_taken(folder: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         outcome = run_dehedge(folder, "run", **{**ACCOUNT, "HTTP_PORT": str(taken.getsockname()[1])})
 
     (line,) = outcome.errors
+    assert outcome.code == EXIT_CRASHED
+    assert line.startswith("dehedge: HTTP_HOST, HTTP_PORT: cannot listen on 127.0.0.1:")
+
+
+def test_run_ends_with_78_when_its_address_is_not_of_this_machine(folder: Path):
+    outcome = run_dehedge(folder, "run", **ACCOUNT, HTTP_HOST="192.0.2.1")
+
+    (line,) = outcome.errors
     assert outcome.code == EXIT_CONFIG
-    assert line.startswith("dehedge: HTTP_PORT: cannot listen on 127.0.0.1:")
+    assert line.startswith("dehedge: HTTP_HOST, HTTP_PORT: cannot listen on 192.0.2.1:0: ")
 
 
 def test_check_fails_in_plain_lines_when_nothing_answers(folder: Path):

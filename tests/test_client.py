@@ -25,12 +25,15 @@ STATUS: Mapping[str, Any] = {
     "decisions": {"not at risk": 2, "too small": 1},
     "hedges": 1,
     "orders_in_flight": [],
+    "deployment": "1f5u68k2c",
+    "foreign_positions": {},
 }
 HEDGE: Mapping[str, Any] = {
     "market": "BTC-USD",
     "position_id": f"0x{'ab' * 20}|0x{'cd' * 20}",
     "side": "BUY",
     "quantity": "0.020",
+    "target": "0.025",
     "status": "OPEN",
     "opened_at": 1_800_000_000.0,
     "reason": "[shield_pnl_risk]",
@@ -85,10 +88,28 @@ def test_status_is_told_in_whole_lines_when_ready(server: StandIn, capsys: pytes
     assert code == 0
     assert capsys.readouterr().out.splitlines() == [
         "dehedge 1.2.3 on paper: ready, mode active",
+        "deployment 1f5u68k2c: its orders are called dh-1f5u68k2c-...",
         "block 7: 3 positions, vault 1000 USDC, shield 50 USDC",
         "BTC-USD: 60000.5",
-        "1 hedges, 0 orders in flight; 2 not at risk, 1 too small",
+        "1 hedge, 0 orders in flight; 2 not at risk, 1 too small",
     ]
+
+
+def test_status_ends_with_what_is_held_when_nothing_was_decided(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    server.content = json.dumps({**STATUS, "decisions": {}, "hedges": 0, "orders_in_flight": [{}]}).encode()
+
+    print_status(server.url, use_json=False)
+
+    assert capsys.readouterr().out.splitlines()[-1] == "0 hedges, 1 order in flight"
+
+
+def test_status_tells_what_on_the_account_is_not_ours(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    foreign = {"ETHUSDT/BOTH": "-6.666", "BTCUSDT/LONG": "1"}
+    server.content = json.dumps({**STATUS, "foreign_positions": foreign}).encode()
+
+    print_status(server.url, use_json=False)
+
+    assert "foreign positions, never traded: -6.666 ETHUSDT/BOTH, 1 BTCUSDT/LONG" in capsys.readouterr().out.splitlines()
 
 
 def test_status_tells_every_reason_as_it_is_when_not_ready(server: StandIn, capsys: pytest.CaptureFixture[str]):
@@ -111,7 +132,7 @@ def test_status_tells_who_turned_the_kill_switch_and_what_to_be_warned_of(
 
     assert capsys.readouterr().out.splitlines()[:3] == [
         "dehedge 1.2.3 on paper: ready, mode halted",
-        "mode halted since 2027-01-15 08:00:00: pause from 127.0.0.1: ann@desk",
+        "mode halted since 2027-01-15 08:00:00 UTC: pause from 127.0.0.1: ann@desk",
         "  ! two",
     ]
 
@@ -130,7 +151,7 @@ def test_status_tells_which_guards_hold_something(server: StandIn, capsys: pytes
 
     assert [line for line in capsys.readouterr().out.splitlines() if "holds" in line] == [
         "  - market_notional_limit holds 2 opens or increases in BTCUSDT: 9960 of 10000 (MAX_MARKET_NOTIONAL_USD)",
-        "  - order_notional_limit holds 1 opens or increases: 10 (MAX_ORDER_NOTIONAL_USD)",
+        "  - order_notional_limit holds 1 open or increase: 10 (MAX_ORDER_NOTIONAL_USD)",
     ]
 
 
@@ -144,7 +165,8 @@ def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest
     assert len(rows) == 2
     assert f"0x{'ab' * 20}" in rows[0]
     assert "[shield_pnl_risk]" in rows[0]
-    assert "2027-01-15 08:00:00" in rows[0]
+    assert "2027-01-15 08:00:00 UTC" in rows[0]
+    assert [cell.strip() for cell in rows[0].split("│")][3:6] == ["BUY", "0.020", "0.025"]
 
 
 @pytest.mark.parametrize("answer", [{"hedges": []}, {"hedges": [HEDGE]}])
@@ -173,9 +195,15 @@ def test_refusal_is_told_in_one_line(server: StandIn):
         fetch_answer(server.url, "status")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://[::1", "ftp://127.0.0.1", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("url", ["http://[::1", "https://[", "http://127.0.0.1:1"])
 def test_address_without_a_daemon_is_told_in_one_line(url: str):
     with pytest.raises(DehedgeError, match="no daemon answers at"):
+        fetch_answer(url, "status")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8780", "nonsense", "ftp://127.0.0.1", "operator:pass-word-1@127.0.0.1:1"])
+def test_address_that_is_no_url_is_told_how_one_begins(url: str):
+    with pytest.raises(DehedgeError, match=r"^--url: begin with http:// \(or https://\), such as http://127\.0\.0\.1:8780$"):
         fetch_answer(url, "status")
 
 

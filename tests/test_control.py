@@ -22,7 +22,8 @@ from dehedge.errors import ConfigError, DehedgeError
 TOKEN = "tökén-of-the-tests"
 STATUS: Mapping[str, Any] = {
     "version": "1", "connector": "paper", "ready": True, "reasons": [], "mode": "no-opens", "snapshot": None, "prices": {},
-    "decisions": {}, "hedges": 2, "orders_in_flight": [], "is_flattening": False,
+    "decisions": {}, "hedges": 2, "orders_in_flight": [], "is_flattening": False, "deployment": "1f5u68k2c",
+    "foreign_positions": {},
 }  # fmt: skip
 PART = {
     "symbol": "BTCUSDT",
@@ -326,7 +327,7 @@ def test_flatten_refuses_without_a_terminal_and_without_yes(server: StandIn):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "dehedge: flatten: nobody can be asked here, for this is no terminal; say --yes to close every hedge\n"
+        "dehedge: flatten: not confirmed, because this is no terminal to ask on; say --yes to close every hedge\n"
     )
     assert server.posts == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
+from dehedge import metrics
 from dehedge.core.model import PriceTick
 from dehedge.errors import ChainUnavailable
 from dehedge.feed import Feed, PriceFeed
@@ -24,6 +25,14 @@ def test_feed_keeps_its_value_and_logs_once_when_its_source_breaks_and_recovers(
     assert [entry["event"] for entry in logs] == ["feed_failed", "feed_recovered"]
     assert (feed.latest, feed.error) == (3, None)
     assert len(woken) == 6
+
+
+def test_feed_is_down_in_the_metrics_until_it_gave_a_value():
+    feed: Feed[int] = Feed("a-feed-of-a-test", lambda: None)
+    before = metrics.REGISTRY.get_sample_value("dehedge_feed_up", {"feed": feed.name})
+    feed.put(1)
+
+    assert (before, metrics.REGISTRY.get_sample_value("dehedge_feed_up", {"feed": feed.name})) == (0, 1)
 
 
 def test_price_feed_keeps_the_newest_tick_of_every_market_and_never_changes_what_it_gave_out():

@@ -314,6 +314,20 @@ async def test_answer_is_not_flat_while_an_open_is_in_flight():
     await engine.die()
 
 
+async def test_what_our_own_close_has_filled_is_not_unexplained_while_it_is_in_flight():
+    engine, view = await an_engine(LONG)
+    engine.world.venue.script.append("hangs")
+    await view.flatten()
+    await engine.run_for(1)
+    assert engine.world.venue.net("BTCUSDT") == 0
+
+    (row,) = (await look(view))["left"]
+
+    assert (row["owner"], row["quantity"]) == ("ours", "0.166")
+    assert row["reason"].endswith("is in flight")
+    await engine.die()
+
+
 async def test_answer_is_not_flat_when_the_account_holds_what_is_nobodys():
     engine, view = await an_engine(LONG)
     await view.flatten()
@@ -434,6 +448,6 @@ async def test_commands_at_one_time_build_on_each_other():
 
     assert (engine.book.mode, engine.book.is_flattening) == (TradingMode.REDUCE_ONLY, True)
     status = view.get_status()
-    assert (status["mode"], status["reason"]) == ("reduce-only", "c")
+    assert (status["mode"], status["reason"]) == ("reduce-only", "b")
     assert EPOCH + 5 <= status["mode_since"] <= EPOCH + 6
     await engine.die()

@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from dehedge import metrics
 from dehedge.core.book import TradingMode
@@ -139,4 +140,35 @@ async def test_status_commands_turn_the_kill_switch():
 
     assert view.get_hedges() == []
     assert engine.world.venue.net("BTCUSDT") == Decimal(0)
+    await engine.die()
+
+
+async def test_status_tells_that_nothing_was_ever_read_when_the_inputs_are_new():
+    engine = Engine(World())
+    feeds = a_view(engine).get_status()["feeds"]
+    engine.feed()
+
+    assert feeds == {"chain": "no snapshot yet", "prices": "no price yet"}
+    assert a_view(engine).get_status()["feeds"] == {"chain": "ok", "prices": "ok"}
+
+
+@pytest.mark.parametrize("level", [None, TradingMode.REDUCE_ONLY])
+async def test_pause_that_changes_nothing_keeps_reason_and_time_and_is_in_the_log(level):
+    engine, view = await a_running_engine(LONG)
+    await view.pause(TradingMode.REDUCE_ONLY, reason="the first")
+    before, entries = view.get_status(), len(engine.world.journal.entries)
+    await engine.run_for(5)
+
+    with capture_logs() as logs:
+        await view.pause(level, reason="the second")
+
+    after = view.get_status()
+    assert (after["reason"], after["mode_since"]) == ("the first", before["mode_since"])
+    assert len(engine.world.journal.entries) == entries
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("trading_mode_kept", "the second")]
+    await view.pause(TradingMode.HALTED, reason="the third")
+    assert view.get_status()["reason"] == "the third"
+    await view.flatten(reason="the fourth")
+    await view.pause(TradingMode.REDUCE_ONLY, reason="the fifth")
+    assert view.get_status()["reason"] == "the fourth"
     await engine.die()

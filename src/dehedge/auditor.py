@@ -47,6 +47,10 @@ UNEXPLAINED_MAX_S = 60.0
 COUNT_INTERVAL_S = 50.0
 """Orders of others are counted this often; less than the margin, so that no window begins between two of them."""
 
+FOREIGN_REMEDY = (
+    "it is never traded, and what is at risk is hedged beside it; stop this daemon if another one or a lost journal holds it"
+)
+
 
 class Auditor:
     """Compares, explains and freezes; also tells the executor what a close may safely take."""
@@ -161,6 +165,10 @@ class Auditor:
     async def _accept_baseline(self, leg_audit: LegAudit) -> None:
         """The first look: what is there, where we hold nothing, was there before us."""
         if leg_audit.difference:
+            log.warning(
+                "foreign_position_found", symbol=leg_audit.symbol, leg=leg_audit.leg.value,
+                quantity=str(leg_audit.foreign), remedy=FOREIGN_REMEDY,
+            )  # fmt: skip
             seen = ForeignPositionSeen(leg_audit.symbol, leg_audit.leg, leg_audit.foreign, counted_until=0.0)
             await self._record(leg_audit, [seen])
         self._evidence.count(leg_audit.key, (await self._evidence.fetch(leg_audit.symbol)).history)

@@ -1,13 +1,15 @@
 """The commands. Errors become one clear line each and an exit code that a supervisor understands.
 
-0 done, 1 crashed (restart it), 75 another daemon holds the journal, 78 configuration error (do not restart).
+0 done, 1 crashed (restart it), 2 wrong usage, 75 another daemon holds the journal, 78 configuration error, or a journal that
+cannot be used at start (do not restart).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from dehedge import __version__
 from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
-from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalLocked
+from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalFailed, JournalLocked
 
 EXIT_CRASHED = 1
 EXIT_LOCKED = 75
@@ -147,10 +149,23 @@ def _run() -> int:
     from dehedge.daemon import Daemon
 
     async def run_daemon() -> None:
-        await Daemon(settings, symbols).run()
+        with _journal_at_start():
+            daemon = Daemon(settings, symbols)
+        await daemon.run()
 
     asyncio.run(run_daemon())
     return 0
+
+
+@contextmanager
+def _journal_at_start() -> Iterator[None]:
+    """A journal that is gone, corrupt or not ours is there at the next start as well: a person has to look at it."""
+    try:
+        yield
+    except (JournalLocked, JournalFailed):
+        raise
+    except JournalError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _warn_of_doubts() -> None:

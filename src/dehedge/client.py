@@ -24,7 +24,7 @@ TIMEOUT_S = 5.0
 PIPE_WIDTH = 200
 KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
-               "orders_in_flight"},
+               "orders_in_flight", "deployment", "foreign_positions"},
     "hedges": {"hedges"},
     "flatten": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
 }
@@ -46,10 +46,10 @@ def print_hedges(url: str, *, use_json: bool) -> int:
     if use_json:
         print(json.dumps(answer, indent=2))
         return 0
-    table = Table("market", "position", "side", "quantity", "status", "opened", "reason", "decision")
+    table = Table("market", "position", "side", "quantity", "wanted", "status", "opened", "reason", "decision")
     for row in answer["hedges"]:
         table.add_row(
-            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["status"],
+            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["target"], row["status"],
             format_time(row["opened_at"]), row["reason"], row["decision"] or "",
         )  # fmt: skip
     _build_console().print(table if answer["hedges"] else "no hedges")
@@ -68,10 +68,14 @@ def _show_status(status: Mapping[str, Any]) -> None:
         console.print(Text.assemble(("  - ", "red"), reason))
     for warning in status.get("warnings", []):
         console.print(Text.assemble(("  ! ", "yellow"), warning))
+    console.print(f"deployment {status['deployment']}: its orders are called dh-{status['deployment']}-...")
+    if status["foreign_positions"]:
+        foreign = ", ".join(f"{quantity} {where}" for where, quantity in status["foreign_positions"].items())
+        console.print(f"foreign positions, never traded: {foreign}")
     snapshot = status["snapshot"]
     if snapshot:
         console.print(
-            f"block {snapshot['block_number']}: {snapshot['positions']} positions, vault {snapshot['vault']} USDC,"
+            f"block {snapshot['block_number']}: {format_count(snapshot['positions'], 'position')}, vault {snapshot['vault']} USDC,"
             f" shield {snapshot['shield']} USDC"
         )
     for market, price in status["prices"].items():
@@ -80,18 +84,24 @@ def _show_status(status: Mapping[str, Any]) -> None:
         if guard["held"]:
             console.print(Text.assemble(("  - ", "yellow"), _describe_guard(guard)))
     decisions = ", ".join(f"{count} {reason}" for reason, count in sorted(status["decisions"].items()))
-    console.print(f"{status['hedges']} hedges, {len(status['orders_in_flight'])} orders in flight; {decisions}")
+    held = f"{format_count(status['hedges'], 'hedge')}, {format_count(len(status['orders_in_flight']), 'order')} in flight"
+    console.print(f"{held}; {decisions}" if decisions else held)
 
 
 def format_time(at: float) -> str:
-    """In UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """To the second, with its zone."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def format_count(count: int, noun: str, plural: str = "") -> str:
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _describe_guard(guard: Mapping[str, Any]) -> str:
     where = "" if guard["scope"] == "all" else f" in {guard['scope']}"
     used = f"{guard['used']} of " if guard["used"] is not None else ""
-    return f"{guard['guard']} holds {guard['held']} opens or increases{where}: {used}{guard['limit']} ({guard['variable']})"
+    held = format_count(guard["held"], "open or increase", "opens or increases")
+    return f"{guard['guard']} holds {held}{where}: {used}{guard['limit']} ({guard['variable']})"
 
 
 def _build_console() -> Console:
@@ -104,7 +114,7 @@ def _build_console() -> Console:
 
 def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
-    base = url.rstrip("/") or _get_configured_url()
+    base = _get_base(url)
     try:
         # Without the environment's proxies, which know nothing of this machine.
         response = httpx.get(f"{base}/api/v1/{what}", timeout=timeout_s, trust_env=False)
@@ -121,7 +131,7 @@ def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[s
 def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) -> None:
     """Tell the daemon to do something. Raises ``DehedgeError`` unless it says that it does."""
     fetch_answer(url, "status")
-    base = url.rstrip("/") or _get_configured_url()
+    base = _get_base(url)
     shown = hide_userinfo(base)
     headers = {b"Authorization": b"Bearer " + token.encode()}
     try:
@@ -145,6 +155,13 @@ def _get_words(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         return f"HTTP {response.status_code}"
     return str(words)
+
+
+def _get_base(url: str) -> str:
+    """What was given is not repeated: without its scheme nobody can tell where a password in it ends."""
+    if url and not url.startswith(("http://", "https://")):
+        raise DehedgeError("--url: begin with http:// (or https://), such as http://127.0.0.1:8780")
+    return url.rstrip("/") or _get_configured_url()
 
 
 def _get_configured_url() -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dehedge.client import fetch_answer, format_time, send_command
+from dehedge.client import fetch_answer, format_count, format_time, send_command
 from dehedge.config import read_http_token
 from dehedge.errors import DehedgeError
 
@@ -77,10 +77,10 @@ def _print_mode(url: str) -> int:
 
 def _confirm(url: str) -> None:
     if not sys.stdin.isatty():
-        raise DehedgeError("flatten: nobody can be asked here, for this is no terminal; say --yes to close every hedge")
+        raise DehedgeError("flatten: not confirmed, because this is no terminal to ask on; say --yes to close every hedge")
     status = fetch_answer(url, "status")
     print(
-        f"This closes {status['hedges']} hedges at the market's price, and nothing opens again until `dehedge resume`."
+        f"This closes {format_count(status['hedges'], 'hedge')} at the market's price, and nothing opens again until `dehedge resume`."
     )
     try:
         typed = input(f"Type {WORD} to go on: ")
@@ -113,7 +113,7 @@ def _follow(url: str, timeout_s: float, *, use_json: bool) -> Mapping[str, Any]:
 
 def _describe(view: Mapping[str, Any]) -> list[str]:
     if view["flat"]:
-        head = f"flat: the exchange's positions of {format_time(view['confirmed_at'])} UTC hold nothing of ours"
+        head = f"flat: the exchange's positions of {format_time(view['confirmed_at'])} hold nothing of ours"
     else:
         head = f"not flat, mode {view['mode']}{', still closing' if view['is_flattening'] else ''}:"
     return [head, *_describe_left(view)]

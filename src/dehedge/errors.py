@@ -1,7 +1,7 @@
 """Every error of the project, one branch per thing its catcher does.
 
-``ConfigError`` ends the process with exit 78, ``JournalError`` ends it with exit 1 (75 when another daemon holds the
-journal), a ``SourceError`` leaves the last good value in place to age, and a ``ConnectorError`` says what is known of a
+``ConfigError`` ends the process with exit 78, ``JournalError`` ends it with exit 1 (78 at start, unless it may pass; 75
+when another daemon holds the journal), a ``SourceError`` leaves the last good value in place to age, and a ``ConnectorError`` says what is known of a
 request to the exchange. Adapters translate third-party exceptions into these; nothing above them knows httpx, web3
 or binance. An ``AssertionError`` is our own bug: the process ends, restarts and replays its journal.
 """
@@ -27,6 +27,10 @@ class JournalError(DehedgeError):
 
 class JournalLocked(JournalError):
     """Another daemon holds the journal. Fatal, exit 75."""
+
+
+class JournalFailed(JournalError):
+    """The disk or another program refuses for now. Fatal, exit 1 even at start: the next start may find it well."""
 
 
 class SourceError(DehedgeError):

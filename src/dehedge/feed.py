@@ -27,6 +27,7 @@ class Feed(Generic[T]):
         self.latest: T | None = None
         self.error: str | None = None
         self._wake = wake
+        metrics.FEED_UP.labels(name).set(0)
 
     def put(self, value: T) -> None:
         if self.error is not None:

@@ -131,17 +131,23 @@ class FlattenView:
             yield from self._find_ours({}, obstacle)
             return
         legs = {leg_audit.key: leg_audit for leg_audit in self._auditor.compare(reading.exchange)}
+        moving = self._get_moving(reading)
         yield from self._find_ours(legs, obstacle)
         for leg_audit in legs.values():
-            yield from self._find_others(leg_audit)
+            yield from self._find_others(leg_audit, moving)
         for key, quantity in reading.exchange.items():
             if key not in legs:
                 yield build_left(key, quantity, Owner.FOREIGN, "in a symbol that is not hedged: never traded")
 
-    def _find_others(self, leg_audit: LegAudit) -> Iterator[Left]:
+    def _get_moving(self, reading: Reading) -> set[str]:
+        """The symbols in which our own orders explain a difference: those in flight, and those that ended meanwhile."""
+        in_flight = {order.request.symbol for order in self._ledger.book.in_flight.values()}
+        return in_flight | self._ledger.get_moved_since(reading.versions)
+
+    def _find_others(self, leg_audit: LegAudit, moving: set[str]) -> Iterator[Left]:
         if leg_audit.known_foreign:
             yield build_left(leg_audit.key, leg_audit.known_foreign, Owner.FOREIGN, "not of this daemon: never traded")
-        if leg_audit.difference:
+        if leg_audit.difference and leg_audit.symbol not in moving:
             reason = self._auditor.blocked.get(
                 leg_audit.symbol, "neither of the book nor known as foreign: looked into"
             )

@@ -179,15 +179,21 @@ class Reconciler:
         return (TradingModeSet(book.mode, is_flattening=False, set_at=book.mode_set_at, reason=book.mode_reason),)
 
     async def set_mode(self, mode: TradingMode, *, is_flattening: bool = False, reason: str = "") -> None:
-        """Turn the kill switch; survives restarts. A broken law goes on being the reason until opens are resumed."""
+        """Turn the kill switch; survives restarts. A broken law goes on being the reason until opens are resumed.
+
+        Where it stands so already, it goes on standing so since then and for that reason; who asked again is in the log.
+        """
         book = self._ledger.book
 
         def build(_: int) -> Sequence[Event]:
+            if mode is not TradingMode.ACTIVE and (book.mode, book.is_flattening) == (mode, is_flattening):
+                return ()
             keeps_reason = mode is not TradingMode.ACTIVE and check_stopped(book)
             return [TradingModeSet(mode, is_flattening, self._clock.time(), book.mode_reason if keeps_reason else reason)]
 
-        await self._ledger.record_prepared(build)
-        log.warning("trading_mode_set", mode=mode.value, is_flattening=is_flattening, reason=reason)
+        is_new = bool(await self._ledger.record_prepared(build))
+        event = "trading_mode_set" if is_new else "trading_mode_kept"
+        log.warning(event, mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()
 
 

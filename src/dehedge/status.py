@@ -163,7 +163,10 @@ class StatusView:
             "deployment": self._ledger.journal.deployment,
             "snapshot": self._describe_snapshot(snapshot) if snapshot is not None else None,
             "prices": {market: self._describe_price(market) for market in sorted(self._prices.latest)},
-            "feeds": {"chain": self._snapshots.error or "ok", "prices": self._prices.feed.error or "ok"},
+            "feeds": {
+                "chain": self._snapshots.error or ("no snapshot yet" if snapshot is None else "ok"),
+                "prices": self._prices.feed.error or ("ok" if self._prices.latest else "no price yet"),
+            },
             "hedges": len(book.get_all_hedged_positions()),
             "orders_in_flight": [
                 {"client_order_id": key, "symbol": order.request.symbol, "intended_at": order.intended_at}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dehedge.adapters import journal_lock
 from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
 from dehedge.core.book import TradingMode
 from dehedge.core.events import (
@@ -38,7 +40,7 @@ from dehedge.core.events import (
 from dehedge.core.model import HedgeKey, Leg, Side
 from dehedge.core.orders import Action, ClientOrderId, OrderRequest
 from dehedge.core.writers import get_made_at
-from dehedge.errors import JournalError, JournalLocked
+from dehedge.errors import JournalError, JournalFailed, JournalLocked
 from dehedge.ports import JournalEntry
 
 NOBODY = 65534
@@ -569,7 +571,7 @@ def test_full_disk_is_told_and_loses_nothing(path: Path):
 
     entries = read(path)[1]
 
-    assert kind == "JournalError"
+    assert kind == "JournalFailed"
     assert "the disk is full" in " ".join(words)
     assert int(number) > 5
     assert [entry.event for entry in entries] == [e for n in range(int(number)) for e in build_events(n)]
@@ -582,8 +584,26 @@ def test_file_of_zero_bytes_is_a_new_journal(path: Path):
     assert read(path)[1] == []
 
 
-def test_lock_file_is_private(path: Path, journal: SqliteJournal):
-    assert (path.parent / "dehedge.db.lock").stat().st_mode & 0o077 == 0
+def test_files_are_private(path: Path, journal: SqliteJournal):
+    append(journal, 1.0, build_events(1))
+
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+
+    assert modes == dict.fromkeys(("dehedge.db", "dehedge.db-wal", "dehedge.db-shm", "dehedge.db.lock"), 0o600)
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_lock_that_cannot_be_made_may_pass_when_the_disk_is_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, passes: bool
+):
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(journal_lock.os, "open", fail)
+    with pytest.raises(JournalError) as caught:
+        SqliteJournal(path)
+
+    assert isinstance(caught.value, JournalFailed) is passes
 
 
 def test_nothing_is_written_outside_the_journals_own_files(path: Path, journal: SqliteJournal):

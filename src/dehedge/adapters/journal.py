@@ -14,6 +14,7 @@ which wait for it anyway, and nothing else.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
 import sqlite3
@@ -21,7 +22,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from dehedge.adapters.journal_lock import JournalLock, Note
 from dehedge.core import events
 from dehedge.core.events import Event
 from dehedge.core.writers import build_deployment
-from dehedge.errors import JournalError
+from dehedge.errors import JournalError, JournalFailed
 from dehedge.ports import JournalEntry
 
 SCHEMA_VERSION = 1
@@ -75,6 +76,8 @@ _REMEDIES = {
     "locked": "another program holds the file: close it",
 }
 """What helps, by a word of SQLite's message."""
+_PASSING = ("full", "disk I/O", "locked")
+"""Those of them that may help themselves: everything else needs a person."""
 _SHOWN_LENGTH_MAX = 200
 _REMEDY = "check the disk and STATE_URL"
 
@@ -89,6 +92,7 @@ class SqliteJournal:
             opened.callback(self._lock.close)
             if not path.exists():
                 self._lock.check_may_begin()
+                _make(path)
             with _explained(path):
                 self._db = opened.enter_context(
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
@@ -197,6 +201,12 @@ class SqliteJournal:
         return event
 
 
+def _make(path: Path) -> None:
+    """An empty file that nobody else reads; SQLite's own beside it take its mode. What cannot be made SQLite tells."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def _name_journal() -> str:
     """The name that a journal made now gives itself."""
     return build_deployment(time.time(), int(secrets.token_hex(4), 16))
@@ -219,5 +229,6 @@ def _explained(path: Path) -> Iterator[None]:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         # UnicodeDecodeError: the library stumbles over SQLite's own message where that quotes garbage from the file.
         text = "it holds garbage" if "decode" in str(error) else _show(str(error))
-        remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in text), _REMEDY)
-        raise JournalError(f"journal {path}: {text}; {remedy}") from error
+        sign = next((sign for sign in _REMEDIES if sign in text), "")
+        kind = JournalFailed if sign in _PASSING else JournalError
+        raise kind(f"journal {path}: {text}; {_REMEDIES.get(sign, _REMEDY)}") from error

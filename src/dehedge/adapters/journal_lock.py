@@ -8,16 +8,19 @@ without a sync: what is written here is never ahead of the journal. Called by ``
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from dehedge.errors import JournalError, JournalLocked
+from dehedge.errors import JournalError, JournalFailed, JournalLocked
 
 LENGTH_MAX = 100
 _NOTE = re.compile(rb"([0-9A-Za-z]{1,32}) ([0-9]{20})\n")
+
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
 
 
 class Note(NamedTuple):
@@ -104,7 +107,8 @@ def _take(path: Path) -> int:
     try:
         handle = os.open(_get_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise JournalError(f"journal {path} cannot be opened: {error.strerror}; check STATE_URL and the folder") from error
+        kind = JournalFailed if error.errno in _PASSING else JournalError
+        raise kind(f"journal {path} cannot be opened: {error.strerror}; check STATE_URL and the folder") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

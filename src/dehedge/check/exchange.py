@@ -11,13 +11,18 @@ from typing import Protocol, runtime_checkable
 
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
 from dehedge.config import Settings
-from dehedge.core.model import TradingRules
+from dehedge.core.book import HedgeBook
+from dehedge.core.model import Leg, TradingRules
 from dehedge.errors import AuthenticationFailed, ConfigError, ConnectorError
-from dehedge.ports import Balance, Connector
+from dehedge.ports import Balance, Connector, VenuePosition
 
 CLOCK_OFFSET_WARN_S = 1.0
 """The daemon corrects any offset; one as large as this says that the machine's clock is not synchronized."""
 
+FOREIGN_REMEDY = (
+    "it is never traded, and what is at risk is hedged beside it; if it is of another daemon or of a journal that was lost,"
+    " do not start a second one"
+)
 NOTIONAL_LIMITS = ("max_order_notional_usd", "max_market_notional_usd", "max_total_notional_usd")
 
 
@@ -41,8 +46,13 @@ class AccountReader(Protocol):
     async def fetch_symbol_config(self, symbol: str) -> SymbolState: ...
 
 
-async def check_exchange(connector: Connector, settings: Settings, symbols: Sequence[str]) -> list[Line]:
-    """Public data first: an exchange that cannot be reached is told apart from a key that it refuses."""
+async def check_exchange(
+    connector: Connector, settings: Settings, symbols: Sequence[str], book: HedgeBook | None = None
+) -> list[Line]:
+    """Public data first: an exchange that cannot be reached is told apart from a key that it refuses.
+
+    ``book`` is the journal's; without it nobody can tell whose a position is.
+    """
     try:
         rules = await connector.fetch_trading_rules()
     except ConnectorError as error:
@@ -53,7 +63,12 @@ async def check_exchange(connector: Connector, settings: Settings, symbols: Sequ
     lines += [line for symbol in tradable for line in _check_limits(rules[symbol], settings)]
     try:
         await connector.connect(tradable)
-        return [*lines, *await _check_account(connector, settings, tradable)]
+        lines += await _check_account(connector, settings, tradable)
+        if book is not None:
+            lines += [
+                line for held in await connector.fetch_positions() for line in _check_position(held, book, symbols)
+            ]
+        return lines
     except ConfigError as error:
         return [*lines, *(build_failure("account", problem) for problem in error.problems)]
     except AuthenticationFailed as error:
@@ -94,6 +109,18 @@ async def _check_account(connector: Connector, settings: Settings, symbols: Sequ
         lines.append(_check_clock(connector.clock_offset_s))
         lines += [_check_config(symbol, await connector.fetch_symbol_config(symbol), settings) for symbol in symbols]
     return [*lines, _check_balance(await connector.fetch_balances())]
+
+
+def _check_position(position: VenuePosition, book: HedgeBook, symbols: Sequence[str]) -> list[Line]:
+    """A warning where the account holds what the journal does not know as its own, in a symbol that we trade."""
+    symbol, leg = position.symbol, position.leg
+    is_moving = any(order.request.symbol == symbol for order in book.in_flight.values())
+    if is_moving or symbol not in book.symbols.union(symbols):
+        return []
+    foreign = position.quantity - book.get_net_quantity(symbol, leg)
+    where = symbol if leg is Leg.BOTH else f"{symbol} {leg.value}"
+    detail = f"the account already holds {foreign:f} {where} that is not this journal's"
+    return [build_warning(f"{where} position", detail, FOREIGN_REMEDY)] if foreign else []
 
 
 def _check_clock(offset_s: float) -> Line:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.journal_lock import read_lost
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
-from dehedge.client import fetch_answer
+from dehedge.client import fetch_answer, format_count
 from dehedge.config import Settings
+from dehedge.core.book import HedgeBook
 from dehedge.doubts import find_doubts
 from dehedge.errors import DehedgeError, JournalError, JournalLocked
 from dehedge.ports import Clock
@@ -66,32 +67,37 @@ def _find_doubles(symbols: Mapping[str, str]) -> list[Line]:
     ]
 
 
-def check_journal(settings: Settings, clock: Clock) -> Line:
-    """Opens the journal as the daemon does, if there is one; never makes one."""
+def check_journal(settings: Settings, clock: Clock) -> tuple[Line, HedgeBook | None]:
+    """Opens the journal as the daemon does, if there is one; never makes one. The book is None where it cannot be known."""
     path = settings.state_path
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        return build_failure("journal", f"the folder of {path} is not writable", "grant write permission or set STATE_URL")
+        problem = f"the folder of {path} is not writable"
+        return build_failure("journal", problem, "grant write permission or set STATE_URL"), None
     if not path.exists():
-        problem = read_lost(path)
-        return build_failure("journal", problem) if problem else build_pass("journal", f"{path} will be made at the first start")
+        lost = read_lost(path)
+        if lost is not None:
+            return build_failure("journal", lost), None
+        return build_pass("journal", f"{path} will be made at the first start"), HedgeBook()
     try:
         return _read_journal(settings, clock)
     except JournalLocked as error:
-        return build_warning("journal", str(error))
+        return build_warning("journal", str(error)), None
     except JournalError as error:
-        return build_failure("journal", str(error))
+        return build_failure("journal", str(error)), None
 
 
-def _read_journal(settings: Settings, clock: Clock) -> Line:
+def _read_journal(settings: Settings, clock: Clock) -> tuple[Line, HedgeBook]:
     journal = SqliteJournal(settings.state_path)
     try:
         book = replay(journal, clock)
     finally:
         journal.close()
-    hedges, orders = len(book.get_all_hedged_positions()), len(book.in_flight)
-    return build_pass(
-        "journal", f"{journal.path}: {journal.last_sequence} entries, {hedges} hedges, {orders} orders in flight"
-    )
+    held = [
+        format_count(journal.last_sequence, "entry", "entries"),
+        format_count(len(book.get_all_hedged_positions()), "hedge"),
+        format_count(len(book.in_flight), "order") + " in flight",
+    ]
+    return build_pass("journal", f"{journal.path}: {', '.join(held)}"), book
 
 
 def check_port(settings: Settings) -> Line:

@@ -19,17 +19,21 @@ from dehedge.config import Settings
 from dehedge.core.model import ChainSnapshot
 from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_price_source
 from dehedge.errors import ConfigError
+from dehedge.ports import Connector
 
 
 async def check_all(report: Report, settings: Settings, symbols: Mapping[str, str]) -> None:
     """Add a line for everything there is to check."""
     clock = SystemClock()
     report.add(*check_settings(settings, symbols))
-    report.add(check_journal(settings, clock), check_port(settings))
+    line, book = check_journal(settings, clock)
+    report.add(line, check_port(settings))
     async with AsyncExitStack() as opened:
         await _check_inputs(report, settings, symbols, opened)
     async with AsyncExitStack() as opened:
-        await _check_exchange(report, settings, symbols, opened)
+        connector = _open_connector(report, settings, opened)
+        if connector is not None:
+            report.add(*await check_exchange(connector, settings, get_symbols(symbols), book))
 
 
 async def _check_inputs(
@@ -61,9 +65,7 @@ async def _check_chain(report: Report, settings: Settings, reader: ChainReader) 
     return snapshot
 
 
-async def _check_exchange(
-    report: Report, settings: Settings, symbols: Mapping[str, str], opened: AsyncExitStack
-) -> None:
+def _open_connector(report: Report, settings: Settings, opened: AsyncExitStack) -> Connector | None:
     # The paper connector keeps an account in a file; a check must not make one.
     scratch = opened.enter_context(TemporaryDirectory(prefix="dehedge-check-"))
     elsewhere = settings.model_copy(update={"state_url": f"sqlite:///{Path(scratch) / 'check.db'}"})
@@ -71,6 +73,6 @@ async def _check_exchange(
         connector = build_connector(elsewhere, SystemClock())
     except ConfigError as error:
         report.add(*(build_failure("exchange", problem) for problem in error.problems))
-        return
+        return None
     opened.push_async_callback(connector.close)
-    report.add(*await check_exchange(connector, settings, get_symbols(symbols)))
+    return connector

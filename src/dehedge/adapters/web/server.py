@@ -7,6 +7,7 @@ may cost, is in ``guard`` and ``connection``. The answer to a command comes as s
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 
@@ -45,16 +46,17 @@ class WebServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; raises ``ConfigError`` when the address cannot be had."""
+        """Listen; raises ``DehedgeError`` while something else listens there, and ``ConfigError`` for an address that cannot be had."""
         self._runner = web.AppRunner(self._build_app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         try:
             self._listener = await asyncio.get_running_loop().create_server(self._accept, host, port)
         except OSError as error:
             await self._runner.cleanup()
-            raise ConfigError(
-                f"HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}; free it or choose another"
-            ) from error
+            problem = f"HTTP_HOST, HTTP_PORT: cannot listen on {host}:{port}: {error.strerror}"
+            if error.errno == errno.EADDRINUSE:
+                raise DehedgeError(f"{problem}; end what listens there, or choose another HTTP_PORT") from error
+            raise ConfigError(f"{problem}; correct them") from error
         self.port = self._listener.sockets[0].getsockname()[1]
         log.info("http_started", host=host, port=self.port)
 
