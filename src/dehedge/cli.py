@@ -22,6 +22,7 @@ from dehedge.doubts import find_doubts
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalFailed, JournalLocked
 
 EXIT_CRASHED = 1
+EXIT_INTERRUPTED = 130
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
 
@@ -190,8 +191,8 @@ def _exit_with(work: Any) -> None:
         if expected is None:
             raise
         code = _tell(expected)
-    except KeyboardInterrupt:
-        code = 130
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = EXIT_INTERRUPTED
     raise SystemExit(code)
 
 

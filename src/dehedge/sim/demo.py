@@ -8,8 +8,9 @@ the daemon's own API, and in the exchange's ledger. At the end the two are held 
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,16 @@ from rich.table import Table
 
 from dehedge.sim.chain import SimPosition
 from dehedge.sim.paths import FIRST_PRICES, read_path
-from dehedge.sim.world import SYMBOLS, USD, DaemonProcess, World, build_position, wait_until
+from dehedge.sim.world import (
+    HTTP_TOKEN,
+    SYMBOLS,
+    USD,
+    DaemonProcess,
+    World,
+    WorldStuck,
+    build_position,
+    wait_until,
+)
 
 VAULT_USD, SHIELD_USD = 500_000, 600
 EXPIRY_S = 10
@@ -28,6 +38,7 @@ STEPS_PER_SECOND = 2
 LENGTH_S = 126
 WATCH_S = 0.2
 SETTLE_S = 20.0
+READY_S = 60.0
 
 TRADERS = {
     "trader 1": build_position(0xA1, "BTC-USD", is_long=False, size_usd=10_000, price=Decimal(60_000)),
@@ -47,7 +58,10 @@ class Scene:
 
 
 async def run_demo(*, pace: float) -> int:
-    """Play the story; exit 0 when book and exchange agree at its end, 1 otherwise."""
+    """Play the story; exit 0 when book and exchange agree at its end, 1 otherwise. SIGTERM ends it like SIGINT."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="dehedge-demo-") as folder:
         story = Story(Path(folder), pace, Console(highlight=False))
         try:
@@ -87,8 +101,7 @@ class Story:
             HEDGE_EXPIRY_SECONDS=str(EXPIRY_S * self._pace), POLL_INTERVAL_SECONDS="0.5", PRICE_INTERVAL_SECONDS="0.5"
         )
         self._daemon = DaemonProcess(self._folder, environment)
-        await self.daemon.start()
-        await wait_until(self.daemon.check_ready, "the daemon to be ready")
+        await self._start_daemon()
         self._tell(
             f"The chain is {self._world.chain_name}. The vault holds {VAULT_USD:,} USDC, the shield {SHIELD_USD}:"
             " a trader who wins more than the shield is paid by the vault."
@@ -100,6 +113,14 @@ class Story:
         """Move the market second by second, let the scenes happen, and tell what is seen."""
         paths = {market: read_path(market) for market in SYMBOLS}
         watcher = asyncio.create_task(self._watch())
+        try:
+            await self._move_market(paths)
+            agrees = await self._wait_for_agreement()
+        finally:
+            watcher.cancel()
+        return self._conclude(agrees=agrees)
+
+    async def _move_market(self, paths: Mapping[str, Sequence[Decimal]]) -> None:
         scenes = self._build_scenes()
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -116,9 +137,6 @@ class Story:
                 await scene.act()
             started += loop.time() - began  # The market waits for the daemon to come back.
             await asyncio.sleep(max(started + (step + 1) / STEPS_PER_SECOND * self._pace - loop.time(), 0))
-        agrees = await self._wait_for_agreement()
-        watcher.cancel()
-        return self._conclude(agrees=agrees)
 
     def _build_scenes(self) -> list[Scene]:
         chain, first = self._world.chain, TRADERS["trader 1"]
@@ -136,11 +154,21 @@ class Story:
 
     async def _restart(self) -> None:
         orders = len(self._world.exchange.orders)
-        await self.daemon.start()
-        await wait_until(self.daemon.check_ready, "the daemon to be ready")
+        await self._start_daemon()
         hedges = (await self.daemon.fetch("/api/v1/hedges"))["hedges"]
         sent = len(self._world.exchange.orders) - orders
         self._tell(f"It is back: {len(hedges)} hedges found in its journal, {sent} orders sent.", style="bold green")
+
+    async def _start_daemon(self) -> None:
+        """Start it, say where it is, and wait until it is ready. Raises ``WorldStuck`` with the daemon's own reasons."""
+        await self.daemon.start()
+        self._tell(f"The daemon is at {self.daemon.url}; in another terminal: HTTP_TOKEN={HTTP_TOKEN} dehedge status --url"
+                   f" {self.daemon.url} (or pause, flatten, resume)", style="dim")  # fmt: skip
+        try:
+            await wait_until(self.daemon.check_ready, "the daemon to be ready", READY_S)
+        except WorldStuck as error:
+            answer = await self.daemon.fetch("/readyz")
+            raise WorldStuck(f"the demo ends: {error}: {'; '.join(answer['reasons']) if answer else 'no answer'}") from None
 
     async def _watch(self) -> None:
         """Tell every change of a hedge and every order that the exchange has filled."""
@@ -180,7 +208,7 @@ class Story:
     async def _wait_for_agreement(self) -> bool:
         try:
             await wait_until(self._check_agreement, "book and exchange to agree", SETTLE_S)
-        except RuntimeError:
+        except WorldStuck:
             return False
         return True
 

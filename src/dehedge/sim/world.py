@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from dehedge.errors import DehedgeError
 from dehedge.sim.chain import AnvilChain, AnvilUnavailable, InProcessChain, SimChain, SimMarket, SimPosition
 from dehedge.sim.exchange import BTCUSDT, ETHUSDT, ExchangeSettings, SimExchange
 from dehedge.sim.hermes import FEED_IDS, SimHermes
@@ -32,6 +33,10 @@ HTTP_TOKEN = "demo-only-http-token"  # noqa: S105  (a local world has no secrets
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START")
 START_S = 60.0
 POLL_S = 0.05
+
+
+class WorldStuck(DehedgeError):
+    """What should have happened in a local world did not."""
 
 
 class World:
@@ -112,12 +117,12 @@ def build_position(
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = START_S) -> None:
-    """Look again and again until the condition holds. Raises ``RuntimeError`` naming what was waited for."""
+    """Look again and again until the condition holds. Raises ``WorldStuck`` naming what was waited for."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while not await condition():
         if loop.time() > deadline:
-            raise RuntimeError(f"waited {timeout_s:.0f} s for {what}")
+            raise WorldStuck(f"waited {timeout_s:.0f} s for {what}")
         await asyncio.sleep(POLL_S)
 
 
@@ -164,7 +169,8 @@ class DaemonProcess:
     async def _wait_for_port(self, offset: int) -> int:
         async def check_listening() -> bool:
             if self._process is not None and self._process.returncode is not None:
-                raise RuntimeError(f"the daemon did not start: {self.log_text[offset:][-500:]}")
+                said = " ".join(self.log_text[offset:].split())
+                raise WorldStuck(f"the daemon did not start: {said[-500:]}")
             return '"http_started"' in self.log_text[offset:]
 
         await wait_until(check_listening, "the daemon to listen")
