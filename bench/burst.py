@@ -2,6 +2,7 @@
 
 The real daemon as a process of its own with a durable journal, against the stand-ins on loopback. From the moment that the
 price is served to the moment that the exchange reads the order. Prints a table; ``--json`` writes the figures to a file.
+Whether they are within the target depends on the machine, so it is said and fails nothing.
 """
 
 from __future__ import annotations
@@ -43,13 +44,14 @@ async def run(positions: int, rounds: int) -> dict[str, object]:
         finally:
             await daemon.close()
             await world.stop()
-    waits_ms = sorted(wait_ms for wait_ms, _ in figures)
+    waits_ms = sorted(round(wait_ms, 1) for wait_ms, _ in figures)
     return {
         "positions": positions,
         "rounds": rounds,
         "orders_per_round": sorted({orders for _, orders in figures}),
-        "price_to_wire_ms": {"min": waits_ms[0], "median": statistics.median(waits_ms), "max": waits_ms[-1]},
+        "price_to_wire_ms": {"min": waits_ms[0], "median": round(statistics.median(waits_ms), 1), "max": waits_ms[-1]},
         "target_ms": TARGET_MS,
+        "slowest_round": "within the target" if waits_ms[-1] <= TARGET_MS else "above the target",
         "refused_for_limits": sum(request.code in (-1003, -1015) for request in world.exchange.requests),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
