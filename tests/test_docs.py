@@ -10,6 +10,7 @@ import pytest
 from dehedge.cli import app
 from dehedge.config import Settings
 from dehedge.core.invariants import Law
+from dehedge.metrics import INVARIANTS_BROKEN
 from tests.mutation import CORE, read_explained
 from tests.simulation.faults import FAULTS
 
@@ -25,10 +26,12 @@ def test_docs_name_tests_that_exist():
     assert [name for name in named if f"def {name}(" not in TESTS] == []
 
 
-def test_promises_page_has_every_law():
+def test_promises_page_has_every_law_with_its_label_in_the_metrics():
     text = (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+    labels = {sample.labels["law"] for family in INVARIANTS_BROKEN.collect() for sample in family.samples}
 
-    assert [law.value for law in Law if f"\n| {law.value} |" not in text] == []
+    assert labels == {law.name.lower() for law in Law}
+    assert [law.value for law in Law if f"\n| {law.value} | `{law.name.lower()}` |" not in text] == []
 
 
 def test_promises_page_has_every_fault_of_the_simulation():
