@@ -443,7 +443,7 @@ def test_report_tells_each_line_at_once_and_counts_them(capsys: pytest.CaptureFi
     report.finish()
 
     assert told.splitlines() == ["pass  a: fine", "warn  b: odd", "fail  c: two lines; mend it"]
-    assert capsys.readouterr().out == "1 passed, 1 warnings, 1 failed\n"
+    assert capsys.readouterr().out == "1 passed, 1 warning, 1 failed\n"
     assert not report.is_passed
 
 

@@ -285,6 +285,8 @@ async def test_second_daemon_on_one_account_refuses_to_open_when_the_first_one_t
                 await wait_until(daemon.check_ready, "both daemons to be ready")
             await world.chain.put(a_long())
             await wait_until(lambda: names_a_rival(younger), "the second daemon to notice the first")
+            for daemon in (older, younger):
+                await wait_until(lambda daemon=daemon: has_sent_all(daemon), "the orders to be known to the end")
             before = count_orders(world)
             await world.chain.put(a_long(3))
             await wait_until(lambda: is_held_back(younger, 3), "the second daemon to hold back", 20)
@@ -302,6 +304,11 @@ async def test_second_daemon_on_one_account_refuses_to_open_when_the_first_one_t
 async def names_a_rival(daemon):
     answer = await daemon.fetch("/readyz")
     return bool(answer) and any("an older daemon" in reason for reason in answer["reasons"])
+
+
+async def has_sent_all(daemon):
+    answer = await daemon.fetch("/api/v1/status")
+    return bool(answer) and not answer["orders_in_flight"]
 
 
 async def is_held_back(daemon, user):

@@ -70,7 +70,12 @@ def test_name_that_is_given_twice_is_told(folder: Path):
     (folder / ".env").write_text("LEVERAGE=5\nNETWORKS=x\nLEVERAGE=6\n")
 
     assert find_doubts() == [
-        Doubt("variable_given_twice", "LEVERAGE", "given in lines 1 and 3 of .env: the last one counts", "remove the others")
+        Doubt(
+            "variable_given_twice",
+            "LEVERAGE",
+            "given in lines 1 and 3 of .env: the last one counts",
+            "remove the others",
+        )
     ]
 
 

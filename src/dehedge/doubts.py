@@ -47,7 +47,9 @@ def _find_unknown(environment: Environment) -> Iterator[Doubt]:
         nearest = _find_nearest(name.upper(), known)
         # What looks like no variable may be a secret that lost its name.
         is_name = name.isidentifier() if nearest else _VARIABLE.fullmatch(name)
-        yield Doubt("variable_unknown", name if is_name else where, f"unknown variable in {where}", _build_remedy(nearest))
+        yield Doubt(
+            "variable_unknown", name if is_name else where, f"unknown variable in {where}", _build_remedy(nearest)
+        )
     for name in sorted(environment.names - environment.lines.keys() - known):
         if name.startswith(_OUR_PREFIXES):
             yield Doubt("variable_unknown", name, "unknown variable", _build_remedy(_find_nearest(name, known)))
@@ -57,9 +59,19 @@ def _find_doubles(environment: Environment) -> Iterator[Doubt]:
     for name, lines in sorted(environment.lines.items()):
         if len(lines) > 1 and _VARIABLE.fullmatch(name):
             numbers = " and ".join(str(line) for line in lines)
-            yield Doubt("variable_given_twice", name, f"given in lines {numbers} of {DOTENV_FILE}: the last one counts", "remove the others")
+            yield Doubt(
+                "variable_given_twice",
+                name,
+                f"given in lines {numbers} of {DOTENV_FILE}: the last one counts",
+                "remove the others",
+            )
     for name in sorted(environment.unread):
-        yield Doubt("variable_given_twice", name, f"not read, because {name.removesuffix('_FILE')} is given as well", "remove one of the two")
+        yield Doubt(
+            "variable_given_twice",
+            name,
+            f"not read, because {name.removesuffix('_FILE')} is given as well",
+            "remove one of the two",
+        )
 
 
 def _find_unknown_tables() -> Iterator[Doubt]:
@@ -67,7 +79,12 @@ def _find_unknown_tables() -> Iterator[Doubt]:
     for name in read_table_names():
         if name not in known:
             nearest = _find_nearest(name, [f"[{each}]" for each in known])
-            yield Doubt("table_unknown", f"[{name}] in {MARKETS_FILE}", "no connector has this name: nothing in it is read", _build_remedy(nearest))
+            yield Doubt(
+                "table_unknown",
+                f"[{name}] in {MARKETS_FILE}",
+                "no connector has this name: nothing in it is read",
+                _build_remedy(nearest),
+            )
 
 
 def _find_nearest(name: str, known: Collection[str]) -> str:

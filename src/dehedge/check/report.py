@@ -59,7 +59,8 @@ class Report:
             self._write(json.dumps(answer, indent=2))
         else:
             counts = [sum(line.verdict is verdict for line in self.lines) for verdict in Verdict]
-            self._write("{} passed, {} warnings, {} failed".format(*counts))
+            passed, warned, failed = counts
+            self._write(f"{passed} passed, {warned} {'warning' if warned == 1 else 'warnings'}, {failed} failed")
 
     def _write(self, text: str) -> None:
         sys.stdout.write(f"{self.redactor.redact(text)}\n")
