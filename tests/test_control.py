@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
     server: StandIn
 
     def do_GET(self) -> None:
-        if self.path == "/api/v1/flatten":
+        if self.path == "/api/v1/flat":
             self.server.is_asked.set()
             content = self.server.get_view()
             self._answer(200, json.dumps(content).encode() if content is not None else b"")

@@ -255,13 +255,13 @@ async def test_daemon_stays_halted_over_kill_9_and_flattens_until_the_exchange_c
         assert "ETHUSDT BOTH BUY 1.000 foreign: " in output
         assert world.exchange.net("BTCUSDT") == 0
         assert world.exchange.net("ETHUSDT") == 1
-        assert (await daemon.fetch("/api/v1/flatten"))["flat"]
+        assert (await daemon.fetch("/api/v1/flat"))["flat"]
         assert await run_command(daemon, "resume") == (0, "mode active\n")
         await net_becomes(world, daemon, TARGET)
 
 
 async def is_recovered(daemon):
-    answer = await daemon.fetch("/api/v1/flatten")
+    answer = await daemon.fetch("/api/v1/flat")
     return answer is not None and answer["error"] is None
 
 

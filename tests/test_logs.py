@@ -160,6 +160,20 @@ def test_error_that_nobody_can_catch_is_one_event_without_secrets(failing: str):
     assert "s3cret" not in output
 
 
+def test_crash_that_cannot_be_logged_is_told_without_its_secrets():
+    script = """
+def fail(*_, **__):
+    raise LookupError(SECRET)
+
+logging.getLogger().handlers[0].format = fail
+logging.getLogger().handlers[0].handleError = fail
+raise RuntimeError(SECRET)
+"""
+    code, output = run_script(script, use_json=True)
+
+    assert (code, output) == (1, "")
+
+
 def test_warning_of_python_is_one_line_without_secrets():
     _, output = run_script("import warnings; warnings.warn('the key is ' + SECRET)", use_json=True)
 

@@ -44,7 +44,7 @@ WINDOW = 12
 
 NAMES = ("api_key", "api_secret", "pyth", "token", "private_key", "password", "path_key", "query_key", "exchange_password")
 CANARIES = {name: hashlib.sha256(name.encode()).hexdigest() for name in NAMES}
-PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flatten", "/nothing")
+PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flat", "/nothing")
 CRASH = """
 import os, pathlib, signal
 

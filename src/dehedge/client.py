@@ -26,7 +26,7 @@ KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight", "deployment", "foreign_positions"},
     "hedges": {"hedges"},
-    "flatten": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
+    "flat": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
 }
 """What an answer of the daemon holds at least; something else may listen on the port."""
 

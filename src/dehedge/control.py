@@ -96,7 +96,7 @@ def _follow(url: str, timeout_s: float, *, use_json: bool) -> Mapping[str, Any]:
     while True:
         is_last = time.monotonic() + POLL_S > deadline
         try:
-            view = fetch_answer(url, "flatten", timeout_s=VIEW_S)
+            view = fetch_answer(url, "flat", timeout_s=VIEW_S)
         except DehedgeError as error:
             if is_last:
                 raise DehedgeError(f"flatten: told, but not confirmed: {error}") from None

@@ -116,12 +116,24 @@ def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    structlog.get_logger("dehedge").critical("process_crashed", exc_info=(kind, error, trace))
+    _log_uncaught(logging.CRITICAL, "process_crashed", (kind, error, trace))
 
 
 def _log_lost(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     """An error that nobody can catch: of a thread, or while an object was thrown away."""
-    structlog.get_logger("dehedge").error("error_lost", exc_info=(kind, error or kind(), trace))
+    _log_uncaught(logging.ERROR, "error_lost", (kind, error or kind(), trace))
+
+
+def _log_uncaught(
+    level: int, event: str, error: tuple[type[BaseException], BaseException, TracebackType | None]
+) -> None:
+    try:
+        structlog.get_logger("dehedge").log(level, event, exc_info=error)
+    except Exception as failure:  # noqa: BLE001
+        # Python would tell of it together with the error that was to be logged, secrets and all.
+        told = f"dehedge: {event}: {error[0].__name__}, which could not be logged ({type(failure).__name__})\n"
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(told)
 
 
 _SHARED: list[Processor] = [

@@ -81,7 +81,7 @@ class WebServer:
         app.router.add_get("/api/v1/status", _answer(operator.get_status))
         app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
         app.router.add_get("/api/v1/positions", _answer(lambda: {"positions": operator.get_positions()}))
-        app.router.add_get("/api/v1/flatten", self._get_flattening)
+        app.router.add_get("/api/v1/flat", self._get_flattening)
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
         app.router.add_post("/api/v1/flatten", self._post_flatten)
