@@ -12,6 +12,7 @@ from dehedge import evidence
 from dehedge.core.hedging import Reason
 from dehedge.core.model import Leg
 from dehedge.ports import VenueOrder
+from dehedge.sim.exchange import settings
 from tests.kit import Engine, Venue, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
@@ -60,6 +61,27 @@ async def test_auditor_finds_a_liquidation_that_happened_while_the_daemon_was_de
 
     assert second.held(LONG) == TARGET == world.venue.net("BTCUSDT")
     assert len(world.venue.sent) == 2
+    await second.die()
+
+
+@pytest.mark.parametrize("hedge_mode", [False, True])
+@pytest.mark.parametrize("position", [LONG, SHORT])
+async def test_auditor_finds_a_forced_order_when_the_position_mode_was_changed_after_it(hedge_mode, position):
+    world = World(venue=Venue(hedge_mode=hedge_mode))
+    world.put(position)
+    engine = await an_engine(world)
+    held = engine.held(position)
+    await engine.die()
+    side = Leg.LONG if position.is_long else Leg.SHORT
+    world.venue.force("BTCUSDT", str(abs(held)), "settlement_autoclose-", side if hedge_mode else Leg.BOTH)
+    settings.set_dual_side(world.venue.ledger, dual_side=not hedge_mode)
+    world.venue.hedge_mode = not hedge_mode
+
+    second = await an_engine(world)
+    await second.run_for(90)
+
+    assert second.held(position) == held == world.venue.net("BTCUSDT")
+    assert second.auditor.blocked == {}
     await second.die()
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from dehedge.core.audit import LegKey, OtherFill
+from dehedge.core.book import check_on_leg
+from dehedge.core.model import Leg
 from dehedge.core.orders import FORCED_PREFIXES
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
@@ -38,6 +40,19 @@ class Evidence:
     def check_still(self, key: LegKey) -> bool:
         """True when the leg did not move while the history was read, so that both tell of the same moment."""
         return self.before.get(key, Decimal(0)) == self.exchange.get(key, Decimal(0))
+
+
+def check_forced(order: VenueOrder) -> bool:
+    """True for an order of the exchange itself: a liquidation, deleveraging or settlement."""
+    return order.report.client_order_id.startswith(FORCED_PREFIXES)
+
+
+def check_moved(order: VenueOrder, leg: Leg) -> bool:
+    """True when the order moved what this leg of the account is now: the position mode may have been another one then."""
+    if leg in (order.leg, Leg.BOTH):
+        return True
+    # Of an order in one-way mode only this is certain: a forced one closed the side that it was against.
+    return order.leg is Leg.BOTH and check_forced(order) and check_on_leg(order.side.opposite, leg)
 
 
 class EvidenceReader:
@@ -79,12 +94,11 @@ class EvidenceReader:
         fills = []
         for order in history:
             report = order.report
-            if order.leg is not key[1] or self.writers.check_ours(order):
+            if not check_moved(order, key[1]) or self.writers.check_ours(order):
                 continue
             new = report.filled_quantity - self._get_counted(order, counted)
             if new > 0:
-                is_forced = report.client_order_id.startswith(FORCED_PREFIXES)
-                reason = report.client_order_id.partition("-")[0] if is_forced else ""
+                reason = report.client_order_id.partition("-")[0] if check_forced(order) else ""
                 total, at = report.filled_quantity, order.updated_at
                 fills.append(OtherFill(report.venue_order_id, order.side, new, total, at, reason))
         return fills
@@ -102,7 +116,7 @@ class EvidenceReader:
         """These orders of others are part of what was agreed on."""
         counted = self._counted.setdefault(key, {})
         for order in history:
-            if order.leg is key[1] and not self.writers.check_ours(order):
+            if check_moved(order, key[1]) and not self.writers.check_ours(order):
                 counted[order.report.venue_order_id] = order.report.filled_quantity
         while len(counted) > COUNTED_MAX:
             del counted[next(iter(counted))]
