@@ -66,6 +66,18 @@ def test_secret_that_lost_its_name_is_told_by_its_line_alone(folder: Path):
     assert SECRET.lower() not in str(doubts).lower()
 
 
+@pytest.mark.parametrize(
+    ("count", "lines"),
+    [(2, "1 and 2"), (4, "1 and 2 and 3 and 4"), (5, "1, 2, 3, 4, ... and 5"), (900, "1, 2, 3, 4, ... and 900")],
+)
+def test_lines_of_a_name_are_told_in_short(folder: Path, count: int, lines: str):
+    (folder / ".env").write_text("LEVERAGE=5\n" * count)
+
+    (doubt,) = find_doubts()
+
+    assert doubt.detail == f"given in lines {lines} of .env: the last one counts"
+
+
 def test_name_that_is_given_twice_is_told(folder: Path):
     (folder / ".env").write_text("LEVERAGE=5\nNETWORKS=x\nLEVERAGE=6\n")
 

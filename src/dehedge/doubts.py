@@ -8,7 +8,7 @@ ours. Called by the commands.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, get_args
 
@@ -22,6 +22,7 @@ _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "
                  "MIN_COLLATERAL", "CHAIN_",
                  "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT")  # fmt: skip
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+LINES_SHOWN_MAX = 4
 _REMEDY = "correct or remove it"
 
 
@@ -58,11 +59,10 @@ def _find_unknown(environment: Environment) -> Iterator[Doubt]:
 def _find_doubles(environment: Environment) -> Iterator[Doubt]:
     for name, lines in sorted(environment.lines.items()):
         if len(lines) > 1 and _VARIABLE.fullmatch(name):
-            numbers = " and ".join(str(line) for line in lines)
             yield Doubt(
                 "variable_given_twice",
                 name,
-                f"given in lines {numbers} of {DOTENV_FILE}: the last one counts",
+                f"given in lines {_list_lines(lines)} of {DOTENV_FILE}: the last one counts",
                 "remove the others",
             )
     for name in sorted(environment.unread):
@@ -72,6 +72,12 @@ def _find_doubles(environment: Environment) -> Iterator[Doubt]:
             f"not read, because {name.removesuffix('_FILE')} is given as well",
             "remove one of the two",
         )
+
+
+def _list_lines(lines: Sequence[int]) -> str:
+    """Never long: the first ones, and the last, which counts."""
+    shown = [str(line) for line in lines[:LINES_SHOWN_MAX]]
+    return " and ".join(shown if len(lines) <= LINES_SHOWN_MAX else [", ".join([*shown, "..."]), str(lines[-1])])
 
 
 def _find_unknown_tables() -> Iterator[Doubt]:
