@@ -11,7 +11,7 @@ from dehedge.cli import app
 from dehedge.config import Settings
 from dehedge.core.invariants import Law
 from dehedge.metrics import INVARIANTS_BROKEN
-from tests.mutation import CORE, read_explained
+from tests.mutation import CORE, MODULES, read_counts, read_explained
 from tests.simulation.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -66,3 +66,11 @@ def test_mutation_page_explains_code_that_is_there():
 
     assert len(explained) == (ROOT / "docs/mutation.md").read_text(encoding="utf-8").count("\n| `core/")
     assert [name for name in explained if name[2].partition(" → ")[0] not in sources[name[0]]] == []
+
+
+def test_mutation_page_counts_every_mutant_of_the_modules_that_it_claims():
+    counts = read_counts()
+
+    assert {"risk", "sizing", "orders"} <= counts.keys() <= {*MODULES}
+    assert all(mutants == killed + explained for mutants, killed, explained in counts.values())
+    assert {module for module, _, _ in read_explained()} == {name for name, (_, _, count) in counts.items() if count}
