@@ -156,7 +156,7 @@ def a_hedge(
     of = a_position() if position is None else position
     hedge = HedgedPosition(
         of.key, SYMBOLS[of.market], of.hedge_side, Decimal(quantity), Decimal(quantity if target is None else target),
-        of.size, of.entry_price, status, "at_risk", opened_at=NOW - 600, placed_at=placed_at,
+        of.size, of.entry_price, status, "at_risk", opened_at=NOW - 600, placed_at=placed_at, seen_block=0,
     )  # fmt: skip
     return replace(hedge, **changes)
 

@@ -202,7 +202,9 @@ def test_draft_can_be_compared_and_not_changed() -> None:
 
 
 def test_draft_for_nobody_asks_for_nothing() -> None:
-    assert str(OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, ()).quantity) == str(Decimal(0))
+    quantity = OrderDraft("BTCUSDT", Side.BUY, Action.INCREASE, ()).quantity
+
+    assert (quantity, type(quantity)) == (0, Decimal)
 
 
 def test_rules_of_another_symbol_do_not_split() -> None:

@@ -30,8 +30,9 @@ def test_book_starts_empty_and_active() -> None:
     book = HedgeBook()
 
     assert not book.get_all_hedged_positions()
-    assert (book.in_flight, book.foreign, book.forced_orders) == ({}, {}, {})
-    assert (book.mode, book.is_flattening) == (TradingMode.ACTIVE, False)
+    assert (book.in_flight, book.foreign, book.forced_orders, book.counted_until) == ({}, {}, {}, {})
+    assert (book.mode, book.is_flattening, book.mode_set_at, book.mode_reason) == (TradingMode.ACTIVE, False, 0, "")
+    assert (book.block_number, book.symbols) == (0, set())
 
 
 def test_books_share_nothing() -> None:
@@ -116,7 +117,8 @@ def test_net_quantity_counts_the_hedges_on_the_leg(leg: Leg, net: str) -> None:
     )
 
     assert book.get_net_quantity("BTCUSDT", leg) == Decimal(net)
-    assert str(book.get_net_quantity("SOLUSDT", leg)) == str(Decimal(0))
+    nothing = book.get_net_quantity("SOLUSDT", leg)
+    assert (nothing, type(nothing)) == (0, Decimal)
     assert [hedge.symbol for hedge in book.get_symbol_hedges("BTCUSDT")] == ["BTCUSDT", "BTCUSDT"]
 
 

@@ -154,6 +154,15 @@ REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueSta
     ),
     "was refused an open": (Reason.BACKING_OFF, at_risk, a_book(), a_policy(), a_venue(waiting_to_grow=[KEY])),
     "was refused a close": (Reason.BACKING_OFF, gone, a_book(a_hedge()), a_policy(), a_venue(waiting_to_reduce=[KEY])),
+    "was refused the close of what expired": (
+        Reason.BACKING_OFF, safe, a_book(a_hedge(placed_at=OLD)), a_policy(), a_venue(waiting_to_reduce=[KEY]),
+    ),
+    "expired and is being held against the account": (
+        Reason.IN_FLIGHT, safe, a_book(a_hedge(placed_at=OLD)), a_policy(), a_venue(busy=[KEY]),
+    ),
+    "expired and is less than a step": (
+        Reason.TOO_SMALL, safe, a_book(a_hedge(placed_at=OLD)), a_policy(), a_venue(known=[rules(step="0.5")]),
+    ),
     "finds no margin": (
         Reason.MARGIN_EXHAUSTED, at_risk, a_book(), a_policy(), a_venue(exhausted=["BTCUSDT"]),
     ),

@@ -40,6 +40,17 @@ STEP = Decimal("0.001")
 HELD = a_hedge(quantity="0.2", target="0.3")
 
 
+def test_laws_are_called_what_the_reason_of_the_kill_switch_calls_them() -> None:
+    assert list(Law) == [
+        "one live order per hedge", "a hedge's status tells its order in flight",
+        "an order has the side and symbol of its hedges", "a reduction takes no more than is held",
+        "an increase stays within its target", "quantities are positive", "quantities are on the step",
+        "shares add up to their order", "no order fills beyond its quantity", "an order id is used once",
+        "no exposure is added on stale inputs", "the kill switch is obeyed", "the exchange's limits are kept",
+        "nothing is sent while the exchange wants us to wait", "a write is sent once", "the laws can be checked",
+    ]  # fmt: skip
+
+
 def screen(book: HedgeBook, intent: OrderIntended, **entry: Any) -> dict[HedgeKey | None, Law]:
     found = find_intent_breaches(book, Entry(**{"sequence": 1, "intent": intent, "step": STEP, **entry}))
     return {key: breach.law for key, breach in found.items()}

@@ -56,8 +56,8 @@ class HedgedPosition:
     reason: str
     opened_at: float
     placed_at: float
+    seen_block: int
     is_cooling: bool = False
-    seen_block: int = 0
 
     @property
     def signed_quantity(self) -> Decimal:

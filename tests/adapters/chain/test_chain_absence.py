@@ -34,7 +34,7 @@ class Desk:
         for key, side in zip(KEYS, Side, strict=True):
             self.book.set_hedged_position(
                 HedgedPosition(
-                    key, "BTCUSDT", side, Decimal("0.1"), Decimal("0.1"), 1, 1, HedgeStatus.OPEN, "at_risk", 0.0, 0.0
+                    key, "BTCUSDT", side, Decimal("0.1"), Decimal("0.1"), 1, 1, HedgeStatus.OPEN, "at_risk", 0.0, 0.0, 0
                 )
             )
         self.feed = SnapshotFeed(
