@@ -31,7 +31,8 @@ MODULES = sorted(path.stem for path in CORE.glob("*.py") if path.stem != "__init
 OWN_TESTS_MAX_S, ALL_TESTS_MAX_S = 20, 150
 """Processor time, several times what the slowest module's tests need."""
 MEMORY_MAX_BYTES = 2**31
-PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported")
+PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-o", "timeout=0", "-W", "ignore:Module already imported")
+"""Without a limit of wall time, which on a busy machine would kill mutants that no test has noticed."""
 
 NO_MISTAKES = re.compile(
     r"Comparison\w+_(Is|IsNot)_(?!Is)|Comparison\w+_\w+_(Is|IsNot)$|Binary\w+_(Bit\w+|[LR]Shift|MatMul)$"

@@ -182,13 +182,36 @@ def test_step_is_not_held_against_an_order_when_it_is_not_known():
     assert screen(a_book(), a_growth("0.1005"), step=None) == {}
 
 
-def test_breach_says_law_subject_and_figures():
-    (breach,) = find_intent_breaches(a_book(HELD), Entry(1, a_reduction("0.201"), STEP)).values()
+TOO_MUCH = a_reduction("0.201")
+ITS_ID = TOO_MUCH.request.client_order_id
+FIGURES = {
+    "of a hedge": (
+        a_book(HELD), Entry(1, TOO_MUCH, STEP), POSITION.key,
+        f"holds BUY 0.2 BTCUSDT OPEN, would reduce by 0.201 to 0 with {ITS_ID}, step 0.001, mode active",
+    ),
+    "of no hedge": (
+        a_book(mode=TradingMode.NO_OPENS), Entry(1, INTENT), POSITION.key,
+        f"holds nothing, would increase by 0.2 to 0.2 with {INTENT.request.client_order_id}, step None, mode no-opens",
+    ),
+    "of an order": (
+        a_book(), Entry(1, with_request(INTENT, quantity=Decimal("0.3"))), None,
+        "BUY 0.3 BTCUSDT BOTH to increase BUY, shares 0.2, filled 0",
+    ),
+    "of an id": (a_book(), Entry(7, INTENT), None, "journal entry 7"),
+    "of an age": (
+        a_book(), Entry(1, replace(INTENT, fresh_until=None)), None, f"intended at {NOW}, fresh until None",
+    ),
+}  # fmt: skip
 
-    assert str(breach).startswith(
-        f"invariant broken: a reduction takes no more than is held: {POSITION.key}: holds BUY 0.2 BTCUSDT OPEN"
-    )
-    assert "reduce by 0.201" in breach.figures
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_breach_says_law_subject_and_figures(name):
+    book, entry, key, figures = FIGURES[name]
+
+    breach = find_intent_breaches(book, entry)[key]
+
+    assert breach.subject == (entry.intent.request.client_order_id if key is None else str(key))
+    assert str(breach) == f"invariant broken: {breach.law.value}: {breach.subject}: {figures}"
 
 
 class Followed:
@@ -204,6 +227,26 @@ class Followed:
         changed = [change.key for event in events for change in fold(self.book, event)]
         break_it(self.book)
         return name(self.watch.review(self.book, events, changed))
+
+
+def test_breach_by_a_step_says_what_is_held_and_by_which_order():
+    assert say(PAIR, break_it=forget_hedge) == {f"no hedge, {ORDER_ID}"}
+    assert say(PAIR, break_it=set_hedge(status=HedgeStatus.OPEN)) == {f"BUY 0 BTCUSDT OPEN, {ORDER_ID}"}
+    overfilled = set_order(report=a_report(PAIR, filled="0.401").report)
+    assert say(PAIR, break_it=overfilled) == {"BUY 0.4 BTCUSDT BOTH to increase BUY, shares 0.4, filled 0.401"}
+    assert say(a_growth(), a_report(a_growth()), break_it=set_hedge(quantity=Decimal(0))) == {
+        "BUY 0 BTCUSDT OPEN, no order"
+    }
+    assert say(PAIR, a_report(PAIR), break_it=set_hedge(quantity=Decimal("0.201"))) == {"holds 0.201, target 0.2"}
+    assert "0, not 1" in say(PAIR, TradingModeSet(TradingMode.NO_OPENS, is_flattening=False), break_it=forget_orders)
+
+
+def say(*events: Event, break_it: Callable[[HedgeBook], None]) -> set[str]:
+    """The figures of what the last of these steps broke."""
+    followed = Followed(*events[:-1])
+    changed = [change.key for change in fold(followed.book, events[-1])]
+    break_it(followed.book)
+    return {breach.figures for breach in followed.watch.review(followed.book, events[-1:], changed)}
 
 
 def name(breaches: Sequence[Breach]) -> list[tuple[Law, str]]:
@@ -277,10 +320,10 @@ def test_every_law_of_hedges_and_orders_has_a_case():
 
 def test_partial_report_is_held_against_its_order():
     followed = Followed(PAIR)
-    partial = a_report(PAIR, status=OrderStatus.PARTIALLY_FILLED, filled="0.1")
-    too_much = a_report(PAIR, status=OrderStatus.PARTIALLY_FILLED, filled="0.5")
 
-    assert followed.step(partial) == []
+    for filled in ("0", "0.1", "0.4"):
+        assert followed.step(a_report(PAIR, status=OrderStatus.PARTIALLY_FILLED, filled=filled)) == []
+    too_much = a_report(PAIR, status=OrderStatus.PARTIALLY_FILLED, filled="0.401")
     assert followed.step(too_much) == [(Law.FILLED, ORDER_ID)]
 
 
@@ -329,7 +372,8 @@ def test_second_live_order_for_a_hedge_is_found_by_step_and_by_sweep():
 
     take_it_too(followed.book)
 
-    assert name(followed.watch.review(followed.book, [second], [])) == [(Law.ONE_ORDER, str(POSITION.key))]
+    (breach,) = followed.watch.review(followed.book, [second], [])
+    assert breach == (Law.ONE_ORDER, str(POSITION.key), f"held by {ORDER_ID} and {second.request.client_order_id}")
     assert name(Watch().sweep(followed.book)) == [(Law.ONE_ORDER, str(POSITION.key))]
 
 

@@ -102,7 +102,7 @@ def _check_order_leg(order: InFlightOrder) -> bool:
 
 
 ORDER_LAWS: Mapping[Law, Callable[[InFlightOrder], bool]] = {
-    Law.SUM: lambda order: sum((share.quantity for share in order.shares), ZERO) == order.request.quantity,
+    Law.SUM: lambda order: sum(share.quantity for share in order.shares) == order.request.quantity,
     Law.SIDE: lambda order: _check_order_side(order) and _check_order_leg(order),
     Law.POSITIVE: lambda order: order.request.quantity > 0,
     Law.FILLED: lambda order: order.report is None or ZERO <= order.report.filled_quantity <= order.request.quantity,
