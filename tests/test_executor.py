@@ -290,3 +290,34 @@ async def test_executor_protects_as_much_as_the_margin_carries_when_all_together
     assert Decimal("2.5") < held <= Decimal("3.333")
     assert len(world.venue.sent) < 40
     await engine.die()
+
+
+@pytest.mark.parametrize("hedge_mode", [False, True])
+async def test_rest_below_the_minimum_keeps_no_new_hedge_from_being_built_when_its_position_flips(hedge_mode):
+    world = World(venue=Venue(hedge_mode=hedge_mode))
+    flipping = a_position(1, market="ETH-USD", entry=2_800)
+    world.put(a_position(2, market="ETH-USD", is_long=False, entry=3_300, size_usd=20_000))
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(5)
+    outweighing = world.venue.net("ETHUSDT")
+    execute = world.venue._execute
+
+    def fill_a_crumb(request, *, fill_ratio):
+        world.venue._execute = execute
+        return execute(request, fill_ratio=Decimal("0.0004"))
+
+    world.venue._execute = fill_a_crumb
+    world.put(flipping)
+    await engine.run_for(0.55)
+    rest = engine.held(flipping)
+    assert 0 < rest < Decimal("0.01")
+    world.put(flipping._replace(is_long=False, entry_price=3_300 * 10**18))
+    await engine.run_for(60)
+
+    assert engine.held(flipping) < -3
+    foreign = engine.book.foreign.get(("ETHUSDT", Leg.BOTH), Decimal(0))
+    assert foreign == (0 if hedge_mode else rest)
+    assert world.venue.net("ETHUSDT") == outweighing + engine.held(flipping) + foreign
+    assert engine.auditor.blocked == {}
+    await engine.die()

@@ -33,6 +33,7 @@ from dehedge.core.events import Event, OrderIntended
 from dehedge.core.hedging import Basis, check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share, client_order_id, get_leg
+from dehedge.core.sizing import check_large_enough
 from dehedge.errors import (
     AuthenticationFailed,
     ConnectorError,
@@ -45,7 +46,7 @@ from dehedge.errors import (
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.resolver import Resolver
-from dehedge.settlement import Refusals, Settlement, build_write_downs
+from dehedge.settlement import Refusals, Settlement, build_leavings, build_write_downs
 
 log = structlog.get_logger()
 
@@ -68,6 +69,7 @@ class Executor:
         self._auditor = auditor
         self._clock = clock
         self._basis = Basis()
+        self._rules: Mapping[str, TradingRules] = {}
         self._is_finishing = False
         self._busy: set[HedgeKey] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,7 +132,7 @@ class Executor:
 
         ``increase_max`` is the operator's limit on the quantity of one order that adds exposure, by symbol.
         """
-        self._basis = basis
+        self._basis, self._rules = basis, rules
         exhausted = set(self.backoff.get_exhausted())
         probed: set[str] = set()
         increases = []
@@ -309,6 +311,12 @@ class Executor:
             return "what it was decided from is too old by now"
         return None
 
+    def _check_stuck(self, draft: OrderDraft) -> bool:
+        """True for what the exchange takes no plain order for, while a hedge of the other side is wanted in its place."""
+        rules, mark = self._rules.get(draft.symbol), self._get_mark(draft.symbol)
+        is_turning = all(share.reason == Reason.SIDE_CHANGED for share in draft.shares)
+        return is_turning and rules is not None and mark is not None and not check_large_enough(draft.quantity, mark, rules)
+
     async def _settle(self, order: InFlightOrder, report: OrderReport) -> None:
         is_final = await self._settlement.settle(order, report)
         if is_final and report.filled_quantity and report.average_price is None:
@@ -329,7 +337,9 @@ class Executor:
         shortfall = leg_audit.get_shortfall(draft.hedge_side)
         reduces = leg_audit.check_reduces(draft.hedge_side, draft.quantity)
         # What our own orders may still explain is no shortfall yet, and a close that only reduces can do no harm.
-        if shortfall == 0 or (reduces and shortfall <= leg_audit.uncertain):
+        if shortfall == leg_audit.uncertain == 0 and not reduces and self._check_stuck(draft):
+            await self._ledger.record_prepared(lambda _: build_leavings(self._ledger.book, draft, leg_audit.leg))
+        elif shortfall == 0 or (reduces and shortfall <= leg_audit.uncertain):
             await self._place([draft], reduce_only=reduces)
         elif leg_audit.uncertain == 0 and self._auditor.check_confirmed(leg_audit):
             await self._ledger.record_prepared(lambda _: build_write_downs(self._ledger.book, draft.shares, shortfall))

@@ -15,8 +15,10 @@ import structlog
 
 from dehedge import metrics
 from dehedge.backoff import Backoff
-from dehedge.core.book import HedgeBook, InFlightOrder
-from dehedge.core.events import Event, HedgeWrittenDown, OrderAbandoned
+from dehedge.core.batching import OrderDraft
+from dehedge.core.book import HedgeBook, HedgeStatus, InFlightOrder
+from dehedge.core.events import Event, ForeignPositionSeen, HedgeWrittenDown, OrderAbandoned
+from dehedge.core.model import Leg
 from dehedge.core.orders import Action, ClientOrderId, OrderReport, OrderStatus, Share, apply_report
 from dehedge.errors import ConnectorError, OrderTooLarge, RateLimited
 from dehedge.ledger import Ledger
@@ -144,6 +146,19 @@ class Settlement:
         self._settled[report.client_order_id] = report.filled_quantity
         while len(self._settled) > SETTLED_MAX:
             del self._settled[next(iter(self._settled))]
+
+
+def build_leavings(book: HedgeBook, draft: OrderDraft, leg: Leg) -> Sequence[Event]:
+    """What no order can take, because opposite hedges outweigh it and it is below the exchange's minimum.
+
+    It becomes a part of what the account holds beside our hedges, so that it stands in the way of nothing.
+    """
+    key = (draft.symbol, leg)
+    hedges = [book.get_hedged_position(each) for each in draft.keys]
+    left = [hedge for hedge in hedges if hedge is not None and hedge.status is HedgeStatus.OPEN]
+    total = book.foreign.get(key, Decimal(0)) + sum(hedge.signed_quantity for hedge in left)
+    gone: list[Event] = [HedgeWrittenDown(hedge.key, hedge.quantity, "too small to be closed") for hedge in left]
+    return [*gone, ForeignPositionSeen(*key, total)] if gone else []
 
 
 def build_write_downs(book: HedgeBook, shares: Sequence[Share], shortfall: Decimal) -> Sequence[Event]:
