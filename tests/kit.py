@@ -15,6 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from dehedge.account import AccountWatch
+from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
@@ -271,7 +272,7 @@ def a_policy(**changes: object) -> HedgingPolicy:
         "asset": USDC,
         "symbols": SYMBOLS,
         "leverage": 20,
-        "min_collateral_usd": Decimal(50),
+        "size_min": 1_000 * 10**6,
         "expiry_s": 60.0,
         "max_price_age_s": 10.0,
         "max_snapshot_age_s": 30.0,
@@ -327,16 +328,16 @@ class Engine:
         limits = limits or GuardLimits()
         self.world = world
         self.clock = LoopClock()
-        self.awake = asyncio.Event()
+        self.alarm = Alarm()
         self.policy = policy or a_policy()
-        self.prices = PriceFeed(self.awake.set)
+        self.prices = PriceFeed(self.alarm.note_price)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
-        self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.awake.set)
+        self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.alarm.note_change)
         usage = Usage()
         book = replay(world.journal, self.clock, usage)
         self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
         self.snapshots = SnapshotFeed(
-            self.awake.set, ledger=self.ledger, clock=self.clock, max_age_s=self.policy.max_snapshot_age_s
+            self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy
         )
         settlement = Settlement(self.ledger)
         self.auditor = Auditor(
@@ -345,7 +346,7 @@ class Engine:
         )  # fmt: skip
         self.executor = Executor(
             ledger=self.ledger, connector=world.venue, auditor=self.auditor, settlement=settlement, clock=self.clock,
-            awake=self.awake,
+            wake=self.alarm.note_change,
         )  # fmt: skip
         self.account = AccountWatch(
             limits=limits, ledger=self.ledger, connector=world.venue, clock=self.clock
@@ -353,7 +354,7 @@ class Engine:
         self.guards = Guards(limits=limits, policy=self.policy, ledger=self.ledger, account=self.account)
         self.reconciler = Reconciler(
             policy=self.policy, snapshots=self.snapshots, prices=self.prices, venue=self.venue, ledger=self.ledger,
-            auditor=self.auditor, executor=self.executor, guards=self.guards, clock=self.clock, awake=self.awake,
+            auditor=self.auditor, executor=self.executor, guards=self.guards, clock=self.clock, alarm=self.alarm,
         )  # fmt: skip
         self.tasks: list[asyncio.Task[None]] = []
         self.may_break_laws = False
@@ -373,8 +374,8 @@ class Engine:
         await asyncio.sleep(0)
         await recover(self.executor, self.auditor)
         self.tasks += [asyncio.ensure_future(self.auditor.run()), asyncio.ensure_future(self._feed_for_ever())]
-        self.tasks.append(asyncio.ensure_future(self.venue.run_marks(self.awake.set)))
-        self.tasks.append(asyncio.ensure_future(self.account.run(self.awake.set)))
+        self.tasks.append(asyncio.ensure_future(self.venue.run_marks(self.alarm.note_change)))
+        self.tasks.append(asyncio.ensure_future(self.account.run(self.alarm.note_change)))
         self.tasks.append(asyncio.ensure_future(self.reconciler.run()))
 
     def feed(self) -> None:

@@ -69,7 +69,7 @@ async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money
     (hedge,) = json.loads(json.dumps(view.get_hedges()))
     assert (hedge["market"], hedge["side"], hedge["quantity"], hedge["status"]) == ("BTC-USD", "BUY", "0.166", "OPEN")
     assert hedge["position_id"] == LONG.key.position_id
-    risky, quiet = json.loads(json.dumps(view.get_positions()))
+    risky, quiet = json.loads(json.dumps(view.get_positions(0, 10)))
     assert (risky["pnl"], risky["decision"], risky["reason"]) == ("526.315789", "RefreshHedge", "at_risk")
     assert (quiet["at_risk"], quiet["reason"]) == (False, "not_at_risk")
     await engine.die()

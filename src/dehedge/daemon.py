@@ -23,11 +23,13 @@ from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.web import WebServer
+from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import HedgingPolicy, get_price
 from dehedge.core.invariants import Breach
+from dehedge.core.sizing import get_size_min
 from dehedge.core.usage import Usage
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
@@ -47,6 +49,8 @@ log = structlog.get_logger()
 SHUTDOWN_S = 5.0
 """How long orders being sent may take to come to their end after SIGTERM."""
 SUPERVISE_INTERVAL_S = 1.0
+ASSET_UNIT = 10**6
+"""USDC has six decimals."""
 
 
 class SystemClock:
@@ -83,11 +87,11 @@ class Daemon:
     def __init__(self, settings: Settings, symbols: Mapping[str, str], clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._awake = asyncio.Event()
+        self._alarm = Alarm()
         self._stopped = asyncio.Event()
         self._policy = build_policy(settings, symbols)
-        self._guardian = Guardian(get_rules=lambda: self._venue.rules, wake=self._awake.set)
-        self._prices = PriceFeed(self._awake.set)
+        self._guardian = Guardian(get_rules=lambda: self._venue.rules, wake=self._alarm.note_change)
+        self._prices = PriceFeed(self._alarm.note_price)
         self._connector = self._build_connector(symbols)
         self._chain = build_chain_reader(settings, self._clock)
         self._price_source = build_price_source(settings, self._clock)
@@ -104,12 +108,12 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, awake, usage = self._clock, self._awake, Usage()
+        clock, alarm, usage = self._clock, self._alarm, Usage()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
         book = replay(self._journal, clock, usage)
         self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
         self._snapshots = SnapshotFeed(
-            self._on_snapshot, ledger=ledger, clock=clock, max_age_s=self._policy.max_snapshot_age_s
+            self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy
         )
         settlement = Settlement(ledger)
         self._auditor = auditor = Auditor(
@@ -117,13 +121,14 @@ class Daemon:
             get_symbols=lambda: venue.tradable,
         )  # fmt: skip
         self._executor = executor = Executor(
-            ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock, awake=awake
+            ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock,
+            wake=alarm.note_change,
         )
         limits = self._settings.guard_limits
         self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
-            auditor=auditor, executor=executor, clock=clock, awake=awake,
+            auditor=auditor, executor=executor, clock=clock, alarm=alarm,
             guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account),
         )  # fmt: skip
         self._status = StatusView(
@@ -166,12 +171,12 @@ class Daemon:
             await self._venue.connect()
             events = AccountEvents(self._executor, self._auditor)
             tasks.create_task(self._connector.run(events), name="connector")
-            tasks.create_task(self._account.run(self._awake.set), name="account")
+            tasks.create_task(self._account.run(self._alarm.note_change), name="account")
             await recover(self._executor, self._auditor)
             self._status.is_recovered = True
             tasks.create_task(self._auditor.run(), name="auditor")
             tasks.create_task(self._venue.run(), name="venue")
-            tasks.create_task(self._venue.run_marks(self._awake.set), name="marks")
+            tasks.create_task(self._venue.run_marks(self._alarm.note_change), name="marks")
             await self._reconciler.run()
 
     async def _supervise(self) -> None:
@@ -207,7 +212,7 @@ class Daemon:
         snapshot = self._snapshots.latest
         if snapshot is not None:
             self._price_source.watch(snapshot.markets)
-        self._awake.set()
+        self._alarm.note_change()
 
 
 class _Stopped(Exception):
@@ -229,7 +234,8 @@ def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolic
         asset=Web3.to_checksum_address(settings.usdc),
         symbols=symbols,
         leverage=settings.leverage,
-        min_collateral_usd=settings.min_collateral,
+        size_min=get_size_min(settings.min_collateral, settings.leverage, ASSET_UNIT),
+        asset_unit=ASSET_UNIT,
         expiry_s=settings.hedge_expiry_seconds,
         max_price_age_s=settings.max_price_age_seconds,
         max_snapshot_age_s=settings.max_snapshot_age_seconds,

@@ -16,7 +16,7 @@ allows it, plain where opposite hedges of one symbol net out, and nothing for wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -62,7 +62,7 @@ class Executor:
         auditor: Auditor,
         settlement: Settlement,
         clock: Clock,
-        awake: asyncio.Event,
+        wake: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._connector = connector
@@ -74,7 +74,7 @@ class Executor:
         self._busy: set[HedgeKey] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
-        self._awake = awake
+        self._wake = wake
         self._settlement = settlement
         self._resolver = Resolver(ledger, connector, auditor, settlement)
 
@@ -164,7 +164,7 @@ class Executor:
             self._tasks.discard(done)
             self._busy -= keys or set()
             if wakes:
-                self._awake.set()
+                self._wake()
             error = None if done.cancelled() else done.exception()
             if error is not None and self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)

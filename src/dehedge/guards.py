@@ -38,15 +38,21 @@ class Guards:
         self._inputs: GuardInputs | None = None
         self._near: set[LegKey] = set()
 
-    def apply(self, decisions: Sequence[Decision], observation: Observation, venue: VenueState) -> list[Decision]:
-        """The decisions as the limits leave them. What comes of them must be ordered before anything else is decided."""
+    def apply(
+        self, decisions: Sequence[Decision], observation: Observation, venue: VenueState, *, is_whole: bool = True
+    ) -> list[Decision]:
+        """The decisions as the limits leave them. What comes of them must be ordered before anything else is decided.
+
+        ``is_whole`` when they are all that matter, so that what none of them is held by holds nothing.
+        """
         usage = self._ledger.usage
         usage.advance(observation.taken_at)
         inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self._account.latest)
         guarded = apply_guards(decisions, inputs, self._limits)
         self._inputs = inputs
         self.increase_max = get_increase_max(inputs, self._limits)
-        self._note_held(count_held(guarded, self._policy.symbols))
+        if is_whole:
+            self._note_held(count_held(guarded, self._policy.symbols))
         self._note_near(set(find_near_legs(inputs, self._limits)))
         return guarded
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -65,11 +65,12 @@ GUARD_HELD = Gauge(
 )  # fmt: skip
 
 
-def observe_decisions(decisions: Collection[Decision], markets: Iterable[str]) -> None:
-    """Count the decisions of a pass, and the positions at risk by market."""
-    reasons = Count(decision.reason for decision in decisions)
+def observe_decisions(
+    reasons: Mapping[Reason, int], decisions: Iterable[Decision], markets: Iterable[str]
+) -> None:
+    """What was decided how often, and the positions at risk by market."""
     for reason in Reason:
-        DECISIONS.labels(reason.value).set(reasons[reason])
+        DECISIONS.labels(reason.value).set(reasons.get(reason, 0))
     risky = Count(d.key.market for d in decisions if d.assessment is not None and d.assessment.at_risk)
     for market in markets:
         AT_RISK.labels(market).set(risky[market])
@@ -86,12 +87,11 @@ def observe_book(book: HedgeBook, markets: Iterable[str]) -> None:
     IN_FLIGHT.set(len(book.in_flight))
 
 
-def observe_snapshot(snapshot: ChainSnapshot, asset_unit: int) -> None:
+def observe_snapshot(snapshot: ChainSnapshot, counts: Mapping[str, int], asset_unit: int) -> None:
     """The chain as last read; amounts are rounded."""
     SNAPSHOT_BLOCK.set(snapshot.block_number)
     SNAPSHOT_TIME.set(snapshot.block_time)
     VAULT.set(snapshot.vault / asset_unit)
     SHIELD.set(snapshot.shield / asset_unit)
-    positions = Count(key.market for key in snapshot.positions)
     for market in snapshot.markets:
-        POSITIONS.labels(market).set(positions[market])
+        POSITIONS.labels(market).set(counts.get(market, 0))

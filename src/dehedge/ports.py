@@ -239,7 +239,8 @@ class Operator(Protocol):
 
     def get_hedges(self) -> Sequence[Mapping[str, object]]: ...
 
-    def get_positions(self) -> Sequence[Mapping[str, object]]: ...
+    def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
+        """So many of the positions from there on, in the chain's order."""
 
     async def fetch_flattening(self) -> Mapping[str, object]:
         """Whether the account is flat, from a reading of now, or what is left and why."""

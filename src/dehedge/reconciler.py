@@ -8,17 +8,31 @@ missed, and nothing is sent when nothing changed.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from dehedge import metrics
+from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.core.agenda import Agenda
 from dehedge.core.book import TradingMode
-from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.events import Event, HedgesCooled, HedgesReheated, TradingModeSet
-from dehedge.core.hedging import Basis, HedgingPolicy, VenueState, build_basis, plan, plan_flattening
+from dehedge.core.cooling import Cooling
+from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, Reason, ResizeHedge
+from dehedge.core.events import Event, TradingModeSet
+from dehedge.core.hedging import (
+    Basis,
+    HedgingPolicy,
+    VenueState,
+    build_basis,
+    explain_quiet,
+    find_judged_markets,
+    plan,
+    plan_flattening,
+)
 from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.executor import Executor
@@ -53,13 +67,14 @@ class Reconciler:
         executor: Executor,
         guards: Guards,
         clock: Clock,
-        awake: asyncio.Event,
+        alarm: Alarm,
     ) -> None:
         self.guards = guards
         self.decisions: Mapping[HedgeKey, Decision] = {}
         self.last_pass_at: float | None = None
         self.last_pass_loop_s: float | None = None
         """The same by a clock that nobody sets."""
+        self._newest_time = math.inf
         self.is_stopping = False
         self._policy = policy
         self._snapshots = snapshots
@@ -69,49 +84,66 @@ class Reconciler:
         self._auditor = auditor
         self._executor = executor
         self._clock = clock
-        self._awake = awake
+        self._alarm = alarm
+        self._agenda = Agenda()
+        self._cooling = Cooling(policy.expiry_s * COOLING_AFTER)
 
     def wake(self) -> None:
         """Something changed: run a pass soon."""
-        self._awake.set()
+        self._alarm.note_change()
 
     async def run(self) -> None:
         """Pass after pass, until asked to stop; the pass in hand is finished."""
         while not self.is_stopping:
-            self._awake.clear()
+            if self._alarm.take():
+                self._agenda.request_whole()
             with metrics.PASS_SECONDS.time():
                 await self.run_pass()
-            try:
-                async with asyncio.timeout(PASS_INTERVAL_S):
-                    await self._awake.wait()
-            except TimeoutError:
-                pass
+            await self._alarm.wait(PASS_INTERVAL_S)
 
     def stop(self) -> None:
         self.is_stopping = True
-        self._awake.set()
+        self._alarm.note_change()
 
     async def run_pass(self) -> None:
         """Observe, plan, execute, once."""
         book = self._ledger.book
-        book.clamp_placed_times(self._clock.time())
+        self._watch_clock()
         await self._ledger.enforce()
         observation = self.observe()
-        decisions: list[Decision] = []
         if observation is not None:
-            venue = self._get_venue_state()
-            planned = plan(observation, book, self._policy, venue)
-            await self._note_risk(planned, observation.taken_at)
-            # From here to the orders nothing else runs, so that together they stay within the limits.
-            decisions = self.guards.apply(planned, observation, venue)
-        elif book.is_flattening and self._venue.error is None:
-            decisions = plan_flattening(book, self._get_venue_state())
-        self.decisions = {decision.key: decision for decision in decisions}
-        basis = build_basis(observation, self._policy) if observation is not None else Basis()
+            decisions = await self._decide(observation)
+            basis = build_basis(observation, self._policy)
+        else:
+            is_flattening = book.is_flattening and self._venue.error is None
+            decisions = plan_flattening(book, self._get_venue_state()) if is_flattening else []
+            basis = Basis()
+            self.decisions = {decision.key: decision for decision in decisions}
         await self._execute(decisions, basis)
         await self._end_flattening()
         self.last_pass_at, self.last_pass_loop_s = self._clock.time(), asyncio.get_running_loop().time()
         metrics.LAST_PASS_TIME.set(self.last_pass_at)
+
+    def _watch_clock(self) -> None:
+        now = self._clock.time()
+        if now < self._newest_time:
+            self._ledger.book.clamp_placed_times(now)
+        self._newest_time = now
+
+    async def _decide(self, observation: Observation) -> list[Decision]:
+        """What becomes of the keys that are due."""
+        book, venue = self._ledger.book, self._get_venue_state()
+        look = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
+        planned = plan(observation, book, self._policy, venue, look.keys)
+        judged = find_judged_markets(observation, book, self._policy)
+        events = self._cooling.note(book, planned, judged, observation.taken_at)
+        if events:
+            await self._ledger.record(*events)
+        # From here to the orders nothing else runs, so that together they stay within the limits.
+        decisions = self.guards.apply(planned, observation, venue, is_whole=look.is_whole)
+        newest = {decision.key: decision for decision in decisions}
+        self.decisions = newest if look.is_whole else {**self.decisions, **newest}
+        return decisions
 
     def observe(self) -> Observation | None:
         """Freeze what is known now; None until every input has been there once."""
@@ -119,6 +151,29 @@ class Reconciler:
         if seen is None or not self._prices.latest or self._venue.error is not None:
             return None
         return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
+
+    def explain(self, keys: Iterable[HedgeKey]) -> Mapping[HedgeKey, Decision]:
+        """The decisions of the last pass, and for what it did not look at those that it would have made."""
+        observation, known = self.observe(), self.decisions
+        if observation is None:
+            return known
+        unseen = [key for key in keys if key not in known]
+        decisions = plan(observation, self._ledger.book, self._policy, self._get_venue_state(), unseen)
+        return {**known, **{decision.key: decision for decision in decisions}}
+
+    def count_decisions(self) -> Counter[Reason]:
+        """The positions and hedges by the reason of their last decision."""
+        reasons = Counter(decision.reason for decision in self.decisions.values())
+        observation = self.observe()
+        if observation is None:
+            return reasons
+        positions = observation.snapshot.positions
+        seen = Counter((positions[key].asset, key.market) for key in self.decisions if key in positions)
+        for place, count in self._snapshots.count_positions().items():
+            quiet = count - seen[place]
+            if quiet:
+                reasons[explain_quiet(observation, self._ledger.book, self._policy, place)] += quiet
+        return reasons
 
     def _get_venue_state(self) -> VenueState:
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
@@ -136,26 +191,6 @@ class Reconciler:
             busy=self._executor.busy,
             group_max=backoff.group_max,
         )
-
-    async def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
-        """Refresh the hedges whose risk lasts; journal only where it went or came back."""
-        book = self._ledger.book
-        hedges = book.get_all_hedged_positions()
-        lasting = [d.key for d in decisions if _check_lasting(d) and d.key in hedges]
-        book.refresh(lasting, now)
-        back = tuple(key for key in lasting if hedges[key].is_cooling)
-        gone = tuple(
-            (d.key, hedges[d.key].placed_at)
-            for d in decisions
-            if d.reason is Reason.COOLING_DOWN and not hedges[d.key].is_cooling
-            # A risk that flickers at its threshold is not worth a row of the journal at every price.
-            and now - hedges[d.key].placed_at >= self._policy.expiry_s * COOLING_AFTER
-        )
-        events: list[Event] = [HedgesReheated(back, now)] if back else []
-        if gone:
-            events.append(HedgesCooled(gone))
-        if events:
-            await self._ledger.record(*events)
 
     async def _execute(self, decisions: Iterable[Decision], basis: Basis) -> None:
         decisions = list(decisions)
@@ -196,9 +231,3 @@ class Reconciler:
         log.warning(event, mode=mode.value, is_flattening=is_flattening, reason=reason)
         self.wake()
 
-
-def _check_lasting(decision: Decision) -> bool:
-    """True for a decision about a held hedge whose position is at risk now."""
-    if isinstance(decision, RefreshHedge | ResizeHedge):
-        return True
-    return isinstance(decision, Hold) and decision.assessment is not None and decision.assessment.at_risk

@@ -40,7 +40,7 @@ def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeB
         if usage is not None:
             usage.note(entry.at, entry.event, changes)
     hedges = book.get_all_hedged_positions()
-    book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], clock.time())
+    book.note_judged({key.market for key in hedges}, clock.time())
     log.info("journal_replayed", hedges=len(hedges), in_flight=len(book.in_flight), mode=book.mode.value)
     return book
 

@@ -10,14 +10,18 @@ and a place among the obstacles. Never decides what becomes of a hedge. Run by `
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import structlog
 
 from dehedge import metrics
 from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
+from dehedge.core.hedging import HedgingPolicy, Place, build_terms
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from dehedge.errors import ChainUnavailable
 from dehedge.feed import Feed
 from dehedge.ledger import Ledger
@@ -29,6 +33,8 @@ NEXT_BLOCK_S = 2.5
 """Base makes a block each 2 s, and a node alone confirms an absence by its next one; another one that failed may be
 asked again by then as well."""
 PAUSE_MIN_S = 0.05
+INDEXED_AT_ONCE = 1_000
+"""As many positions are indexed in a millisecond, which is not worth a thread."""
 DISAGREEMENT_SHOWN_S = 30.0
 """Nodes that disagree for longer than this will not agree by themselves."""
 
@@ -43,27 +49,42 @@ class Disagreement:
 
 
 class SnapshotFeed(Feed[ChainSnapshot]):
-    """Polls the chain and keeps what it said before; ``is_doubted`` while a hedge is missed by the newest alone."""
+    """Polls the chain and keeps what it said before; ``is_doubted`` while a hedge is missed by the newest alone.
 
-    def __init__(self, wake: Callable[[], None], *, ledger: Ledger, clock: Clock, max_age_s: float) -> None:
+    ``index`` tells which of the newest positions a price may turn risky.
+    """
+
+    def __init__(
+        self, wake: Callable[[], None], *, ledger: Ledger, clock: Clock, policy: HedgingPolicy
+    ) -> None:
         super().__init__("chain", wake)
         self.is_doubted = False
+        self.index = build_index(read_rows({}), build_terms(policy))
         self.disagreement: Disagreement | None = None
         self._previous: ChainSnapshot | None = None
         self._objection: ChainSnapshot | None = None
         self._ledger = ledger
         self._clock = clock
-        self._max_age_s = max_age_s
+        self._policy = policy
+        self._max_age_s = policy.max_snapshot_age_s
 
-    def put(self, value: ChainSnapshot) -> None:
+    def put(self, value: ChainSnapshot, index: TriggerIndex | None = None) -> None:
         if self.latest is not None and not check_repeats(value, self.latest):
             self._previous = self.latest
+        self.index = index or self._build_index(value)
         super().put(value)
         self._compare(value)
 
     def observe(self) -> Observation | None:
         """What is known of the chain now, without prices; None before the first snapshot."""
         return self._hold_together(self.latest) if self.latest is not None else None
+
+    def count_positions(self) -> Counter[Place]:
+        """How many positions there are by asset and market."""
+        columns = self.index.rows.get_columns()
+        places, counts = np.unique(columns.asset * len(columns.markets) + columns.market, return_counts=True)
+        names = [(asset, market) for asset in columns.assets for market in columns.markets]
+        return Counter({names[place]: int(count) for place, count in zip(places, counts, strict=True)})
 
     async def run(self, source: ChainSource, *, interval_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -97,8 +118,22 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         except ChainUnavailable as error:
             self.fail(error)
             return error.retry_after_s or 0.0
-        self.put(snapshot)
+        self.put(snapshot, await self._index(snapshot))
         return 0.0
+
+    async def _index(self, snapshot: ChainSnapshot) -> TriggerIndex:
+        """Beside the event loop where it takes a while."""
+        if len(snapshot.positions) < INDEXED_AT_ONCE:
+            return self._build_index(snapshot)
+        return await asyncio.to_thread(self._build_index, snapshot)
+
+    def _build_index(self, snapshot: ChainSnapshot) -> TriggerIndex:
+        """The last one again where nothing of what it was made of has changed."""
+        terms = build_terms(self._policy, snapshot)
+        is_same = self.latest is not None and snapshot.positions is self.latest.positions
+        if is_same and terms == self.index.terms:
+            return self.index
+        return build_index(self.index.rows if is_same else read_rows(snapshot.positions), terms)
 
     def _compare(self, newest: ChainSnapshot) -> None:
         """Hold the newest snapshot against the book and the one before it."""

@@ -85,10 +85,14 @@ class StatusView:
 
     def measure(self) -> None:
         metrics.READY.set(0 if self.find_obstacles() else 1)
-        metrics.observe_decisions(self._reconciler.decisions.values(), self._policy.symbols)
+        decisions = self._reconciler.decisions.values()
+        metrics.observe_decisions(self._reconciler.count_decisions(), decisions, self._policy.symbols)
         metrics.observe_book(self._ledger.book, self._policy.symbols)
         if self._snapshots.latest is not None:
-            metrics.observe_snapshot(self._snapshots.latest, self._policy.asset_unit)
+            counts: Counter[str] = Counter()
+            for (_, market), count in self._snapshots.count_positions().items():
+                counts[market] += count
+            metrics.observe_snapshot(self._snapshots.latest, counts, self._policy.asset_unit)
 
     def _find_venue_obstacles(self) -> list[str]:
         if self._venue.error is not None:
@@ -183,7 +187,7 @@ class StatusView:
                 for writer in self._auditor.writers.get_others()
             ],
             "guards": self._reconciler.guards.describe(),
-            "decisions": Counter(d.reason.value for d in self._reconciler.decisions.values()),
+            "decisions": {reason.value: count for reason, count in self._reconciler.count_decisions().items()},
         }
 
     def _describe_snapshot(self, snapshot: ChainSnapshot) -> Mapping[str, object]:
@@ -219,7 +223,7 @@ class StatusView:
             "target": f"{hedge.target:f}",
             "status": hedge.status.value,
             "opened_at": hedge.opened_at,
-            "placed_at": hedge.placed_at,
+            "placed_at": self._ledger.book.get_placed_at(hedge),
             "is_cooling": hedge.is_cooling,
             "closes_at": hedge.placed_at + self._policy.expiry_s if hedge.is_cooling else None,
             "reason": hedge.reason,
@@ -227,12 +231,14 @@ class StatusView:
             "is_open": hedge.status is HedgeStatus.OPEN,
         }
 
-    def get_positions(self) -> Sequence[Mapping[str, object]]:
+    def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         snapshot = self._snapshots.latest
         if snapshot is None:
             return []
-        decisions = self._reconciler.decisions
-        return [self._describe_position(key, p, decisions.get(key)) for key, p in sorted(snapshot.positions.items())]
+        positions, get_key = snapshot.positions, self._snapshots.index.rows.get_key
+        keys = [get_key(row) for row in range(offset, min(offset + limit, len(positions)))]
+        decisions = self._reconciler.explain(keys)
+        return [self._describe_position(key, positions[key], decisions.get(key)) for key in keys]
 
     def _describe_position(
         self, key: HedgeKey, position: Position, decision: Decision | None

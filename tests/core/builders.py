@@ -173,7 +173,7 @@ def a_book(
 def a_policy(**changes: Any) -> HedgingPolicy:
     policy = HedgingPolicy(
         factors=RiskFactors(Fraction(1), Fraction(1), Fraction(2, 5), 10_000), sizing=Sizing.DELTA, asset=USDC,
-        symbols=SYMBOLS, leverage=20, min_collateral_usd=Decimal(50), expiry_s=60.0, max_price_age_s=10.0,
+        symbols=SYMBOLS, leverage=20, size_min=usd(1_000), expiry_s=60.0, max_price_age_s=10.0,
         max_snapshot_age_s=30.0,
     )  # fmt: skip
     return replace(policy, **changes)

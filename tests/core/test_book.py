@@ -72,16 +72,29 @@ def test_all_hedged_positions_can_be_read_only() -> None:
         hedges[a_key()] = a_hedge()  # type: ignore[index]
 
 
-def test_refresh_moves_the_placed_time_of_the_named_hedges_alone() -> None:
-    other = a_position(user=a_user(2))
-    book = a_book(a_hedge(), a_hedge(position=other))
+def get_placed_times(book: HedgeBook) -> list[float]:
+    return [book.get_placed_at(hedge) for hedge in book.get_all_hedged_positions().values()]
 
-    book.refresh([a_key()], NOW + 5)
 
-    assert book.get_all_hedged_positions() == {
-        a_key(): a_hedge(placed_at=NOW + 5),
-        other.key: a_hedge(position=other),
-    }
+def test_hedge_is_as_young_as_its_markets_last_look_until_its_risk_has_gone() -> None:
+    others = a_position(user=a_user(2)), a_position(market="ETH-USD")
+    book = a_book(a_hedge(), *(a_hedge(position=other) for other in others))
+
+    book.note_judged(["BTC-USD"], NOW + 5)
+    assert get_placed_times(book) == [NOW + 5, NOW + 5, NOW]
+    book.set_cooling([a_key()], is_cooling=True)
+    book.note_judged(["BTC-USD"], NOW + 9)
+    assert get_placed_times(book) == [NOW + 5, NOW + 9, NOW]
+    book.set_cooling([a_key()], is_cooling=False)
+    assert get_placed_times(book) == [NOW + 9, NOW + 9, NOW]
+
+
+def test_hedge_placed_after_the_last_look_is_younger_than_that() -> None:
+    book = a_book(a_hedge())
+
+    book.note_judged(["BTC-USD"], NOW - 5)
+
+    assert get_placed_times(book) == [NOW]
 
 
 def test_copy_is_equal_and_shares_nothing() -> None:
@@ -90,6 +103,7 @@ def test_copy_is_equal_and_shares_nothing() -> None:
     fold(book, TradingModeSet(TradingMode.NO_OPENS, is_flattening=True, set_at=NOW, reason="why"))
     fold(book, HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), Decimal(1), "autoclose"))
 
+    book.note_judged(["BTC-USD"], NOW)
     copied = book.copy()
 
     assert copied == book
@@ -101,11 +115,12 @@ def test_copy_is_equal_and_shares_nothing() -> None:
 
 def test_placed_times_in_the_future_become_now_when_the_clock_was_set_back() -> None:
     ahead, behind = a_hedge(placed_at=NOW + 500), a_hedge(position=a_position(user=a_user(2)), placed_at=NOW - 5)
-    book = a_book(ahead, behind)
+    book = a_book(ahead, behind, a_hedge(position=a_position(market="ETH-USD"), placed_at=NOW - 9))
+    book.note_judged(["ETH-USD"], NOW + 5)
 
     book.clamp_placed_times(NOW)
 
-    assert [hedge.placed_at for hedge in book.get_all_hedged_positions().values()] == [NOW, NOW - 5]
+    assert get_placed_times(book) == [NOW, NOW - 5, NOW]
 
 
 @pytest.mark.parametrize(("leg", "net"), [(Leg.BOTH, "0.3"), (Leg.LONG, "0.5"), (Leg.SHORT, "-0.2")])
@@ -141,15 +156,11 @@ def test_side_lives_on_its_own_leg_and_on_both(side: Side, leg: Leg, expected: b
     ("age_s", "expected"), [(0.0, False), (59.99, False), (60.0, True), (3_600.0, True), (-5.0, False)]
 )
 def test_hedge_is_expired_from_the_expiry_time_on(age_s: float, expected: bool) -> None:
-    hedge = a_hedge(placed_at=NOW - age_s)
-
-    assert check_if_hedge_position_is_expired(hedge, now=NOW, expiry_s=60.0) is expected
+    assert check_if_hedge_position_is_expired(NOW - age_s, now=NOW, expiry_s=60.0) is expected
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_hedge_once_expired_stays_so(age_s: float, later_s: float) -> None:
-    hedge = a_hedge(placed_at=NOW)
+    first = check_if_hedge_position_is_expired(NOW, now=NOW + age_s, expiry_s=60.0)
 
-    first = check_if_hedge_position_is_expired(hedge, now=NOW + age_s, expiry_s=60.0)
-
-    assert not first or check_if_hedge_position_is_expired(hedge, now=NOW + age_s + later_s, expiry_s=60.0)
+    assert not first or check_if_hedge_position_is_expired(NOW, now=NOW + age_s + later_s, expiry_s=60.0)

@@ -144,7 +144,7 @@ REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueSta
         Reason.SYMBOL_BLOCKED, at_risk, a_book(), a_policy(), a_venue(known=[rules(is_trading=False)]),
     ),
     "is below the minimum collateral": (
-        Reason.BELOW_MIN_COLLATERAL, at_risk, a_book(), a_policy(min_collateral_usd=Decimal("500.01")), a_venue(),
+        Reason.BELOW_MIN_COLLATERAL, at_risk, a_book(), a_policy(size_min=usd(10_000) + 1), a_venue(),
     ),
     "is too small to open": (
         Reason.TOO_SMALL, at_risk, a_book(), a_policy(), a_venue(known=[rules(step="0.5")]),

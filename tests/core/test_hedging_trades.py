@@ -71,13 +71,13 @@ def test_refusal_holds_only_what_was_refused(waiting: VenueState, opens: type, c
     assert type(decide(gone, a_book(a_hedge()), venue=waiting)) is closes
 
 
-@pytest.mark.parametrize(("collateral", "kind"), [("500", OpenHedge), ("500.01", Hold)])
-def test_minimum_collateral_is_size_over_leverage(collateral: str, kind: type) -> None:
-    assert type(decide(at_risk, a_book(), policy=a_policy(min_collateral_usd=Decimal(collateral)))) is kind
+@pytest.mark.parametrize(("size_min", "kind"), [(usd(10_000), OpenHedge), (usd(10_000) + 1, Hold)])
+def test_position_is_hedged_from_the_smallest_size_on(size_min: int, kind: type) -> None:
+    assert type(decide(at_risk, a_book(), policy=a_policy(size_min=size_min))) is kind
 
 
-def test_minimum_collateral_closes_nothing_that_is_held() -> None:
-    decision = decide(at_risk, a_book(a_hedge()), policy=a_policy(min_collateral_usd=Decimal(10_000)))
+def test_smallest_size_closes_nothing_that_is_held() -> None:
+    decision = decide(at_risk, a_book(a_hedge()), policy=a_policy(size_min=usd(200_000)))
 
     assert name(decision) == KEEP
 

@@ -13,11 +13,11 @@ from dehedge.core.sizing import (
     Sizing,
     check_large_enough,
     floor_to_step,
-    get_collateral_usd,
     get_order_max,
+    get_size_min,
     get_target_quantity,
 )
-from tests.core.builders import a_position, rules, scaled, usd
+from tests.core.builders import a_position, rules, scaled
 
 UNIT = 10**6
 STEPS = tuple(map(Decimal, ("1E-8", "0.001", "0.003", "0.25", "1", "5", "1E+1", "1000")))
@@ -164,7 +164,9 @@ def test_large_enough_stays_so_when_the_order_grows(thousandths: int, more: int,
     assert larger or not less
 
 
-def test_collateral_is_the_size_over_the_leverage() -> None:
-    assert get_collateral_usd(a_position(size=usd(1_000)), 20, UNIT) == 50
-    assert get_collateral_usd(a_position(size=usd(1_000) - 1), 20, UNIT) < 50
-    assert get_collateral_usd(a_position(size=usd("1000.01")), 3, UNIT) == Fraction(100_001, 300)
+@given(st.decimals(0, 10**6, places=6), st.integers(1, 125))
+def test_smallest_size_is_the_first_whose_margin_reaches_the_minimum(least: Decimal, leverage: int) -> None:
+    size = get_size_min(least, leverage, UNIT)
+
+    assert Fraction(size, leverage * UNIT) >= Fraction(least)
+    assert size == 0 or Fraction(size - 1, leverage * UNIT) < Fraction(least)

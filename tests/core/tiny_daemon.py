@@ -20,19 +20,18 @@ from dehedge.core.audit import (
 )
 from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, TradingMode, check_on_leg
-from dehedge.core.decisions import Decision, Hold, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.cooling import Cooling
+from dehedge.core.decisions import Decision
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
-    HedgesCooled,
-    HedgesReheated,
     HedgeWrittenDown,
     OrderAbandoned,
     OrderIntended,
     OrderReported,
     fold,
 )
-from dehedge.core.hedging import HedgingPolicy, build_basis, plan
+from dehedge.core.hedging import HedgingPolicy, build_basis, find_judged_markets, plan
 from dehedge.core.invariants import Entry, Watch, find_intent_breaches
 from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action, get_leg
@@ -57,6 +56,7 @@ class TinyDaemon:
         self.sequence = 0
         self.policy = policy
         self._watch = Watch()
+        self._cooling = Cooling(after_s=0)
         self._exchange = exchange
         self._rules = {known.symbol: known for known in rules}
         self._hedge_mode = hedge_mode
@@ -92,7 +92,7 @@ class TinyDaemon:
     def run_pass(self, seen: Observation, fate: Fate) -> int:
         """One pass; the number of orders sent."""
         decisions = self.plan(seen)
-        self._note_risk(decisions, seen.taken_at)
+        self._note_risk(decisions, seen)
         drafts = build_drafts(get_trades(decisions), self._rules, {})
         for draft in drafts:
             self._check_allowed(draft)
@@ -114,11 +114,11 @@ class TinyDaemon:
         """Die, and be the same again from the journal; what was refused is forgotten."""
         recovered = replay(self.events)
         for book in (recovered, self.book):
-            hedges = book.get_all_hedged_positions()
-            book.refresh([key for key, hedge in hedges.items() if not hedge.is_cooling], now)
+            book.judged_at.clear()
+            book.note_judged({key.market for key in book.get_all_hedged_positions()}, now)
         assert recovered == self.book
         self.book = recovered
-        self._watch = Watch()
+        self._watch, self._cooling = Watch(), Cooling(after_s=0)
         assert self._watch.sweep(recovered) == []
         self.forget_refusals()
 
@@ -143,21 +143,11 @@ class TinyDaemon:
     def _audit(self, key: LegKey) -> LegAudit:
         return audit_leg(self.book, key, self._exchange.legs[key])
 
-    def _note_risk(self, decisions: Sequence[Decision], now: float) -> None:
-        """Refresh what is still at risk; journal what cooled and what came back."""
-        hedges = self.book.get_all_hedged_positions()
-        lasting = [d.key for d in decisions if d.key in hedges and _check_lasting(d)]
-        back = tuple(key for key in lasting if hedges[key].is_cooling)
-        cooled = tuple(
-            (d.key, hedges[d.key].placed_at)
-            for d in decisions
-            if d.reason is Reason.COOLING_DOWN and not hedges[d.key].is_cooling
-        )
-        self.book.refresh(lasting, now)
-        if back:
-            self.record(HedgesReheated(back, now))
-        if cooled:
-            self.record(HedgesCooled(cooled))
+    def _note_risk(self, decisions: Sequence[Decision], seen: Observation) -> None:
+        """Journal whose risk has gone and whose came back."""
+        judged = find_judged_markets(seen, self.book, self.policy)
+        for event in self._cooling.note(self.book, decisions, judged, seen.taken_at):
+            self.record(event)
 
     def _check_allowed(self, draft: OrderDraft) -> None:
         assert 0 < draft.quantity <= self._rules[draft.symbol].quantity_max
@@ -189,8 +179,3 @@ class TinyDaemon:
                 self._exchange.fill(order, order.left)
                 self.record(OrderReported(order.said[-1], seen.taken_at))
 
-
-def _check_lasting(decision: Decision) -> bool:
-    if isinstance(decision, RefreshHedge | ResizeHedge):
-        return True
-    return isinstance(decision, Hold) and decision.assessment is not None and decision.assessment.at_risk

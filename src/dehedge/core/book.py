@@ -1,8 +1,8 @@
 """The hedges we hold: a dict keyed by market and position id, and the orders in flight.
 
 The one mutable object of the core, but for the watch that checks it. It only stores; every change to a hedge's quantity
-or status comes from ``events.fold``, live and at replay alike. The placed time is the exception: it is refreshed in memory
-at every pass and journaled only when the risk goes or comes back.
+or status comes from ``events.fold``, live and at replay alike. The placed time is the exception: while the risk lasts it is that of
+the market's last look, and only where the risk has gone it is written down and, once that lasts, journaled.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class HedgedPosition:
     """What we hold on the exchange for one position.
 
     ``quantity`` is what was filled, ``target`` what was last asked for, and (``size``, ``entry_price``) the position's
-    figures that the target was computed from. ``placed_at`` is when it was placed or last seen at risk;
-    ``is_cooling`` once the risk has gone. ``seen_block`` is that of the newest snapshot that its size was decided from:
+    figures that the target was computed from. ``is_cooling`` once the risk has gone, and ``placed_at`` is then when it
+    was last there; before, see ``HedgeBook.get_placed_at``. ``seen_block`` is that of the newest snapshot that its size was decided from:
     the position was there then.
     """
 
@@ -81,7 +81,8 @@ class HedgeBook:
     """The in-memory dict of hedged positions, the orders in flight, and what the account holds that is not ours.
 
     ``block_number`` is that of the newest snapshot that an order was decided from: an older one is no news. ``symbols`` are
-    all in which an order was ever intended.
+    all in which an order was ever intended. ``judged_at`` is by market when its positions were last held against a price
+    that counts: whatever is not cooling was at risk then.
     """
 
     in_flight: dict[ClientOrderId, InFlightOrder] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class HedgeBook:
     mode_reason: str = ""
     block_number: int = 0
     symbols: set[str] = field(default_factory=set)
+    judged_at: dict[str, float] = field(default_factory=dict)
     _hedges: dict[HedgeKey, HedgedPosition] = field(default_factory=dict)
 
     def set_hedged_position(self, hedge: HedgedPosition) -> None:
@@ -115,17 +117,31 @@ class HedgeBook:
         """A book of its own with the same contents."""
         return replace(
             self, in_flight=dict(self.in_flight), foreign=dict(self.foreign), forced_orders=dict(self.forced_orders),
-            counted_until=dict(self.counted_until), symbols=set(self.symbols), _hedges=dict(self._hedges),
+            counted_until=dict(self.counted_until), symbols=set(self.symbols), judged_at=dict(self.judged_at),
+            _hedges=dict(self._hedges),
         )  # fmt: skip
 
-    def refresh(self, keys: Iterable[HedgeKey], at: float) -> None:
-        """Set the placed time of hedges that are still at risk; memory only, for it changes at every price."""
+    def get_placed_at(self, hedge: HedgedPosition) -> float:
+        """When the hedge was placed or its position last seen at risk."""
+        if hedge.is_cooling:
+            return hedge.placed_at
+        return max(hedge.placed_at, self.judged_at.get(hedge.key.market, 0.0))
+
+    def set_cooling(self, keys: Iterable[HedgeKey], *, is_cooling: bool) -> None:
+        """Note whose risk has gone or has come back; in memory, for it may change at every price."""
         for key in keys:
-            self._hedges[key] = replace(self._hedges[key], placed_at=at)
+            hedge = self._hedges[key]
+            self._hedges[key] = replace(hedge, placed_at=self.get_placed_at(hedge), is_cooling=is_cooling)
+
+    def note_judged(self, markets: Iterable[str], at: float) -> None:
+        self.judged_at.update(dict.fromkeys(markets, at))
 
     def clamp_placed_times(self, now: float) -> None:
         """After the wall clock was set back, a time in the future would keep a hedge for ever."""
-        self.refresh([key for key, hedge in self._hedges.items() if hedge.placed_at > now], now)
+        self.judged_at = {market: min(at, now) for market, at in self.judged_at.items()}
+        for key, hedge in self._hedges.items():
+            if hedge.placed_at > now:
+                self._hedges[key] = replace(hedge, placed_at=now)
 
     def get_symbol_hedges(self, symbol: str) -> Iterator[HedgedPosition]:
         return (hedge for hedge in self._hedges.values() if hedge.symbol == symbol)
@@ -140,6 +156,6 @@ def check_on_leg(side: Side, leg: Leg) -> bool:
     return leg is Leg.BOTH or (leg is Leg.LONG) == (side is Side.BUY)
 
 
-def check_if_hedge_position_is_expired(hedge: HedgedPosition, *, now: float, expiry_s: float) -> bool:
+def check_if_hedge_position_is_expired(placed_at: float, *, now: float, expiry_s: float) -> bool:
     """True once the risk has been gone for the whole expiry time."""
-    return now - hedge.placed_at >= expiry_s
+    return now - placed_at >= expiry_s

@@ -23,38 +23,51 @@ exchange's step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 
 from dehedge.core.absence import check_gone
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.model import PRICE_AHEAD_MAX_S, PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
+from dehedge.core.model import (
+    PRICE_AHEAD_MAX_S,
+    PRICE_SCALE,
+    ChainSnapshot,
+    HedgeKey,
+    Observation,
+    Position,
+    TradingRules,
+)
 from dehedge.core.orders import Action, Share
 from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
 from dehedge.core.sizing import (
     Sizing,
     check_large_enough,
     floor_to_step,
-    get_collateral_usd,
     get_order_max,
     get_target_quantity,
 )
+from dehedge.core.trigger import Terms
+
+Place = tuple[str, str]
+"""An asset and a market."""
 
 
 @dataclass(frozen=True, slots=True)
 class HedgingPolicy:
-    """The operator's settings that decide. ``symbols`` maps DePerp markets to the exchange's symbols."""
+    """The operator's settings that decide. ``symbols`` maps DePerp markets to the exchange's symbols.
+
+    ``size_min`` is the size of the smallest position that is hedged, in base units of the asset.
+    """
 
     factors: RiskFactors
     sizing: Sizing
     asset: str
     symbols: Mapping[str, str]
     leverage: int
-    min_collateral_usd: Decimal
+    size_min: int
     expiry_s: float
     max_price_age_s: float
     max_snapshot_age_s: float
@@ -105,20 +118,48 @@ class _Pass:
         return self.observation.taken_at
 
 
-def plan(observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue: VenueState) -> list[Decision]:
-    """One decision for every position of the snapshot and every hedge of the book."""
+def plan(
+    observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue: VenueState, keys: Iterable[HedgeKey] | None = None
+) -> list[Decision]:
+    """One decision for each of the keys: unless named, every position of the snapshot and every hedge of the book."""
     this = _Pass(observation, book, policy, venue)
+    decide = _find_rule(this)
+    return [decide(this, key) for key in (list_keys(observation, book) if keys is None else keys)]
+
+
+def list_keys(observation: Observation, book: HedgeBook) -> list[HedgeKey]:
     positions = observation.snapshot.positions
-    keys = [*positions, *(key for key in book.get_all_hedged_positions() if key not in positions)]
-    if book.mode is TradingMode.HALTED:
-        return [Hold(key, Reason.TRADING_PAUSED) for key in keys]
-    if book.is_flattening:
-        bare = [key for key in keys if not book.has_hedged_position(key)]
-        return [*plan_flattening(book, venue), *(Hold(key, Reason.TRADING_PAUSED) for key in bare)]
-    if check_snapshot_stale(observation, book, policy):
-        return [_hold(book.get_hedged_position(key), key, Reason.STALE_SNAPSHOT) for key in keys]
-    closed = process_closed_hedge_positions(this)
-    return [*closed, *(process_hedge_position(this, position) for position in positions.values())]
+    return [*(key for key in book.get_all_hedged_positions() if key not in positions), *positions]
+
+
+def _find_rule(this: _Pass) -> Callable[[_Pass, HedgeKey], Decision]:
+    """What decides every key of this pass alike, or else that each is judged by itself."""
+    if this.book.mode is TradingMode.HALTED:
+        return lambda _, key: Hold(key, Reason.TRADING_PAUSED)
+    if this.book.is_flattening:
+        return _flatten
+    if check_snapshot_stale(this.observation, this.book, this.policy):
+        return lambda this, key: _hold(this.book.get_hedged_position(key), key, Reason.STALE_SNAPSHOT)
+    return _judge
+
+
+def _flatten(this: _Pass, key: HedgeKey) -> Decision:
+    hedge = this.book.get_hedged_position(key)
+    return _close(this.venue, hedge, Reason.FLATTENED) if hedge is not None else Hold(key, Reason.TRADING_PAUSED)
+
+
+def _judge(this: _Pass, key: HedgeKey) -> Decision:
+    position = this.observation.snapshot.positions.get(key)
+    if position is None:
+        return process_closed_hedge_position(this, key)
+    return process_hedge_position(this, key, position)
+
+
+def find_judged_markets(observation: Observation, book: HedgeBook, policy: HedgingPolicy) -> list[str]:
+    """The markets whose positions a pass holds against their price now."""
+    if book.mode is TradingMode.HALTED or book.is_flattening or check_snapshot_stale(observation, book, policy):
+        return []
+    return [market for market in observation.prices if check_price_fresh(observation, policy, market)]
 
 
 def check_mode_allows(book: HedgeBook, action: Action, *, is_open: bool) -> bool:
@@ -142,31 +183,27 @@ def check_snapshot_stale(observation: Observation, book: HedgeBook, policy: Hedg
     return is_old or snapshot.block_number < book.block_number
 
 
-def process_closed_hedge_positions(this: _Pass) -> list[Decision]:
-    """Close every hedge whose position is gone, by its own held quantity; hold those that one snapshot alone lacks."""
-    positions = this.observation.snapshot.positions
-    missing = [hedge for key, hedge in this.book.get_all_hedged_positions().items() if key not in positions]
-    return [_let_go(this, hedge) for hedge in missing]
-
-
-def _let_go(this: _Pass, hedge: HedgedPosition) -> Decision:
+def process_closed_hedge_position(this: _Pass, key: HedgeKey) -> Decision:
+    """Close a hedge whose position is gone, by its own held quantity; hold it while one snapshot alone lacks that."""
+    hedge = this.book.get_hedged_position(key)
+    if hedge is None:
+        return Hold(key, Reason.NOT_AT_RISK)
     if not check_gone(this.observation, hedge, this.policy.max_snapshot_age_s):
-        return _hold(hedge, hedge.key, Reason.GONE_UNCONFIRMED)
+        return _hold(hedge, key, Reason.GONE_UNCONFIRMED)
     return _close(this.venue, hedge, Reason.POSITION_CLOSED)
 
 
-def process_hedge_position(this: _Pass, position: Position) -> Decision:
+def process_hedge_position(this: _Pass, key: HedgeKey, position: Position) -> Decision:
     """Decide for one open position."""
-    key = position.key
     hedge = this.book.get_hedged_position(key)
     if hedge is not None and hedge.side is not position.hedge_side:
         return _close(this.venue, hedge, Reason.SIDE_CHANGED)
-    obstacle = _find_obstacle(this, position, is_hedged=hedge is not None)
+    obstacle = _find_obstacle(this, position.asset, position.market, is_hedged=hedge is not None)
     if obstacle is not None:
         return _hold(hedge, key, obstacle)
     assessment = _assess(this, position)
     if hedge is None:
-        return _open(this, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
+        return _open(this, key, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
     return _follow(this, position, hedge, assessment) if assessment.at_risk else _cool(this, hedge, assessment)
 
 
@@ -178,15 +215,33 @@ def _hold(
     return Hold(key, Reason.IN_FLIGHT if in_flight else reason, assessment)
 
 
-def _find_obstacle(this: _Pass, position: Position, *, is_hedged: bool) -> Reason | None:
-    """Why this position cannot be judged at all, if it cannot."""
-    if position.asset != this.policy.asset:
+def explain_quiet(observation: Observation, book: HedgeBook, policy: HedgingPolicy, place: Place) -> Reason:
+    """Why nothing is done for the positions of an asset and market that are not at risk and have no hedge."""
+    if book.mode is TradingMode.HALTED or book.is_flattening:
+        return Reason.TRADING_PAUSED
+    if check_snapshot_stale(observation, book, policy):
+        return Reason.STALE_SNAPSHOT
+    this = _Pass(observation, book, policy, VenueState({}))
+    return _find_obstacle(this, *place, is_hedged=False) or Reason.NOT_AT_RISK
+
+
+def _find_obstacle(this: _Pass, asset: str, market: str, *, is_hedged: bool) -> Reason | None:
+    """Why positions of this asset and market cannot be judged at all, if they cannot."""
+    if asset != this.policy.asset:
         return Reason.OTHER_ASSET
-    if position.market not in this.policy.symbols and not is_hedged:
+    if market not in this.policy.symbols and not is_hedged:
         return Reason.UNSUPPORTED_MARKET
-    if not check_price_fresh(this.observation, this.policy, position.market):
+    if not check_price_fresh(this.observation, this.policy, market):
         return Reason.STALE_PRICE
     return None
+
+
+def build_terms(policy: HedgingPolicy, snapshot: ChainSnapshot | None = None) -> Terms:
+    """What the trigger index is made from besides the positions; nothing is at risk without a snapshot."""
+    if snapshot is None:
+        return Terms(policy.asset, Capital(0, 0), {}, policy.factors)
+    capital = Capital(snapshot.vault, snapshot.shield)
+    return Terms(policy.asset, capital, snapshot.funding, policy.factors, policy.size_min)
 
 
 def check_price_fresh(observation: Observation, policy: HedgingPolicy, market: str) -> bool:
@@ -222,9 +277,9 @@ def _assess(this: _Pass, position: Position) -> RiskAssessment:
     return assess(position, price, tracer, Capital(snapshot.vault, snapshot.shield), this.policy.factors)
 
 
-def _open(this: _Pass, position: Position, assessment: RiskAssessment) -> Decision:
-    key, policy = position.key, this.policy
-    if get_collateral_usd(position, policy.leverage, policy.asset_unit) < Fraction(policy.min_collateral_usd):
+def _open(this: _Pass, key: HedgeKey, position: Position, assessment: RiskAssessment) -> Decision:
+    policy = this.policy
+    if position.size < policy.size_min:
         return Hold(key, Reason.BELOW_MIN_COLLATERAL, assessment)
     symbol = policy.symbols[position.market]
     obstacle = _find_growth_obstacle(this, key, symbol)
@@ -271,7 +326,7 @@ def _get_target(this: _Pass, position: Position, rules: TradingRules, mark: Deci
 
 def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
     """The risk lasts: keep the hedge, and bring it to the position's size."""
-    key = position.key
+    key = hedge.key
     if hedge.status is not HedgeStatus.OPEN or key in this.venue.busy:
         return Hold(key, Reason.IN_FLIGHT, assessment)
     keep = RefreshHedge(key, Reason.AT_RISK, assessment)
@@ -285,7 +340,7 @@ def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: 
     if not is_same and not check_large_enough(target, mark, rules):
         return _close(this.venue, hedge, Reason.TOO_SMALL, assessment)
     # The exchange may have made its step larger since the target was set.
-    difference = floor_to_step(Fraction(abs(target - hedge.quantity)), rules.quantity_step)
+    difference = floor_to_step(abs(target - hedge.quantity), rules.quantity_step)
     action = Action.INCREASE if target > hedge.quantity else Action.REDUCE
     # Below the exchange's minimum even a reduction may be refused: in one-way mode it is not always reduce-only.
     if not check_large_enough(difference, mark, rules) or not _check_may_resize(this, hedge, action):
@@ -313,7 +368,8 @@ def _check_may_resize(this: _Pass, hedge: HedgedPosition, action: Action) -> boo
 
 def _cool(this: _Pass, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
     """The risk is gone: keep the hedge until it has been gone for the whole expiry time."""
-    if check_if_hedge_position_is_expired(hedge, now=this.now, expiry_s=this.policy.expiry_s):
+    placed_at = this.book.get_placed_at(hedge)
+    if check_if_hedge_position_is_expired(placed_at, now=this.now, expiry_s=this.policy.expiry_s):
         return _close(this.venue, hedge, Reason.EXPIRED, assessment)
     return _hold(hedge, hedge.key, Reason.COOLING_DOWN, assessment)
 
@@ -339,7 +395,7 @@ def _get_close_quantity(hedge: HedgedPosition, rules: TradingRules) -> Decimal:
 
     With it the orders of all the hedges would be refused that are closed together with this one.
     """
-    return min(floor_to_step(Fraction(hedge.quantity), rules.quantity_step), get_order_max(rules))
+    return min(floor_to_step(hedge.quantity, rules.quantity_step), get_order_max(rules))
 
 
 def get_price(tick_price: int) -> Decimal:

@@ -68,7 +68,7 @@ class RiskAssessment:
 
     @property
     def at_risk(self) -> bool:
-        return bool(self.fired)
+        return self.is_vault_drawdown or self.is_shield_pnl_risk or self.is_hedge
 
     @property
     def fired(self) -> tuple[Risk, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from math import ceil
 
 from dehedge.core.model import PRICE_SCALE, Position, TradingRules
 
@@ -21,24 +22,30 @@ class Sizing(StrEnum):
     NOTIONAL = "notional"
 
 
-def floor_to_step(quantity: Fraction, step: Decimal) -> Decimal:
+def floor_to_step(quantity: Fraction | Decimal, step: Decimal) -> Decimal:
     """The largest multiple of the step that is not above the quantity."""
-    return (quantity // Fraction(step)) * step
+    return _floor_ratio(*quantity.as_integer_ratio(), step)
+
+
+def _floor_ratio(numerator: int, denominator: int, step: Decimal) -> Decimal:
+    """The same of a ratio, of which a crash takes thousands: it need not be in its lowest terms."""
+    step_numerator, step_denominator = step.as_integer_ratio()
+    return numerator * step_denominator // (denominator * step_numerator) * step
 
 
 def get_target_quantity(
     position: Position, mark: Decimal, sizing: Sizing, *, asset_unit: int, step: Decimal
 ) -> Decimal:
     """The hedge that the position asks for, in the base coin, on the step. ``asset_unit`` is 1e6 for USDC."""
-    price = Fraction(position.entry_price, PRICE_SCALE) if sizing is Sizing.DELTA else Fraction(mark)
+    price, scale = (position.entry_price, PRICE_SCALE) if sizing is Sizing.DELTA else mark.as_integer_ratio()
     if price <= 0:
         return Decimal(0)
-    return floor_to_step(Fraction(position.size, asset_unit) / price, step)
+    return _floor_ratio(position.size * scale, asset_unit * price, step)
 
 
 def get_order_max(rules: TradingRules) -> Decimal:
     """The largest quantity of one order, on the step."""
-    return floor_to_step(Fraction(rules.quantity_max), rules.quantity_step)
+    return floor_to_step(rules.quantity_max, rules.quantity_step)
 
 
 def check_large_enough(quantity: Decimal, mark: Decimal, rules: TradingRules) -> bool:
@@ -46,6 +53,6 @@ def check_large_enough(quantity: Decimal, mark: Decimal, rules: TradingRules) ->
     return quantity >= rules.quantity_min and quantity * mark >= rules.notional_min
 
 
-def get_collateral_usd(position: Position, leverage: int, asset_unit: int) -> Fraction:
-    """What the hedge of this position binds as margin: size / leverage."""
-    return Fraction(position.size, asset_unit * leverage)
+def get_size_min(collateral_min_usd: Decimal, leverage: int, asset_unit: int) -> int:
+    """The size of the smallest position whose hedge binds that much margin, which is size / leverage; in base units."""
+    return ceil(Fraction(collateral_min_usd) * leverage * asset_unit)

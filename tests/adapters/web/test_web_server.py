@@ -60,6 +60,24 @@ async def test_reads_are_json_with_money_as_strings(http: httpx.AsyncClient):
     assert (await http.get("/api/v1/flat")).json() == {"flat": True, "left": []}
 
 
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [("", 1_000), ("?limit=7", 7), ("?offset=2498", 2), ("?offset=2500", 0), ("?limit=0", 0), ("?limit=2000&offset=5", 1_000)],
+)
+async def test_positions_come_in_pages(http: httpx.AsyncClient, operator: Operator, query: str, shown: int):
+    operator.positions = [{"market": f"{number}"} for number in range(2_500)]
+
+    assert len((await http.get(f"/api/v1/positions{query}")).json()["positions"]) == shown
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "limit=", "offset=1e3", "offset=٣", "limit=1000000000"])
+async def test_page_that_is_none_is_refused(http: httpx.AsyncClient, query: str):
+    answer = await http.get(f"/api/v1/positions?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["error"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_command_is_done_with_the_token(http: httpx.AsyncClient, operator: Operator, command: str):
     answer = await http.post(f"/api/v1/{command}", headers=build_headers(TOKEN))

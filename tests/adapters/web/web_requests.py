@@ -38,8 +38,8 @@ class Operator:
     def get_hedges(self) -> Sequence[Mapping[str, object]]:
         return [{"market": "BTC-USD", "quantity": "0.020"}]
 
-    def get_positions(self) -> Sequence[Mapping[str, object]]:
-        return self.positions
+    def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
+        return self.positions[offset : offset + limit]
 
     async def fetch_flattening(self) -> Mapping[str, object]:
         return {"flat": True, "left": []}

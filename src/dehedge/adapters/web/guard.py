@@ -26,9 +26,12 @@ from dehedge.core.switch import PAUSED
 BODY_MAX_BYTES = 4_096
 BODY_S = 5.0
 REASON_LENGTH_MAX = 200
+PAGE_LENGTH_MAX = 1_000
+"""Positions in one answer, which holds the loop for some 30 ms."""
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  (listened on, and nobody's name)
 WITHOUT_EFFECT = ("GET", "HEAD")
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:@/?#\[\]\\]+))(?::\d{1,5})?")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,6 +50,13 @@ class Command(NamedTuple):
 
     level: TradingMode | None = None
     reason: str = ""
+
+
+class Page(NamedTuple):
+    """A part of a list that may be long."""
+
+    offset: int = 0
+    limit: int = PAGE_LENGTH_MAX
 
 
 class Guard:
@@ -104,6 +114,15 @@ def check_site(request: web.Request) -> None:
     is_ours = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
     if not is_ours or site not in (None, "same-origin", "none"):
         raise Refusal(HTTPStatus.FORBIDDEN, "cross-site requests are not obeyed")
+
+
+def read_page(request: web.Request) -> Page:
+    """Which part is asked for by ``offset`` and ``limit``."""
+    asked = {name: request.query.get(name, str(value)) for name, value in Page()._asdict().items()}
+    for name, text in asked.items():
+        if not _NUMBER.fullmatch(text):
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
+    return Page(int(asked["offset"]), min(int(asked["limit"]), PAGE_LENGTH_MAX))
 
 
 async def read_command(request: web.Request, *, takes_level: bool) -> Command:

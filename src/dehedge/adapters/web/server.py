@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection, Refused, build_error
-from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command
+from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page
 from dehedge.errors import ConfigError, DehedgeError
 from dehedge.ports import Operator
 
@@ -80,7 +80,7 @@ class WebServer:
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/api/v1/status", _answer(operator.get_status))
         app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
-        app.router.add_get("/api/v1/positions", _answer(lambda: {"positions": operator.get_positions()}))
+        app.router.add_get("/api/v1/positions", self._get_positions)
         app.router.add_get("/api/v1/flat", self._get_flattening)
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
@@ -98,6 +98,10 @@ class WebServer:
     async def _get_metrics(self, _: web.Request) -> web.Response:
         self._operator.measure()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _get_positions(self, request: web.Request) -> web.Response:
+        page = read_page(request)
+        return web.json_response({"positions": self._operator.get_positions(page.offset, page.limit)})
 
     async def _get_flattening(self, _: web.Request) -> web.Response:
         return web.json_response(await self._operator.fetch_flattening())
