@@ -5,23 +5,6 @@ risky: its trigger. A ``TriggerIndex`` keeps the triggers of each market and sid
 searches and the rows that it names. It proposes and ``risk.assess`` disposes: it is computed in floats, so it may name a
 row that is not at risk, and must never leave out one that is. Built as a whole, off the event loop, by calls of numpy
 that release the interpreter; asked by the planner, which assesses every row that is named.
-
-Why nothing is left out. A position's pnl reaches the least figure T that fires a check (``_get_pnl_limit``) at
-
-    trigger = entry * (1 + (tracer_now - tracer_of_position) * rate + sign * T / size)
-
-Let ``reach`` be the same sum with each term taken as positive, the two tracers apart. Each input is the float nearest to
-an exact number and each operation gives the float nearest to its result, either of which is wrong by at most a part in
-2**53. Counted along the formula that is five times for the tracers' term (tracer, difference, rate, product, and a
-reserve), three times for T / size, twice for the sums and twice for the entry price: less than 9 parts in 2**53 of
-``reach``, and certainly less than 16. Terms that are too small for a float are lost beside the 1.
-
-Where positive and negative terms cancel, the trigger is much smaller than ``reach`` and that error is a large part of it.
-Rows whose trigger is below a part in 2**16 of ``reach`` are irregular: they are named at every price. For all others the
-error is at most 2**(4 - 53 + 16) = 2**-33 of the trigger. A price is rounded once itself, and its distance to a trigger
-once more, which is 2**-52 of it; so a row whose trigger is not within 2**-32 of the price is on the side on which it seems
-to be. The others are uncertain. All of this is relative, hence one margin for every row, and the uncertain ones of a side
-are neighbors. Equality, on which the checks differ, is a matter of uncertain rows only.
 """
 
 from __future__ import annotations
@@ -29,6 +12,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -37,10 +22,27 @@ from numpy.typing import NDArray
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Position
 from dehedge.core.risk import Capital, RiskFactors, assess
 
-MARGIN = 2.0**-32
-"""Triggers within this part of a price are uncertain at it."""
+# Why nothing is left out. A position's pnl reaches the least figure T that fires a check (``_get_pnl_limit``) at
+#
+#     trigger = entry * (1 + (tracer_now - tracer_of_position) * rate +/- T / size)
+#
+# Let ``reach`` be the same sum with every term taken as positive, the two tracers apart. Each input is the float nearest
+# to an exact number, and each operation gives the float nearest to its result; either is wrong by at most a part in 2**53.
+# Counted along the formula, that happens to funding four times (tracer, difference, rate, product), to the limit three
+# times (T, size, quotient), and to both four times more (two sums, entry price, product): 8 parts in 2**53 of ``reach``,
+# and less than 16 with what these errors make of each other. What is too small for a float is lost beside the 1; what is
+# too large gives no finite ``reach``.
+#
+# Where terms cancel, the trigger is much smaller than ``reach`` and the error a large part of it. Rows whose trigger is
+# below a part in 2**16 of ``reach`` are irregular: they are named at every price. For all others the error is at most
+# 2**(4 - 53 + 16) = 2**-33 of the trigger. A price is rounded once, and the margin beside it once more, 2**-52 of it
+# together; so a row whose trigger is not within 2**-32 of the price is on the side of it where it seems to be. The others
+# are uncertain. All of this is relative to the price, hence one margin for all rows, and the uncertain ones of a side are
+# neighbors. The checks differ in what they make of equality, which is a matter of uncertain rows alone.
 CANCELED = 2.0**-16
-"""Triggers below this part of their own terms are irregular."""
+"""Triggers below this part of their ``reach`` are irregular."""
+MARGIN = 2 * 2.0 ** (4 - 53) / CANCELED
+"""Triggers within this part of a price are uncertain at it."""
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -113,6 +115,10 @@ class MarketTriggers(NamedTuple):
     irregular: memoryview[int]
 
 
+_EMPTY = Ladder(memoryview(b"").cast("d"), memoryview(b"").cast("I"))
+NO_TRIGGERS = MarketTriggers(_EMPTY, _EMPTY, _EMPTY.rows)
+
+
 @dataclass(frozen=True, slots=True)
 class TriggerIndex:
     """What ``build_index`` made of ``rows`` and ``terms``; as good as new while both are what they were.
@@ -126,32 +132,24 @@ class TriggerIndex:
 
     def find_risky(self, market: str, price: int) -> list[int]:
         """Every row that is at risk at this price, and those that are uncertain or irregular."""
-        found = self.markets.get(market)
-        if found is None:
-            return []
-        longs, shorts, irregular = found
+        longs, shorts, irregular = self.markets.get(market, NO_TRIGGERS)
         at = float(price)
         return [*irregular, *longs.rows[: longs.count_possible(at)], *shorts.rows[: shorts.count_possible(-at)]]
 
     def find_changed(self, market: str, before: int, after: int) -> list[int]:
-        """Every row of which one price may say something else than the other."""
-        found = self.markets.get(market)
-        if found is None:
-            return []
-        longs, shorts, irregular = found
+        """Every row of which the two prices may say different things."""
+        longs, shorts, irregular = self.markets.get(market, NO_TRIGGERS)
         low, high = float(min(before, after)), float(max(before, after))
         return [*irregular, *longs.get_between(low, high), *shorts.get_between(-high, -low)]
 
     def find_uncertain(self, market: str, price: int) -> list[int]:
-        """The rows that only ``risk.assess`` can decide at this price, the irregular ones included."""
+        """The rows that ``risk.assess`` alone can decide at this price, the irregular ones included."""
         return self.find_changed(market, price, price)
 
     def count_risky(self, market: str, price: int) -> int:
         """How many rows are at risk at this price for certain."""
-        found = self.markets.get(market)
-        if found is None:
-            return 0
-        return found.longs.count_certain(float(price)) + found.shorts.count_certain(-float(price))
+        longs, shorts, _ = self.markets.get(market, NO_TRIGGERS)
+        return longs.count_certain(float(price)) + shorts.count_certain(-float(price))
 
 
 def read_rows(positions: Mapping[HedgeKey, Position]) -> Rows:
@@ -166,7 +164,7 @@ def build_index(rows: Rows, terms: Terms) -> TriggerIndex:
         triggers, groups = _compute_triggers(columns, terms)
     order = groups.argsort(kind="stable")
     edges = groups.take(order).searchsorted(np.arange(3 * len(columns.markets) + 1))
-    parts = [order[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [order[start:end] for start, end in pairwise(edges)]
     markets = {
         market: MarketTriggers(
             _build_ladder(triggers, longs), _build_ladder(triggers, shorts), _freeze(irregular.astype(np.uint32))
@@ -253,9 +251,9 @@ def _get_pnl_limit(terms: Terms) -> float:
     capital, factors = terms.capital, terms.factors
     if factors.profit_limit_interest < 0:
         return float("nan")
-    limits = [factors.vault, *([factors.vault_profit_limit] if factors.profit_limit_interest else [])]
-    whole = capital.vault + capital.shield
-    return float(min(capital.shield, *(whole - capital.vault * limit for limit in limits)))
+    vault_factors = [factors.vault, *([factors.vault_profit_limit] if factors.profit_limit_interest else [])]
+    limits = [Fraction(capital.vault + capital.shield) - capital.vault * factor for factor in vault_factors]
+    return float(min(Fraction(capital.shield), *limits))
 
 
 def _check_flat_risky(terms: Terms) -> bool:
@@ -278,4 +276,4 @@ def _build_ladder(triggers: Floats, rows: NDArray[np.intp]) -> Ladder:
 
 def _freeze(array: NDArray[Any]) -> memoryview[Any]:
     """Of all sequences of numbers the one that ``bisect`` reads quickest."""
-    return memoryview(array).toreadonly()
+    return array.data.toreadonly()
