@@ -44,11 +44,11 @@ class Agenda:
         is_recent = 0 <= now - self._whole_at < WHOLE_INTERVAL_S
         is_whole = self._is_whole_due or index is not self._index or not is_recent
         find = index.find_risky if is_whole else partial(self._find_changed, index)
-        rows = chain.from_iterable(find(market, price) for market, price in prices.items())
-        keys = chain(hedged if is_whole else (), map(index.rows.get_key, rows))
+        rows = [row for market, price in prices.items() for row in find(market, price)]
         if is_whole:
             self._index, self._whole_at, self._is_whole_due = index, now, False
         self._prices = prices
+        keys = chain(hedged if is_whole else (), map(index.rows.get_key, rows))
         return Look([*dict.fromkeys(keys)], is_whole)
 
     def _find_changed(self, index: TriggerIndex, market: str, price: int) -> list[int]:
