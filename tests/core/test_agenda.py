@@ -122,12 +122,13 @@ prices = st.sampled_from([40_000, 45_100, 49_000, 50_000, 52_600, 55_000, 55_510
 
 @given(st.lists(st.tuples(prices, prices, st.sampled_from([0.01, 0.4, 1.5])), min_size=2, max_size=12))
 def test_no_change_of_risk_is_overlooked_however_prices_move(moves: list[tuple[int, int, float]]) -> None:
-    agenda, at_s, known = Agenda(), 0.0, set[HedgeKey]()
+    agenda, at_s = Agenda(), 0.0
+    known: set[HedgeKey] = set()
     for btc, eth, pause_s in moves:
         at_s += pause_s
         observation = seen(btc, eth, at_s=at_s)
 
-        looked_at = set(agenda.take(INDEX, observation, []).keys)
+        looked_at = set(agenda.take(INDEX, observation, hedged=known).keys)
 
         risky = find_risky(observation)
         assert looked_at >= risky ^ known
