@@ -211,3 +211,30 @@ async def test_reconciler_closes_a_hedge_whose_position_went_while_it_was_being_
     assert world.venue.net("BTCUSDT") == 0
     assert not engine.book.get_all_hedged_positions()
     await engine.die()
+
+
+async def test_price_alone_opens_and_refreshes_without_a_look_at_the_others():
+    world = World()
+    world.put(LONG, *(a_position(number, entry=61_000) for number in range(2, 200)))
+    engine = Engine(world)
+    await engine.start()
+    await engine.run_for(0.1)
+    looks, take = [], engine.reconciler._agenda.take
+
+    def watch(*inputs):
+        looks.append(take(*inputs))
+        return looks[-1]
+
+    engine.reconciler._agenda.take = watch
+    world.prices["BTC-USD"] = 60_050
+    engine.feed_prices()
+    await engine.run_for(0.01)
+
+    assert looks == [([], False)]
+    world.prices["BTC-USD"] = 62_000
+    engine.feed_prices()
+    await engine.run_for(0.2)
+
+    assert len(looks[1].keys) == 198
+    assert world.venue.net("BTCUSDT") > 20
+    await engine.die()

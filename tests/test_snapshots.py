@@ -431,3 +431,45 @@ async def test_status_names_the_node_that_gave_the_snapshot():
 
     assert a_view(engine).get_status()["snapshot"]["host"] == SECOND
     await engine.die()
+
+
+async def test_index_is_kept_when_nothing_of_what_it_is_made_of_has_changed():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world)
+    first = world.build_snapshot(int(engine.clock.time()))
+    engine.snapshots.put(first)
+    index = engine.snapshots.index
+
+    engine.snapshots.put(replace(first, block_number=first.block_number + 1))
+    assert engine.snapshots.index is index
+    engine.snapshots.put(replace(first, shield=first.shield + 1))
+    assert engine.snapshots.index is not index
+    assert engine.snapshots.index.rows is index.rows
+    engine.snapshots.put(replace(first, positions=dict(first.positions)))
+    assert engine.snapshots.index.rows is not index.rows
+
+
+async def test_index_of_a_large_snapshot_is_built_beside_the_loop():
+    world = World()
+    world.put(*(a_position(number, entry=61_000) for number in range(1, 1_200)))
+    engine = Engine(world)
+    nodes = Nodes(world)
+
+    await engine.snapshots.poll(nodes, interval_s=POLL_S)
+
+    assert engine.snapshots.index.count_risky("BTC-USD", 62_000 * 10**18) == 1_199
+    assert engine.snapshots.count_positions() == {(LONG.asset, "BTC-USD"): 1_199}
+
+
+async def test_positions_are_counted_by_asset_and_market():
+    world = World()
+    world.put(LONG, OTHER, a_position(3, market="ETH-USD"), LONG._replace(asset="0x" + "11" * 20))
+    engine = Engine(world)
+
+    assert engine.snapshots.count_positions() == {}
+    engine.snapshots.put(world.build_snapshot(int(engine.clock.time())))
+
+    assert engine.snapshots.count_positions() == {
+        (LONG.asset, "BTC-USD"): 2, (LONG.asset, "ETH-USD"): 1, ("0x" + "11" * 20, "BTC-USD"): 1,
+    }  # fmt: skip

@@ -11,7 +11,17 @@ import pytest
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.hedging import Basis, HedgingPolicy, VenueState, build_basis, check_mode_allows, check_price_fresh
+from dehedge.core.hedging import (
+    Basis,
+    HedgingPolicy,
+    VenueState,
+    build_basis,
+    check_mode_allows,
+    check_price_fresh,
+    explain_quiet,
+    find_judged_markets,
+    plan,
+)
 from dehedge.core.model import Observation
 from dehedge.core.orders import Action
 from tests.core.builders import (
@@ -23,7 +33,9 @@ from tests.core.builders import (
     a_hedge,
     a_market,
     a_policy,
+    a_position,
     a_snapshot,
+    a_user,
     a_venue,
     an_observation,
     rules,
@@ -348,3 +360,51 @@ def test_planner_and_basis_agree_on_when_inputs_are_too_old(wait_s: float) -> No
     opens = isinstance(decide(later, a_book()), OpenHedge)
 
     assert opens is (later.taken_at <= build_basis(later, a_policy()).get_fresh_until(BTC))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_flattening", [False, True])
+@pytest.mark.parametrize("world", [safe, stale_price, no_price, stale_snapshot])
+@pytest.mark.parametrize("change", [{}, {"symbols": {}}, {"asset": "0x" + "11" * 20}])
+def test_quiet_position_is_explained_as_it_is_decided(
+    world: Observation, mode: TradingMode, is_flattening: bool, change: dict[str, Any]
+) -> None:
+    book, policy = a_book(mode=mode, is_flattening=is_flattening), a_policy(**change)
+
+    decision = decide(world, book, policy=policy)
+
+    assert isinstance(decision, Hold)
+    assert explain_quiet(world, book, policy, (POSITION.asset, POSITION.market)) is decision.reason
+
+
+@pytest.mark.parametrize(
+    ("world", "book", "expected"),
+    [
+        (safe, a_book(), [BTC]),
+        (at_risk, a_book(mode=TradingMode.REDUCE_ONLY), [BTC]),
+        (no_price, a_book(), []),
+        (stale_price, a_book(), []),
+        (stale_snapshot, a_book(), []),
+        (safe, a_book(mode=TradingMode.HALTED), []),
+        (safe, a_book(is_flattening=True), []),
+    ],
+)
+def test_market_is_judged_when_its_positions_are_held_against_its_price(
+    world: Observation, book: HedgeBook, expected: list[str]
+) -> None:
+    assert find_judged_markets(world, book, a_policy()) == expected
+
+
+def test_keys_that_are_named_are_decided_and_no_others() -> None:
+    other = a_position(user=a_user(2))
+    world = an_observation(positions=[POSITION, other], prices={BTC: RISKY})
+
+    decisions = plan(world, a_book(a_hedge()), a_policy(), a_venue(), [other.key])
+
+    assert [(type(decision), decision.key) for decision in decisions] == [(OpenHedge, other.key)]
+
+
+def test_key_that_is_gone_before_it_was_hedged_needs_nothing() -> None:
+    (decision,) = plan(gone, a_book(), a_policy(), a_venue(), [KEY])
+
+    assert name(decision) == (Hold, Reason.NOT_AT_RISK)
