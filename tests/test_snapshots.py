@@ -459,7 +459,7 @@ async def test_index_of_a_large_snapshot_is_built_beside_the_loop():
     await engine.snapshots.poll(nodes, interval_s=POLL_S)
 
     assert engine.snapshots.index.count_risky("BTC-USD", 62_000 * 10**18) == 1_199
-    assert engine.snapshots.count_positions() == {(LONG.asset, "BTC-USD"): 1_199}
+    assert engine.snapshots.index.counts == {(LONG.asset, "BTC-USD"): 1_199}
 
 
 async def test_positions_are_counted_by_asset_and_market():
@@ -467,9 +467,9 @@ async def test_positions_are_counted_by_asset_and_market():
     world.put(LONG, OTHER, a_position(3, market="ETH-USD"), LONG._replace(asset="0x" + "11" * 20))
     engine = Engine(world)
 
-    assert engine.snapshots.count_positions() == {}
+    assert engine.snapshots.index.counts == {}
     engine.snapshots.put(world.build_snapshot(int(engine.clock.time())))
 
-    assert engine.snapshots.count_positions() == {
+    assert engine.snapshots.index.counts == {
         (LONG.asset, "BTC-USD"): 2, (LONG.asset, "ETH-USD"): 1, ("0x" + "11" * 20, "BTC-USD"): 1,
     }  # fmt: skip

@@ -169,7 +169,7 @@ class Reconciler:
             return reasons
         positions = observation.snapshot.positions
         seen = Counter((positions[key].asset, key.market) for key in self.decisions if key in positions)
-        for place, count in self._snapshots.count_positions().items():
+        for place, count in self._snapshots.index.counts.items():
             quiet = count - seen[place]
             if quiet:
                 reasons[explain_quiet(observation, self._ledger.book, self._policy, place)] += quiet

@@ -10,16 +10,14 @@ and a place among the obstacles. Never decides what becomes of a hedge. Run by `
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 
 from dehedge import metrics
 from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
-from dehedge.core.hedging import HedgingPolicy, Place, build_terms
+from dehedge.core.hedging import HedgingPolicy, build_terms
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
 from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from dehedge.errors import ChainUnavailable
@@ -78,13 +76,6 @@ class SnapshotFeed(Feed[ChainSnapshot]):
     def observe(self) -> Observation | None:
         """What is known of the chain now, without prices; None before the first snapshot."""
         return self._hold_together(self.latest) if self.latest is not None else None
-
-    def count_positions(self) -> Counter[Place]:
-        """How many positions there are by asset and market."""
-        columns = self.index.rows.get_columns()
-        places, counts = np.unique(columns.asset * len(columns.markets) + columns.market, return_counts=True)
-        names = [(asset, market) for asset in columns.assets for market in columns.markets]
-        return Counter({names[place]: int(count) for place, count in zip(places, counts, strict=True)})
 
     async def run(self, source: ChainSource, *, interval_s: float) -> None:
         loop = asyncio.get_running_loop()

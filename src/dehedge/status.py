@@ -90,7 +90,7 @@ class StatusView:
         metrics.observe_book(self._ledger.book, self._policy.symbols)
         if self._snapshots.latest is not None:
             counts: Counter[str] = Counter()
-            for (_, market), count in self._snapshots.count_positions().items():
+            for (_, market), count in self._snapshots.index.counts.items():
                 counts[market] += count
             metrics.observe_snapshot(self._snapshots.latest, counts, self._policy.asset_unit)
 

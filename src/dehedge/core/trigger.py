@@ -123,12 +123,14 @@ NO_TRIGGERS = MarketTriggers(_EMPTY, _EMPTY, _EMPTY.rows)
 class TriggerIndex:
     """What ``build_index`` made of ``rows`` and ``terms``; as good as new while both are what they were.
 
-    Prices are scaled by 1e18. Nothing is named of markets in which there are no positions.
+    Prices are scaled by 1e18. Nothing is named of markets in which there are no positions. ``counts`` are those of all
+    rows, by asset and market.
     """
 
     rows: Rows = field(repr=False)
     terms: Terms
     markets: Mapping[str, MarketTriggers] = field(repr=False)
+    counts: Mapping[tuple[str, str], int] = field(repr=False)
 
     def find_risky(self, market: str, price: int) -> list[int]:
         """Every row that is at risk at this price, and those that are uncertain or irregular."""
@@ -171,7 +173,7 @@ def build_index(rows: Rows, terms: Terms) -> TriggerIndex:
         )
         for market, longs, shorts, irregular in zip(columns.markets, parts[0::3], parts[1::3], parts[2::3], strict=True)
     }
-    return TriggerIndex(rows, terms, markets)
+    return TriggerIndex(rows, terms, markets, _count(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,12 @@ def _check_flat_risky(terms: Terms) -> bool:
         "", terms.asset, "", is_long=True, size=0, collateral=0, funding_tracer=0, entry_price=0, opened_at=0
     )
     return assess(flat, 0, None, terms.capital, terms.factors).at_risk
+
+
+def _count(columns: Columns) -> dict[tuple[str, str], int]:
+    places = [(asset, market) for asset in columns.assets for market in columns.markets]
+    counts = np.bincount(columns.asset * len(columns.markets) + columns.market, minlength=len(places))
+    return {place: int(count) for place, count in zip(places, counts, strict=True) if count}
 
 
 def _get_code(names: tuple[str, ...], name: str) -> int:
