@@ -33,7 +33,10 @@ async def run(positions: int, rounds: int) -> dict[str, object]:
     await world.chain.set_vault(100_000_000 * USD)
     await world.chain.set_shield(USD)
     await world.chain.put(
-        *(build_position(n, "BTC-USD", is_long=True, size_usd=SIZE_USD, price=Decimal(60_010)) for n in range(1, positions + 1))
+        *(
+            build_position(n, "BTC-USD", is_long=True, size_usd=SIZE_USD, price=Decimal(60_010))
+            for n in range(1, positions + 1)
+        )
     )
     with tempfile.TemporaryDirectory() as folder:
         daemon = DaemonProcess(Path(folder), world.build_environment(HEDGE_EXPIRY_SECONDS=EXPIRY_S))
@@ -78,7 +81,9 @@ async def play_round(world: World, daemon: DaemonProcess, positions: int) -> tup
 
 
 def list_orders(exchange: SimExchange) -> list[float]:
-    return [request.at_ms for request in exchange.requests if (request.method, request.path) == ("POST", "/fapi/v1/order")]
+    return [
+        request.at_ms for request in exchange.requests if (request.method, request.path) == ("POST", "/fapi/v1/order")
+    ]
 
 
 def main() -> None:
