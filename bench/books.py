@@ -6,12 +6,11 @@ been charged for a while. The vault and the shield are large enough that few pos
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dehedge.core.hedging import HedgingPolicy, VenueState
 from dehedge.core.model import ChainSnapshot, HedgeKey, Market, Observation, Position, PriceTick, TradingRules
@@ -24,78 +23,73 @@ MARKETS = tuple(f"M{number}-USD" for number in range(10))
 SYMBOLS = {market: market.replace("-USD", "USDT") for market in MARKETS}
 PRICE = 60_000 * 10**18
 NOW = 1_800_000_000.0
+OPENED_AT = 1_700_000_000
 SHIELD = 20_000 * 10**6
 SEED = 7
 
 
-class Book(NamedTuple):
-    """Positions as columns, in whole base units that floats hold exactly; also a ``trigger.Rows``."""
+class Book(Mapping[HedgeKey, Position]):
+    """Positions as columns of whole base units that floats hold exactly; each is made when it is asked for.
 
-    market: NDArray[np.int32]
-    is_long: NDArray[np.bool_]
-    size: NDArray[np.float64]
-    entry_price: NDArray[np.float64]
-    funding_tracer: NDArray[np.float64]
+    The row of a position is its user. Also a ``trigger.Rows``.
+    """
 
-    def get_columns(self) -> Columns:
-        asset = np.zeros(len(self.market), dtype=np.int32)
-        return Columns(
-            self.market, asset, self.is_long, self.size, self.entry_price, self.funding_tracer, MARKETS, (USDC,)
-        )
-
-    def get_key(self, row: int) -> HedgeKey:
-        return HedgeKey(MARKETS[self.market[row]], f"0x{row:040x}|{USDC}")
-
-    def get_position(self, row: int) -> Position:
-        return Position(
-            f"0x{row:040x}", USDC, MARKETS[self.market[row]], bool(self.is_long[row]), int(self.size[row]),
-            int(self.size[row]) // 10, int(self.funding_tracer[row]), int(self.entry_price[row]), int(NOW) - 3_600,
-        )  # fmt: skip
-
-    def build_positions(self) -> dict[HedgeKey, Position]:
-        """All as objects: what a plain loop walks over."""
-        return {self.get_key(row): self.get_position(row) for row in range(len(self.market))}
-
-
-class Positions(dict[HedgeKey, Position]):
-    """The positions of a book by key, each made when asked for; only what is asked for is there."""
-
-    def __init__(self, book: Book) -> None:
-        super().__init__()
-        self._book = book
-
-    def __missing__(self, key: HedgeKey) -> Position:
-        return self._book.get_position(int(key.position_id[:42], 16))
-
-    def get(self, key: HedgeKey, default: Position | None = None) -> Position | None:
-        return self[key]
-
-    def __contains__(self, key: object) -> bool:
-        return True
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
 
     def __len__(self) -> int:
-        return len(self._book.market)
+        return len(self._columns.size)
+
+    def __iter__(self) -> Iterator[HedgeKey]:
+        return map(self.get_key, range(len(self)))
+
+    def __getitem__(self, key: HedgeKey) -> Position:
+        row = int(key.position_id[:42], 16)
+        if not 0 <= row < len(self) or self._get_market(row) != key.market:
+            raise KeyError(key)
+        return self._get_position(row)
+
+    def get_columns(self) -> Columns:
+        return self._columns
+
+    def get_key(self, row: int) -> HedgeKey:
+        return HedgeKey(self._get_market(row), f"0x{row:040x}|{USDC}")
+
+    def _get_market(self, row: int) -> str:
+        return self._columns.markets[self._columns.market[row]]
+
+    def _get_position(self, row: int) -> Position:
+        columns = self._columns
+        return Position(
+            f"0x{row:040x}", USDC, self._get_market(row), bool(columns.is_long[row]), int(columns.size[row]),
+            int(columns.size[row]) // 10, int(columns.funding_tracer[row]), int(columns.entry_price[row]), OPENED_AT,
+        )  # fmt: skip
 
 
-def build_book(count: int) -> Book:
+def build_book(count: int, markets: tuple[str, ...] = MARKETS) -> Book:
     chance = np.random.default_rng(SEED)
     return Book(
-        market=chance.integers(0, len(MARKETS), count, dtype=np.int32),
-        is_long=chance.random(count) < 0.4,
-        size=np.floor(chance.lognormal(np.log(10_000), 1.0, count).clip(1_000, 10_000_000) * 1e6),
-        entry_price=np.floor(PRICE * chance.uniform(0.9, 1.1, count)),
-        funding_tracer=np.floor(chance.normal(0, 1e20, count)),
+        Columns(
+            market=chance.integers(0, len(markets), count, dtype=np.int32),
+            asset=np.zeros(count, dtype=np.int32),
+            is_long=chance.random(count) < 0.4,
+            size=np.floor(chance.lognormal(np.log(10_000), 1.0, count).clip(1_000, 10_000_000) * 1e6),
+            entry_price=np.floor(PRICE * chance.uniform(0.9, 1.1, count)),
+            funding_tracer=np.floor(chance.normal(0, 1e20, count)),
+            markets=markets,
+            assets=(USDC,),
+        )
     )
 
 
-def build_observation(positions: dict[HedgeKey, Position], prices: dict[str, int], at: float = NOW) -> Observation:
+def build_observation(positions: Mapping[HedgeKey, Position], prices: Mapping[str, int]) -> Observation:
     snapshot = ChainSnapshot(
         1, "0x01", int(NOW), 10**15, SHIELD, positions, {(USDC, market): 0 for market in MARKETS},
         {market: Market(market, "", 0) for market in MARKETS},
     )  # fmt: skip
     ticks = {market: PriceTick(market, price, 0, int(NOW)) for market, price in prices.items()}
     marks = {SYMBOLS[market]: Decimal(price) / 10**18 for market, price in prices.items()}
-    return Observation(snapshot, ticks, marks, at, snapshot)
+    return Observation(snapshot, ticks, marks, NOW, snapshot)
 
 
 POLICY = HedgingPolicy(

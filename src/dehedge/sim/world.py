@@ -127,12 +127,13 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], what: str, timeou
 
 
 class DaemonProcess:
-    """The real daemon: ``python -m dehedge run`` in its own folder."""
+    """The real daemon: ``python -m dehedge run`` in its own folder, or a module that stands in for it."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, module: str = "dehedge") -> None:
         self.folder = folder
         self._environment = {**environment, "HTTP_PORT": "0", "LOG_FORMAT": "json"}
         self._process: asyncio.subprocess.Process | None = None
+        self._module = module
         self._client = httpx.AsyncClient(timeout=5)
         self._url = ""
         self._log = folder / "daemon.log"
@@ -159,7 +160,7 @@ class DaemonProcess:
         offset = len(self.log_text)
         with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "dehedge", "run",
+                sys.executable, "-m", self._module, "run",
                 cwd=self.folder, env={**kept, **self._environment}, stdin=asyncio.subprocess.DEVNULL,
                 stdout=output, stderr=output,
             )  # fmt: skip

@@ -1,0 +1,116 @@
+"""A daemon whose chain is a made-up book of any size, and that notes how long a price takes to become an order.
+
+Everything else is the real thing: Hermes and the exchange over sockets, the journal on disk. The book replaces the reading
+of the chain because serving a million positions is another matter, which ``snapshot`` measures. Run by ``path``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.books import USDC, Book, build_book
+from dehedge.adapters.pyth import client as pyth
+from dehedge.config import read_configuration
+from dehedge.connectors.binance import attempts
+from dehedge.connectors.binance.endpoints import PLACE
+from dehedge.connectors.binance.gateway import Gateway
+from dehedge.core.model import ChainSnapshot, Market
+from dehedge.daemon import Daemon
+from dehedge.logs import configure_logging
+from dehedge.sim.world import FEEDS, USD
+
+COUNT, STAIRS, LATENCIES = "BENCH_POSITIONS", "BENCH_STAIRS", "BENCH_LATENCIES"
+FIRST_STAIR, STAIR = 60_000, 2
+STAIR_SIZE_USD = 1_000
+FAR = 1_000
+
+
+class BookOfChain:
+    """``ports.ChainSource``: the same book at every block."""
+
+    contracts = None
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._block = 0
+
+    async def fetch_snapshot(self, *, avoid: str | None = None) -> ChainSnapshot:  # noqa: ARG002  (there is no other)
+        self._block += 1
+        markets = {market: Market(market, FEEDS[market], 0) for market in FEEDS}
+        return ChainSnapshot(
+            self._block, hex(self._block), int(time.time()), 10**9 * USD, USD, self._book,
+            {(USDC, market): 0 for market in FEEDS}, markets, "book",
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        pass
+
+
+def build_stairs(count: int, stairs: int) -> Book:
+    """The first positions turn risky one after the other as BTC rises; all others are far from it."""
+    columns = build_book(count, tuple(FEEDS)).get_columns()
+    rise = FIRST_STAIR + STAIR * np.arange(stairs)
+    columns.entry_price[:] = np.where(columns.is_long, columns.entry_price * FAR, columns.entry_price / FAR)
+    columns.funding_tracer[:] = 0
+    columns.market[:stairs], columns.is_long[:stairs] = list(FEEDS).index("BTC-USD"), True
+    columns.size[:stairs], columns.entry_price[:stairs] = STAIR_SIZE_USD * USD, rise * 1e18
+    return Book(columns)
+
+
+class Stopwatch:
+    """From the first bytes of a price after the last order to the bytes of the next order."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._since: float | None = None
+
+    def note_price(self) -> None:
+        self._since = self._since or time.perf_counter()
+
+    def note_order(self) -> None:
+        if self._since is not None:
+            self.seconds.append(time.perf_counter() - self._since)
+        self._since = None
+
+
+def install(stopwatch: Stopwatch) -> None:
+    """Listen at both ends: where Hermes' bytes come in, and where a request's bytes have gone out."""
+    iterate, send = pyth.BoundedStream.__aiter__, Gateway._on_headers_sent
+
+    async def receive(stream: pyth.BoundedStream) -> AsyncIterator[bytes]:
+        async for chunk in iterate(stream):
+            stopwatch.note_price()
+            yield chunk
+
+    async def note_sent(gateway: Gateway, *parts: Any) -> None:
+        if attempts.current.get().endpoint is PLACE:
+            stopwatch.note_order()
+        await send(gateway, *parts)
+
+    pyth.BoundedStream.__aiter__ = receive  # type: ignore[method-assign]
+    Gateway._on_headers_sent = note_sent  # type: ignore[method-assign]
+
+
+async def run() -> None:
+    stopwatch = Stopwatch()
+    install(stopwatch)
+    settings, symbols = read_configuration()
+    configure_logging(level="INFO", use_json=True, secrets=())
+    daemon = Daemon(settings, symbols)
+    daemon._chain = BookOfChain(build_stairs(int(os.environ[COUNT]), int(os.environ[STAIRS])))  # type: ignore[assignment]
+    try:
+        await daemon.run()
+    finally:
+        Path(os.environ[LATENCIES]).write_text(json.dumps(stopwatch.seconds), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(run())
