@@ -41,7 +41,7 @@ def run(sizes: tuple[int, ...] = SIZES, ticks: int = TICKS) -> Iterator[Figure]:
             yield _measure_predecessor(node, book)
 
 
-class Daemon:
+class Pass:
     """The part of a pass that a price costs: what to look at, and what becomes of it."""
 
     def __init__(self, book: Book) -> None:
@@ -71,21 +71,21 @@ def _measure_index(book: Book, ticks: int) -> Iterator[Figure]:
         measure(lambda: build_index(book, terms), 7),
         target=500 if count == 1_000_000 else None,
     )
-    daemon = Daemon(book)
-    low, high = find_flip(daemon.index, 0)
-    quiet = [daemon.observe(low), daemon.observe(low + 1)]
-    seconds = [_time(daemon, quiet[number % 2]) for number in range(ticks)]
+    it = Pass(book)
+    low, high = find_flip(it.index, 0)
+    quiet = [it.observe(low), it.observe(low + 1)]
+    seconds = [_time(it, quiet[number % 2]) for number in range(ticks)]
     yield build_figure(f"tick that changes nothing, {count:,} positions", "us", seconds, target=10)
-    low, high = find_flip(daemon.index, min(FLIPS, count // 50))
-    moves = [daemon.observe(low), daemon.observe(high)]
-    decided = {len(daemon.look(move)) for move in moves}
-    seconds = [_time(daemon, moves[number % 2]) for number in range(ticks // 10)]
+    low, high = find_flip(it.index, min(FLIPS, count // 50))
+    moves = [it.observe(low), it.observe(high)]
+    decided = {len(it.look(move)) for move in moves}
+    seconds = [_time(it, moves[number % 2]) for number in range(ticks // 10)]
     yield build_figure(f"tick that changes {max(decided)}, {count:,} positions", "us", seconds, target=1_000)
 
 
-def _time(daemon: Daemon, observation: Observation) -> float:
+def _time(it: Pass, observation: Observation) -> float:
     began = time.perf_counter()
-    daemon.look(observation)
+    it.look(observation)
     return time.perf_counter() - began
 
 
@@ -122,7 +122,7 @@ def _measure_predecessor(node: str, book: Book) -> Figure:
         "rounds": 5,
         "positions": rows,
     }
-    done = subprocess.run(  # noqa: S603  (our own file)
+    done = subprocess.run(
         [node, str(PREDECESSOR)], input=json.dumps(asked), capture_output=True, text=True, check=True
     )
     return build_figure(f"JavaScript loop over {count:,} positions", "us", json.loads(done.stdout)["seconds"])
