@@ -12,6 +12,7 @@ from hypothesis import given
 
 from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.abi import Malformed
+from dehedge.adapters.chain.decoder import read_entries
 from dehedge.adapters.chain.failures import build_failure, describe_revert
 from dehedge.adapters.chain.node import Limits
 from dehedge.adapters.chain.source import ChainReader
@@ -56,6 +57,13 @@ def check_positions(data: bytes) -> None:
         assert isinstance(position.is_long, bool)
 
 
+def check_page(data: bytes) -> None:
+    """What is read all at once is what is read one after the other, and nothing of it is ever refused there."""
+    entries = read_entries(data, 10)
+    if entries is not None:
+        assert list(entries.iterate()) == list(codec.iterate_positions(data))
+
+
 def check_markets(data: bytes) -> None:
     for market in codec.decode_markets(data):
         assert len(market.pyth_feed) == 32
@@ -75,6 +83,7 @@ CHECKS = {
 @given(seeds)
 def test_decoder_reads_or_refuses_any_bytes(random: Random):
     def check(payload: bytes) -> None:
+        check_page(payload)
         for check_values in CHECKS.values():
             try:
                 check_values(payload)

@@ -15,6 +15,8 @@ from tests.fuzz.hostile import hurried
 
 from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.abi import Malformed
+from dehedge.adapters.chain.decoder import read_entries
+from dehedge.core.model import Position
 
 POSITIONS = "(address,address,string,bool,uint256,uint256,int256,uint256,uint256)[]"
 MARKETS = "(string,string,address,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bytes32,bool,bool)[]"
@@ -25,6 +27,8 @@ signed_words = st.integers(-(2**255), 2**255 - 1)
 addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 positions = st.tuples(addresses, addresses, texts, st.booleans(), words, words, signed_words, words, words)
+names = texts.filter(lambda text: 0 < len(text.encode()) <= 32)
+even_positions = st.tuples(addresses, addresses, names, st.booleans(), words, words, signed_words, words, words)
 markets = st.tuples(
     texts, texts, addresses, *[words] * 7, st.binary(min_size=32, max_size=32), st.booleans(), st.booleans()
 )
@@ -32,8 +36,17 @@ results = st.tuples(st.booleans(), st.binary(max_size=70))
 
 Decoder = Callable[[bytes], Any]
 
+
+
+def decode_page(data: bytes) -> list[Position]:
+    """As pages are read: all at once where that can be, and else one after the other."""
+    entries = read_entries(data, 10**6)
+    return list(codec.iterate_positions(data) if entries is None else entries.iterate())
+
+
 DECODERS: dict[str, tuple[str, st.SearchStrategy[Any], Decoder]] = {
     "positions": (POSITIONS, st.lists(positions, max_size=4), lambda data: list(codec.iterate_positions(data))),
+    "pages": (POSITIONS, st.lists(even_positions, min_size=1, max_size=4), decode_page),
     "markets": (MARKETS, st.lists(markets, max_size=3), codec.decode_markets),
     "results": (RESULTS, st.lists(results, max_size=4), codec.decode_aggregate3),
     "strings": ("string[]", st.lists(texts, max_size=5), codec.decode_strings),
@@ -105,6 +118,7 @@ def test_decoder_refuses_what_the_library_refuses_when_words_are_replaced(name: 
 
 EXAMPLES: dict[str, Any] = {
     "positions": [("0x" + "ab" * 20, "0x" + "cd" * 20, "BTC-€", True, 5, 6, -7, 8, 9)] * 2,
+    "pages": [("0x" + "ab" * 20, "0x" + "cd" * 20, "BTC-€", True, 5, 6, -7, 8, 9)] * 2,
     "markets": [("Bitcoin", "crypto", "0x" + "ab" * 20, 1, 2, 3, 4, 5, 6, 7, b"\x11" * 32, True, False)],
     "results": [(True, b"abc"), (False, b"")],
     "strings": ["BTC-USD", "", "€" * 11],

@@ -125,6 +125,21 @@ async def test_snapshot_is_complete_when_no_market_is_listed(start_rpc, open_rea
     assert (snapshot.positions, snapshot.markets, snapshot.vault, snapshot.shield) == ({}, {}, 0, 0)
 
 
+async def test_snapshot_holds_the_very_same_positions_when_they_did_not_change(reader, state, a_position):
+    first = await reader.fetch_snapshot()
+    state.set_shield(7)
+    state.mine()
+    second = await reader.fetch_snapshot()
+    state.put(a_position(4))
+    state.mine()
+    third = await reader.fetch_snapshot()
+
+    assert (first.shield, second.shield) == (5_000_000_000, 7)
+    assert second.positions is first.positions
+    assert third.positions is not first.positions
+    assert len(third.positions) == 4
+
+
 async def test_snapshot_takes_four_requests_when_one_page_is_enough(reader, rpc):
     await reader.fetch_snapshot()
     before = rpc.http_count

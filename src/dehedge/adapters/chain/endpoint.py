@@ -25,6 +25,7 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint, RPCRequest, RPCResponse
 
 from dehedge.adapters.chain.abi import Malformed
+from dehedge.adapters.chain.aside import run_aside
 from dehedge.adapters.chain.codec import MULTICALL3, CallResult, decode_aggregate3, encode_aggregate3
 from dehedge.adapters.chain.failures import BlockGone, CallReverted, NodeFailed, NodeHung, NodeThrottled
 from dehedge.adapters.chain.node import Call, Head
@@ -138,7 +139,8 @@ class Endpoint:
         return Head(_read_quantity(block.get("number")), block_hash, _read_quantity(block.get("timestamp")))
 
     async def call(self, call: Call, head: Head) -> bytes:
-        return _read_data(await self._request("eth_call", _build_call_params(call, head)))
+        reply = await self._request("eth_call", _build_call_params(call, head))
+        return await run_aside(len(reply) if isinstance(reply, str) else 0, _read_data, reply)
 
     async def call_many(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         if self.has_multicall:

@@ -3,21 +3,25 @@
 Three kinds of store exist: the offset is an index and the length is cut, the same with zeroed padding, and the
 ancestor that reverts at any offset but 0 and can only be read in one call. Which it is, is found out by asking for
 (1, 1) once a page reverts; a page refused for its gas, size or time is halved. Nothing is ever asked for beyond the
-count at an offset above 0. The result is every distinct key or an error, never a part. Knows nothing of nodes: the
-caller brings ``fetch_page``.
+count at an offset above 0. The result is every distinct key or an error, never a part; where nothing changed since
+the last reading it is the very same table. Knows nothing of nodes: the caller brings ``fetch_page``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
 from typing import NamedTuple
 
-from dehedge.adapters.chain.abi import Malformed
+from dehedge.adapters.chain.abi import WORD, Malformed
+from dehedge.adapters.chain.aside import run_aside
 from dehedge.adapters.chain.codec import ZERO_ADDRESS, iterate_positions
+from dehedge.adapters.chain.decoder import read_entries
+from dehedge.adapters.chain.entries import Entries, build_entries, join_entries
 from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeHung
-from dehedge.core.model import HedgeKey, Position
+from dehedge.adapters.chain.table import PositionTable
 from dehedge.errors import ChainUnavailable
 
 PAGE_SIZE_START = 500
@@ -27,20 +31,34 @@ PAGES_AT_ONCE = 4
 POSITION_COUNT_MAX = 1_000_000
 """A count above this is taken for garbage; it would be 4 GB of positions."""
 
-DECODED_AT_ONCE = 50
-"""Entries between two turns of the event loop: 0.3 ms, or 2 ms where each needs a new checksum."""
+DECODED_AT_ONCE = 25
+"""Entries between two turns of the event loop where each is read by itself: half a millisecond for a page, and several
+pages are read at a time."""
+
+ENTRY_BYTES = 12 * WORD
+"""What a position takes of a page, mostly."""
 
 FetchPage = Callable[[int, int], Awaitable[bytes]]
 """``getPositions(length, offset)``; raises ``CallReverted``, ``CallTooLarge`` or ``NodeHung`` for these reasons."""
 
-Entries = dict[HedgeKey, Position]
+Place = tuple[int, int]
+"""The offset and length of a page."""
+
+
+class Page(NamedTuple):
+    """What is stored at a place, without padding; ``digest`` is that of the bytes that it came in."""
+
+    digest: bytes
+    entries: Entries
 
 
 class Listing(NamedTuple):
-    """All that is stored: the open positions, and the (asset, market) pairs that they are in."""
+    """The open positions, and the (asset, market) pairs that they are in; what is stored, and what its pages looked like."""
 
-    positions: Entries
-    pairs: set[tuple[str, str]]
+    positions: PositionTable
+    pairs: frozenset[tuple[str, str]]
+    stored: Entries
+    digests: Mapping[Place, bytes]
 
 
 class PageMemory:
@@ -66,26 +84,30 @@ class OffsetsRefused(Exception):
     """Raised where the store reverts at any offset but 0."""
 
 
-async def fetch_positions(fetch_page: FetchPage, count: int, memory: PageMemory) -> Listing:
+async def fetch_positions(fetch_page: FetchPage, count: int, memory: PageMemory, last: Listing) -> Listing:
     """Raises ``ChainUnavailable`` unless exactly ``count`` distinct positions are stored, zero sizes included."""
     if count > POSITION_COUNT_MAX:
         raise ChainUnavailable(f"getPositionCount answered {count}, which cannot be: check DATAREGISTRY")
-    pages = await _fetch_pages(fetch_page, count, memory) if count else []
-    return await _build_listing(pages, count)
+    if not count:
+        return EMPTY
+    pages = await _fetch_pages(fetch_page, count, memory, last)
+    if last.digests == {place: page.digest for place, page in pages.items()}:
+        return last
+    return await run_aside(count * ENTRY_BYTES, _build_listing, pages, count, last)
 
 
-async def _fetch_pages(fetch_page: FetchPage, count: int, memory: PageMemory) -> list[Entries]:
+async def _fetch_pages(fetch_page: FetchPage, count: int, memory: PageMemory, last: Listing) -> dict[Place, Page]:
     if memory.offsets_work or count <= memory.size:
         try:
-            return await _Pages(fetch_page, count, memory).fetch()
+            return await _Pages(fetch_page, count, memory, last).fetch()
         except OffsetsRefused:
             memory.offsets_work = False
-    return [await _fetch_in_one_call(fetch_page, count, memory)]
+    return {(0, count): await _fetch_in_one_call(fetch_page, count, memory, last)}
 
 
-async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemory) -> Entries:
+async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemory, last: Listing) -> Page:
     try:
-        return await _decode_page(await fetch_page(count, 0), count)
+        return await _read_page(await fetch_page(count, 0), (0, count), last)
     except (CallTooLarge, CallReverted) as refusal:
         # The contract may have been replaced by one that pages, so the next snapshot asks again.
         memory.offsets_work = True
@@ -98,15 +120,15 @@ async def _fetch_in_one_call(fetch_page: FetchPage, count: int, memory: PageMemo
 class _Pages:
     """One reading of all pages: a few workers cut them, one after the other, off what is still to be read."""
 
-    def __init__(self, fetch_page: FetchPage, count: int, memory: PageMemory) -> None:
+    def __init__(self, fetch_page: FetchPage, count: int, memory: PageMemory, last: Listing) -> None:
         self._fetch_page = fetch_page
         self._memory = memory
-        self._pages: dict[int, Entries] = {}
-        self._decoding = asyncio.Lock()
+        self._last = last
+        self._pages: dict[Place, Page] = {}
         self._spans = deque([(0, count)])
         self._is_growth_due = count > memory.size
 
-    async def fetch(self) -> list[Entries]:
+    async def fetch(self) -> dict[Place, Page]:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(PAGES_AT_ONCE):
@@ -116,7 +138,7 @@ class _Pages:
             raise failures.exceptions[0] from None
         if self._is_growth_due:
             self._memory.grow()
-        return [self._pages[start] for start in sorted(self._pages)]
+        return dict(sorted(self._pages.items()))
 
     async def _work(self) -> None:
         while self._spans:
@@ -144,9 +166,7 @@ class _Pages:
             # A proxy in front of the store hides that the gas ran out: it reverts without a reason.
             self._return(offset, length, refusal)
         else:
-            # One page at a time, or the workers would together hold the loop for several pieces in a row.
-            async with self._decoding:
-                self._pages[offset] = await _decode_page(page, length)
+            self._pages[offset, length] = await _read_page(page, (offset, length), self._last)
 
     def _return(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
         self._is_growth_due = False
@@ -161,36 +181,51 @@ class _Pages:
             page = await self._fetch_page(1, 1)
         except CallReverted:
             return False
-        return len(await _decode_page(page, 1)) == 1
+        return (await _read_page(page, (1, 1), EMPTY)).entries.count == 1
 
 
-async def _decode_page(data: bytes, length: int) -> Entries:
-    """The entries of a page without its padding. A key seen twice counts once, so the count will tell."""
-    entries: Entries = {}
+async def _read_page(data: bytes, place: Place, last: Listing) -> Page:
+    """From the last reading where it says the same, evenly laid out as a whole, and else one entry after the other."""
+    offset, length = place
+    digest, entries = await run_aside(len(data), _inspect, data, length, last.digests.get(place))
+    if digest == last.digests.get(place):
+        return Page(digest, last.stored.cut(offset, offset + length))
+    return Page(digest, await _read_carefully(data, length) if entries is None else entries)
+
+
+def _inspect(data: bytes, length: int, known: bytes | None) -> tuple[bytes, Entries | None]:
+    digest = blake2b(data, digest_size=16).digest()
+    entries = read_entries(data, length) if digest != known else None
+    return digest, entries and entries.keep(entries.find_given())
+
+
+async def _read_carefully(data: bytes, length: int) -> Entries:
+    positions = []
     for number, position in enumerate(iterate_positions(data), start=1):
         if number > length:
             raise Malformed(f"more positions than the {length} that were asked for")
         if position.user != ZERO_ADDRESS:
-            entries[position.key] = position
+            positions.append(position)
         if number % DECODED_AT_ONCE == 0:
             await asyncio.sleep(0)
-    return entries
+    return await run_aside(len(data), build_entries, positions)
 
 
-async def _build_listing(pages: Iterable[Entries], count: int) -> Listing:
-    entries: Entries = {}
-    empty: list[HedgeKey] = []
-    pairs: set[tuple[str, str]] = set()
-    for page in pages:
-        entries.update(page)
-        empty += [key for key, position in page.items() if not position.size]
-        pairs.update((position.asset, position.market) for position in page.values() if position.size)
-        await asyncio.sleep(0)
-    if len(entries) != count:
-        raise ChainUnavailable(
-            f"getPositionCount says {count}, but getPositions gave {len(entries)} distinct positions"
-        )
+def _build_listing(pages: Mapping[Place, Page], count: int, last: Listing) -> Listing:
+    """Of all pages in their order. Each key counts once, so the count tells of one that comes twice."""
+    stored = join_entries([page.entries for page in pages.values()])
+    digests = {place: page.digest for place, page in pages.items()}
+    if stored.check_same(last.stored):
+        return last._replace(digests=digests)
+    table = PositionTable(stored)
+    distinct = table.count_distinct()
+    if distinct != count:
+        raise ChainUnavailable(f"getPositionCount says {count}, but getPositions gave {distinct} distinct positions")
     # An entry of size zero is stored, and so it counts, but there is nothing in it to protect.
-    for key in empty:
-        del entries[key]
-    return Listing(entries, pairs)
+    found = stored.keep(stored.find_open())
+    return Listing(table if found is stored else PositionTable(found), stored.find_pairs(), stored, digests)
+
+
+_NOTHING = build_entries([])
+EMPTY = Listing(PositionTable(_NOTHING), frozenset(), _NOTHING, {})
+"""What is there before the first reading."""

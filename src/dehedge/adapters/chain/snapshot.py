@@ -17,7 +17,7 @@ from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import CallResult
 from dehedge.adapters.chain.failures import CallReverted
 from dehedge.adapters.chain.node import Contracts, Head, Node
-from dehedge.adapters.chain.paging import Listing, fetch_positions
+from dehedge.adapters.chain.paging import EMPTY, Listing, fetch_positions
 from dehedge.adapters.chain.reads import (
     Basics,
     Read,
@@ -45,13 +45,15 @@ class SnapshotReader:
         self._vault_includes_shield = vault_includes_shield
         self.contracts: Contracts | None = None
         """The addresses that the last reading used."""
+        self._listing = EMPTY
 
     async def fetch(self, node: Node, head: Head) -> ChainSnapshot:
         reading = _Reading(node, head)
         contracts, basics = await self._fetch_basics(reading)
         vault = self._compute_vault(basics)
-        listing = await reading.fetch_listing(contracts, basics.position_count)
+        listing = await reading.fetch_listing(contracts, basics.position_count, self._listing)
         markets, funding = await reading.fetch_details(contracts, basics.markets, sorted(listing.pairs))
+        self._listing = listing
         return ChainSnapshot(
             block_number=head.number,
             block_hash=head.hash,
@@ -111,14 +113,14 @@ class _Reading:
     async def fetch_results(self, reads: Sequence[Read[Any]]) -> list[CallResult]:
         return await self._node.call_many([read.call for read in reads], self._head)
 
-    async def fetch_listing(self, contracts: Contracts, count: int) -> Listing:
+    async def fetch_listing(self, contracts: Contracts, count: int, last: Listing) -> Listing:
         async def fetch_page(length: int, offset: int) -> bytes:
             read = build_page_read(contracts, length, offset)
             return read.parse(CallResult(True, await self._node.call(read.call, self._head)))
 
         memory = self._node.get_page_memory(contracts.positions)
         try:
-            return await fetch_positions(fetch_page, count, memory)
+            return await fetch_positions(fetch_page, count, memory, last)
         except (CallReverted, Malformed) as problem:
             raise build_page_read(contracts, count, 0).build_error(f"does not give its positions: {problem}") from None
 

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiohttp
 
+from dehedge.adapters.chain.aside import run_aside
 from dehedge.adapters.chain.failures import (
     RETRY_AFTER_MAX_S,
     CallTooLarge,
@@ -66,7 +67,7 @@ class Transport:
             raise NodeFailed(_describe(error)) from None
         if status != 200:
             raise self._build_refusal(status, headers, payload)
-        return _parse(payload)
+        return await run_aside(len(payload), _parse, payload)
 
     def build_failure(self, error: object) -> ChainUnavailable:
         """What a JSON-RPC error object means, without the key that it may quote."""
