@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dehedge.adapters.chain import paging
 from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.decoder import read_entries
-from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeFailed, NodeHung
+from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeFailed, NodeHung, NodeThrottled
 from dehedge.adapters.chain.paging import EMPTY, PageMemory, fetch_positions
 from dehedge.core.model import HedgeKey
 from dehedge.errors import ChainUnavailable
@@ -84,7 +84,7 @@ async def test_paging_reads_every_position_when_they_fill_many_pages(variant, ma
     listing = await fetch_positions(store.fetch_page, len(many), PageMemory(), EMPTY)
 
     assert lower(listing.positions) == build_keys(many)
-    assert store.active_max <= 4
+    assert store.active_max <= paging.PAGES_AT_ONCE
 
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1_000])
@@ -98,13 +98,40 @@ async def test_paging_asks_for_exactly_the_count_in_as_few_pages_as_possible(var
     assert len(store.asked) == -(-count // 500)
 
 
-async def test_paging_reads_four_pages_at_once(many):
+async def test_paging_reads_eight_pages_at_once(many):
     store, memory = Store(many, Paging.INDEX), PageMemory()
     memory.size = 100
 
     await fetch_positions(store.fetch_page, len(many), memory, EMPTY)
 
+    assert store.active_max == 8
+
+
+async def test_paging_asks_for_half_as_much_at_once_when_the_node_minds(many):
+    store, memory = Store(many, Paging.INDEX, limit=50, refusal=NodeThrottled("limits our requests")), PageMemory()
+    memory.size = 100
+
+    with pytest.raises(NodeThrottled):
+        await fetch_positions(store.fetch_page, len(many), memory, EMPTY)
+    store.limit, store.active_max = 100, 0
+    await fetch_positions(store.fetch_page, len(many), memory, EMPTY)
+
     assert store.active_max == 4
+
+
+def test_pages_at_once_are_one_more_after_many_readings_that_the_node_did_not_mind():
+    memory = PageMemory()
+    for _ in range(5):
+        memory.slow_down()
+    assert memory.at_once == 1
+
+    seen = []
+    for _ in range(10 * paging.PATIENCE):
+        memory.speed_up()
+        seen.append(memory.at_once)
+
+    assert seen[paging.PATIENCE - 2 : paging.PATIENCE] == [1, 2]
+    assert seen[-1] == paging.PAGES_AT_ONCE
 
 
 async def test_paging_reads_in_one_call_when_offsets_revert(many):

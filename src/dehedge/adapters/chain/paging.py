@@ -20,14 +20,19 @@ from dehedge.adapters.chain.aside import run_aside
 from dehedge.adapters.chain.codec import ZERO_ADDRESS, iterate_positions
 from dehedge.adapters.chain.decoder import read_entries
 from dehedge.adapters.chain.entries import Entries, build_entries, join_entries
-from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeHung
+from dehedge.adapters.chain.failures import CallReverted, CallTooLarge, NodeHung, NodeThrottled
 from dehedge.adapters.chain.table import PositionTable
 from dehedge.errors import ChainUnavailable
 
 PAGE_SIZE_START = 500
 PAGE_SIZE_MIN = 16
 PAGE_SIZE_MAX = 1_000
-PAGES_AT_ONCE = 4
+PAGES_AT_ONCE = 8
+"""Far from a node its answers are slow and not its work; one that minds says so, and is asked for less at once."""
+
+PATIENCE = 100
+"""Readings in a row that a node did not mind, before it is asked for one page more at once."""
+
 POSITION_COUNT_MAX = 1_000_000
 """A count above this is taken for garbage; it would be 4 GB of positions."""
 
@@ -64,11 +69,22 @@ class Listing(NamedTuple):
 class PageMemory:
     """What one endpoint taught us about one contract: how much it answers at once, and whether offsets work."""
 
-    __slots__ = ("offsets_work", "size")
+    __slots__ = ("_unminded", "at_once", "offsets_work", "size")
 
     def __init__(self) -> None:
         self.size = PAGE_SIZE_START
+        self.at_once = PAGES_AT_ONCE
         self.offsets_work = True
+        self._unminded = 0
+
+    def slow_down(self) -> None:
+        self.at_once = max(1, self.at_once // 2)
+        self._unminded = 0
+
+    def speed_up(self) -> None:
+        self._unminded += 1
+        if self._unminded % PATIENCE == 0:
+            self.at_once = min(PAGES_AT_ONCE, self.at_once + 1)
 
     def shrink(self, refused: int) -> None:
         """Pages asked for together are refused together; one that is larger than the present size says nothing new."""
@@ -131,11 +147,15 @@ class _Pages:
     async def fetch(self) -> dict[Place, Page]:
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(PAGES_AT_ONCE):
+                for _ in range(self._memory.at_once):
                     group.create_task(self._work())
         except ExceptionGroup as failures:
             # The first failure canceled the others, and the caller knows how to act on one.
-            raise failures.exceptions[0] from None
+            failure = failures.exceptions[0]
+            if isinstance(failure, NodeThrottled):
+                self._memory.slow_down()
+            raise failure from None
+        self._memory.speed_up()
         if self._is_growth_due:
             self._memory.grow()
         return dict(sorted(self._pages.items()))
