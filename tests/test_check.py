@@ -244,6 +244,16 @@ async def test_every_endpoint_has_its_line(world: World, check: Check):
     assert not any(secret in str(line) for line in lines.values())
 
 
+async def test_every_websocket_has_its_line_and_fails_nothing(chain: InProcessChain, check: Check):
+    secret = "a-very-secret-path-element"
+    lines = await check(NETWORKS_WS=f"{chain.rpc.ws_url},ws://127.0.0.1:1/{secret}")
+
+    well, gone = lines[f"websocket 1 ({chain.rpc.ws_url})"], lines["websocket 2 (ws://127.0.0.1:1)"]
+    assert (well.verdict, well.detail) == (Verdict.PASS, "tells of new blocks")
+    assert (gone.verdict, gone.remedy) == (Verdict.WARN, "check number 2 in NETWORKS_WS")
+    assert not any(secret in str(line) for line in lines.values())
+
+
 async def test_endpoint_of_another_chain_fails(check: Check):
     lines = await check(CHAIN_ID="1")
 

@@ -33,6 +33,7 @@ SECRET = "do-not-show-me-0123456789"
 
 GOOD = {
     "NETWORKS": {"http://a, https://b:1/x ,": "http://a,https://b:1/x", "http://[::1]:8545": "http://[::1]:8545"},
+    "NETWORKS_WS": {"ws://a, wss://b:1/x ,": "ws://a,wss://b:1/x"},
     "DATAREGISTRY": {ADDRESS: ADDRESS, ADDRESS.lower(): ADDRESS.lower()},
     "USDC": {ADDRESS: ADDRESS},
     "CHAIN_ID": {"1": 1, "31337": 31337},
@@ -82,6 +83,7 @@ GOOD = {
 }
 BAD = {
     "NETWORKS": ["", ",", "a", "ftp://a", "http://", "http://a,b", "http://a:99999", "http://a:x", "http://[::1", "http://a b"],
+    "NETWORKS_WS": [",", "a", "http://a", "ws://", "ws://a,b"],
     "DATAREGISTRY": ["0x", "Ab" * 20, "0x" + "g" * 40, ADDRESS + "0", ADDRESS[:-1]],
     "USDC": ["nothing"],
     "CHAIN_ID": ["0", "-1", "1.5", "base", "1e3"],
@@ -331,12 +333,13 @@ def test_empty_variable_counts_as_not_set(given: SetVariables, folder: Path):
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_comes_from_its_file(given: SetVariables, monkeypatch: pytest.MonkeyPatch, folder: Path, name: str):
-    (folder / "secret").write_text("http://from-file\n")
+    text = "ws://from-file" if name == "NETWORKS_WS" else "http://from-file"
+    (folder / "secret").write_text(f"{text}\n")
     given(**{f"{name}_FILE": str(folder / "secret")})
     if name == "NETWORKS":
         monkeypatch.delenv(name)
 
-    assert get_plain(read_settings(), name) == "http://from-file"
+    assert get_plain(read_settings(), name) == text
 
 
 def test_secret_in_the_environment_goes_before_its_file(given: SetVariables, folder: Path):
@@ -387,8 +390,9 @@ def test_secret_file_is_told_once_when_it_cannot_be_read(monkeypatch: pytest.Mon
 
 def test_secrets_stay_out_of_repr_and_text(given: SetVariables):
     given(
-        **dict.fromkeys(set(SECRETS) - {"NETWORKS"}, SECRET),
+        **dict.fromkeys(set(SECRETS) - {"NETWORKS", "NETWORKS_WS"}, SECRET),
         NETWORKS=f"https://a.example/v2/{SECRET}",
+        NETWORKS_WS=f"wss://a.example/v2/{SECRET}",
         PYTH_PRICE_SERVICE=f"https://user:{SECRET}@b.example",
         BINANCE_FUTURES_URL=f"https://c.example/{SECRET}",
         BINANCE_FUTURES_WS_URL=f"wss://c.example/{SECRET}",
@@ -399,7 +403,7 @@ def test_secrets_stay_out_of_repr_and_text(given: SetVariables):
     assert SECRET not in str(settings)
 
 
-@pytest.mark.parametrize("name", ["NETWORKS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL"])
+@pytest.mark.parametrize("name", ["NETWORKS", "NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL"])
 def test_password_in_a_url_stays_out_of_mistakes(given: SetVariables, name: str):
     given(**{name: f"ftp://user:{SECRET}@a.example"})
 
@@ -429,13 +433,14 @@ def test_number_of_the_wrong_url_is_told(given: SetVariables):
 def test_redaction_knows_keys_inside_urls(given: SetVariables):
     given(
         NETWORKS=f"https://a.example/v2/{SECRET}, https://user:password-1@b.example/?key=query-key-1",
+        NETWORKS_WS="wss://a.example/v2/the-key-of-a-websocket",
         HTTP_TOKEN="token-1",
         PYTH_PRICE_SERVICE=f"https://h.example/{SECRET[::-1]}",
     )
 
     texts = read_settings().get_secret_texts()
 
-    assert {SECRET, "user", "password-1", "query-key-1", "token-1", SECRET[::-1]} <= set(texts)
+    assert {SECRET, "the-key-of-a-websocket", "user", "password-1", "query-key-1", "token-1", SECRET[::-1]} <= set(texts)
     assert "v2" not in texts
 
 
@@ -443,7 +448,8 @@ PRODUCTION = {"NODE_ENV": "production", "DATAREGISTRY": ADDRESS, "USDC": ADDRESS
 
 
 def test_production_is_accepted_when_all_is_said(given: SetVariables):
-    given(**PRODUCTION, HTTP_TOKEN="t" * 16, PYTH_PRICE_SERVICE="http://127.0.0.1:1", BINANCE_FUTURES_URL="http://[::1]:1")
+    given(**PRODUCTION, HTTP_TOKEN="t" * 16, PYTH_PRICE_SERVICE="http://127.0.0.1:1", BINANCE_FUTURES_URL="http://[::1]:1",
+          NETWORKS_WS="ws://localhost:1,wss://h")  # fmt: skip
 
     assert read_settings().is_production
 
@@ -457,6 +463,7 @@ def test_production_is_accepted_when_all_is_said(given: SetVariables):
         ("PYTH_PRICE_SERVICE", "http://hermes.example"),
         ("BINANCE_FUTURES_URL", "http://127.evil.example"),
         ("BINANCE_FUTURES_WS_URL", "ws://10.0.0.1"),
+        ("NETWORKS_WS", "ws://127.0.0.1:1, ws://10.0.0.1,wss://h"),
     ],
 )
 def test_production_refuses_what_is_unsafe(given: SetVariables, variable: str, value: str):

@@ -154,6 +154,28 @@ async def test_daemon_keeps_its_hedge_when_one_of_two_nodes_loses_every_position
 
 
 @pytest.mark.parametrize("use_anvil", CHAINS)
+async def test_daemon_hedges_long_before_the_next_poll_when_a_websocket_tells_of_the_block(tmp_path, use_anvil):
+    async with a_world(tmp_path, use_anvil=use_anvil) as (world, _):
+        variables = {**VARIABLES, "POLL_INTERVAL_SECONDS": "600", "MAX_SNAPSHOT_AGE_SECONDS": "900"}
+        node = world.chain.url.replace("http", "ws")
+        daemon = DaemonProcess(tmp_path, world.build_environment(NETWORKS_WS=node, **variables))
+        try:
+            await daemon.start()
+
+            async def has_subscribed():
+                # Anvil makes a block each second, the other one only when something happens.
+                return use_anvil or len(world.chain.rpc.subscriptions.requests) == 1
+
+            await wait_until(has_subscribed, "the daemon to subscribe", 30)
+            await world.chain.put(a_long())
+            await net_becomes(world, daemon, TARGET)
+            await world.chain.remove(a_long().key)
+            await net_becomes(world, daemon, Decimal(0))
+        finally:
+            await daemon.close()
+
+
+@pytest.mark.parametrize("use_anvil", CHAINS)
 async def test_daemon_sees_all_of_2500_positions(tmp_path, use_anvil):
     async with a_world(tmp_path, use_anvil=use_anvil) as (world, daemon):
         at = {0: 1, 499: 2, 500: 3, 999: 4, 1000: 5, 1999: 6, 2499: 7}

@@ -111,7 +111,7 @@ class QuotingNode:
     def answer(self, request: Request) -> bytes:
         self.asked += 1
         sent = f"{request.path} {request.head}".replace("\r\n", " ")
-        identity = json.loads(request.body)["id"]
+        identity = json.loads(request.body)["id"] if request.body else 1
         revert = (b"\x08\xc3\x79\xa0" + (32).to_bytes(32, "big") + len(sent).to_bytes(32, "big") + sent.encode()).hex()
         errors: list[Any] = [
             {"code": -32000, "message": f"no project for {sent}"},
@@ -178,6 +178,7 @@ def build_environment(folder: Path, world: World, *, node_url: str, exchange_por
     (hooks / "sitecustomize.py").write_text(CRASH)
     variables = world.build_environment(
         NETWORKS=",".join(build_node_url(url) for url in (node_url, node_url, node_url, world.chain.url)),
+        NETWORKS_WS=",".join(build_node_url(url).replace("http", "ws", 1) for url in (node_url, world.chain.url)),
         KEY=f"0x{CANARIES['private_key']}",
         PYTH_API_KEY=CANARIES["pyth"],
         BINANCE_API_SECRET_FILE=str(secrets / "secret"),

@@ -9,11 +9,12 @@ import asyncio
 from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
 
-from dehedge import metrics
+from dehedge import metrics, snapshots
 from dehedge.core.decisions import Reason
 from dehedge.core.model import ChainSnapshot, HedgeKey
 from dehedge.errors import ChainUnavailable
@@ -473,3 +474,144 @@ async def test_positions_are_counted_by_asset_and_market():
     assert engine.snapshots.index.counts == {
         (LONG.asset, "BTC-USD"): 2, (LONG.asset, "ETH-USD"): 1, ("0x" + "11" * 20, "BTC-USD"): 1,
     }  # fmt: skip
+
+
+def tell_of_blocks(engine: PolledEngine, delay_s: float = 0.05) -> asyncio.Task[None]:
+    """What a node's websocket does, a moment after each block."""
+
+    async def tell() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            number = int(loop.time() / BLOCK_S) + 1
+            await asyncio.sleep(number * BLOCK_S + delay_s - loop.time())
+            engine.snapshots.hint(number + 1, f"0x{number + 1:064x}")
+
+    task = asyncio.ensure_future(tell())
+    engine.tasks.append(task)
+    return task
+
+
+def get_times(engine: PolledEngine) -> list[float]:
+    return [round(at, 2) for at, _ in engine.nodes.reads]
+
+
+async def test_chain_is_read_at_once_when_there_is_a_new_block():
+    engine = await a_hedged_engine(interval_s=20.0)
+    engine.nodes.reads.clear()
+    tell_of_blocks(engine)
+
+    await engine.run_for(8)
+
+    # Blocks come at 6, 8, 10 and 12 s, are told of 50 ms later, and a reading takes 100 ms.
+    assert get_times(engine) == [6.15, 8.15, 10.15, 12.15]
+    await engine.die()
+
+
+async def test_hedge_is_closed_sooner_when_the_blocks_are_told_of():
+    engine = await a_hedged_engine(interval_s=20.0)
+    tell_of_blocks(engine)
+    engine.world.remove(LONG)
+
+    await engine.run_for(2.0)
+    assert engine.held(LONG) == TARGET
+    await engine.run_for(1.5)
+
+    assert engine.held(LONG) == 0 == engine.world.venue.net("BTCUSDT")
+    await engine.die()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+async def test_chain_is_not_read_for_a_block_that_was_read_already(number):
+    engine = await a_hedged_engine(interval_s=20.0)
+    engine.nodes.reads.clear()
+    block = engine.snapshots.latest
+    assert block is not None
+    hint = (number, f"0x{number:064x}") if number < block.block_number else (block.block_number, block.block_hash)
+
+    engine.snapshots.hint(*hint)
+    await engine.run_for(5)
+
+    assert engine.nodes.reads == []
+    await engine.die()
+
+
+async def test_hints_that_come_while_the_chain_is_read_cost_one_reading_when_they_name_another_block():
+    engine = await a_hedged_engine(interval_s=20.0)
+    engine.nodes.reads.clear()
+    number = int(asyncio.get_running_loop().time() / BLOCK_S) + 1
+
+    engine.snapshots.hint(number, f"0x{number:064x}")
+    await engine.run_for(0.05)
+    for _ in range(10):
+        engine.snapshots.hint(number, f"0x{number:064x}")
+    await engine.run_for(0.5)
+    assert len(engine.nodes.reads) == 1
+
+    await engine.run_for(BLOCK_S)
+    engine.snapshots.hint(number + 1, f"0x{number + 1:064x}")
+    await engine.run_for(0.05)
+    for offset in range(10):
+        engine.snapshots.hint(number + 1, f"0x{offset:064x}")
+    await engine.run_for(2.5)
+    # The last of them names a block that nobody has: it is looked for a few times.
+    assert len(engine.nodes.reads) <= 2 + snapshots.HINTED_READINGS_MAX
+    await engine.die()
+
+
+async def test_chain_is_read_three_times_when_a_hint_lies():
+    engine = await a_hedged_engine(interval_s=20.0)
+    engine.nodes.reads.clear()
+
+    for _ in range(5):
+        engine.snapshots.hint(10**18, "0x" + "ab" * 32)
+        await engine.run_for(1.0)
+
+    assert [round(at - get_times(engine)[0], 2) for at in get_times(engine)] == [0, 0.3, 0.6]
+    await engine.run_for(20)
+    assert len(engine.nodes.reads) == 4
+    await engine.die()
+
+
+async def test_chain_is_read_at_a_bounded_rate_and_on_time_when_hints_lie_without_end():
+    engine = await a_hedged_engine()
+    engine.nodes.reads.clear()
+
+    for number in range(2_000):
+        engine.snapshots.hint(10**9 + number, f"0x{number:064x}")
+        await engine.run_for(0.01)
+
+    pauses = [after - before for before, after in pairwise(at for at, _ in engine.nodes.reads)]
+    assert min(pauses) >= snapshots.HINTED_PAUSE_S + READ_S - 1e-6
+    assert max(pauses) <= POLL_S
+    await engine.die()
+
+
+async def test_node_that_wants_to_be_left_alone_is_left_alone_whatever_is_hinted():
+    engine = await a_hedged_engine()
+    engine.nodes.down, engine.nodes.retry_after_s = {FIRST}, 10.0
+    await engine.run_for(2)
+    asked = engine.nodes.asked
+    tell_of_blocks(engine)
+
+    await engine.run_for(8)
+    assert engine.nodes.asked == asked
+
+    await engine.run_for(4)
+    assert engine.nodes.asked > asked
+    await engine.die()
+
+
+async def test_poll_finds_everything_when_hints_stop():
+    engine = await a_hedged_engine()
+    hints = tell_of_blocks(engine)
+    await engine.run_for(10)
+    engine.tasks.remove(hints)
+    hints.cancel()
+    engine.world.put(OTHER)
+    engine.nodes.reads.clear()
+
+    await engine.run_for(2 * POLL_S)
+
+    assert engine.held(OTHER) == TARGET
+    assert len(engine.nodes.reads) == 2
+    await engine.die()

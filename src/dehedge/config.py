@@ -61,8 +61,8 @@ def _check_url(*schemes: str) -> AfterValidator:
     return AfterValidator(lambda value: parse_url(value, schemes))
 
 
-def _check_networks(value: SecretStr) -> SecretStr:
-    return SecretStr(",".join(parse_urls(value.get_secret_value(), ("http", "https"))))
+def _check_urls(*schemes: str) -> AfterValidator:
+    return AfterValidator(lambda value: SecretStr(",".join(parse_urls(value.get_secret_value(), schemes))))
 
 
 def _check_hosts(value: str) -> str:
@@ -112,8 +112,11 @@ class HttpAddress(BaseSettings):
 class Settings(GuardSettings, HttpAddress):
     """Every variable; a field's description says what is accepted."""
 
-    networks: Annotated[SecretStr, AfterValidator(_check_networks)] = Field(
+    networks: Annotated[SecretStr, _check_urls("http", "https")] = Field(
         description="one or more http(s) RPC URLs, separated by commas"
+    )
+    networks_ws: Annotated[SecretStr, _check_urls("ws", "wss")] | None = Field(
+        None, description="one or more ws(s) RPC URLs, separated by commas"
     )
     dataregistry: Address = Field("0x5Dc939df0cf253873cf77B786A24d51BaA72cF75", description=_ADDRESS)
     usdc: Address = Field("0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", description=_ADDRESS)
@@ -161,6 +164,10 @@ class Settings(GuardSettings, HttpAddress):
         return self.networks.get_secret_value().split(",")
 
     @property
+    def head_urls(self) -> list[str]:
+        return self.networks_ws.get_secret_value().split(",") if self.networks_ws is not None else []
+
+    @property
     def is_production(self) -> bool:
         return self.node_env is NodeEnvironment.PRODUCTION
 
@@ -194,7 +201,7 @@ class Settings(GuardSettings, HttpAddress):
     def get_secret_texts(self) -> list[str]:
         """Every secret in clear, for the redaction of what is printed only."""
         fields = (self.key, self.pyth_api_key, self.binance_api_key, self.binance_api_secret, self.http_token)
-        urls = (*self.rpc_urls, self.pyth_price_service, self.binance_rest, self.binance_ws)
+        urls = (*self.rpc_urls, *self.head_urls, self.pyth_price_service, self.binance_rest, self.binance_ws)
         secrets = [field.get_secret_value() for field in fields if field is not None]
         return [*secrets, *(secret for url in urls for secret in find_url_secrets(url))]
 
@@ -306,8 +313,8 @@ def _find_unsafe(given: Mapping[str, str]) -> list[str]:
         problems.append(f"HTTP_TOKEN: too short for production; accepted: {_TOKEN_LENGTH_MIN} characters or more")
     problems += [
         f"{name}: is not encrypted; accepted in production: https:// or wss://, or this machine"
-        for name in ("PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL")
-        if check_is_url(given.get(name, ""), _SCHEMES) and check_is_exposed(given[name])
+        for name in ("NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL")
+        if any(check_is_url(url, _SCHEMES) and check_is_exposed(url) for url in map(str.strip, given.get(name, "").split(",")))
     ]
     return problems
 

@@ -19,6 +19,7 @@ from web3 import Web3
 from dehedge import __version__, metrics
 from dehedge.account import AccountWatch
 from dehedge.adapters import systemd
+from dehedge.adapters.chain.heads import HeadWatch
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.pyth import PythSource
@@ -166,6 +167,8 @@ class Daemon:
             tasks.create_task(
                 self._snapshots.run(self._chain, interval_s=self._settings.poll_interval_seconds), name="chain"
             )
+            if self._settings.head_urls:
+                tasks.create_task(self._build_heads().run(), name="heads")
             tasks.create_task(self._price_source.run(self._prices), name="prices")
             tasks.create_task(self._executor.run(), name="executor")
             await self._venue.connect()
@@ -178,6 +181,13 @@ class Daemon:
             tasks.create_task(self._venue.run(), name="venue")
             tasks.create_task(self._venue.run_marks(self._alarm.note_change), name="marks")
             await self._reconciler.run()
+
+    def _build_heads(self) -> HeadWatch:
+        def get_address() -> str | None:
+            contracts = self._chain.contracts
+            return contracts.positions if contracts is not None else None
+
+        return HeadWatch(self._settings.head_urls, get_address=get_address, on_block=self._snapshots.hint)
 
     async def _supervise(self) -> None:
         """Tell the supervisor and the log how we are."""

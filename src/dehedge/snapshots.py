@@ -3,14 +3,15 @@
 Owns when the chain is read. A snapshot that lacks the position of a hedge is followed at once by one more reading,
 from another node where there is one; ``core.absence`` says what the two prove, and only the planner closes. At most
 one such reading follows a poll, whatever the nodes say, so two that disagree for ever cost one reading more each poll
-and a place among the obstacles. Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler`` and
-``status``.
+and a place among the obstacles. A hint that there is news only brings the next poll forward, and nothing depends on it.
+Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler`` and ``status``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -33,6 +34,10 @@ asked again by then as well."""
 PAUSE_MIN_S = 0.05
 INDEXED_AT_ONCE = 1_000
 """As many positions are indexed in a millisecond, which is not worth a thread."""
+HINTED_PAUSE_S = 0.2
+"""From the end of a reading to one that was hinted at: what is told of one block comes in several messages."""
+HINTED_READINGS_MAX = 3
+"""For one hint: the node that is asked may have the block a moment later than the one that told of it."""
 DISAGREEMENT_SHOWN_S = 30.0
 """Nodes that disagree for longer than this will not agree by themselves."""
 
@@ -59,6 +64,10 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         self.is_doubted = False
         self.index = build_index(read_rows({}), build_terms(policy))
         self.disagreement: Disagreement | None = None
+        self._hint: tuple[int, str] | None = None
+        self._hinted = asyncio.Event()
+        self._readings = 0
+        self._rests_until = 0.0
         self._previous: ChainSnapshot | None = None
         self._objection: ChainSnapshot | None = None
         self._ledger = ledger
@@ -77,12 +86,21 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         """What is known of the chain now, without prices; None before the first snapshot."""
         return self._hold_together(self.latest) if self.latest is not None else None
 
+    def hint(self, block_number: int, block_hash: str) -> None:
+        """Somebody says that there is this block: unless it was read already, the next poll is brought forward."""
+        if (block_number, block_hash) == self._hint:
+            return
+        self._hint, self._readings = (block_number, block_hash), 0
+        self._weigh_hint()
+
     async def run(self, source: ChainSource, *, interval_s: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
             wait_s = await self.poll(source, interval_s=interval_s)
-            await asyncio.sleep(max(started + wait_s - loop.time(), PAUSE_MIN_S))
+            self._readings += 1
+            self._weigh_hint()
+            await self._rest(max(started + wait_s, loop.time() + PAUSE_MIN_S))
 
     async def poll(self, source: ChainSource, *, interval_s: float) -> float:
         """Read once, and once more where that leaves a doubt; the seconds from the beginning to the next poll."""
@@ -101,6 +119,30 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         what = f"chain: snapshots of {' and '.join(found.hosts)} disagree for {lasts_s:.0f} s"
         return [f"{what} on {len(found.keys)} hedged positions: their hedges stay; take the wrong node out of NETWORKS"]
 
+    def _weigh_hint(self) -> None:
+        if self._check_hint_due():
+            self._hinted.set()
+        else:
+            self._hinted.clear()
+
+    def _check_hint_due(self) -> bool:
+        """True while the block of the hint is not older than the newest that was read, and another one."""
+        if self._hint is None or self._readings >= HINTED_READINGS_MAX:
+            return False
+        number, block_hash = self._hint
+        latest = self.latest
+        return latest is None or (number >= latest.block_number and block_hash != latest.block_hash)
+
+    async def _rest(self, until: float) -> None:
+        """Until then, or until a hint; but a node that wants to be left alone is left alone."""
+        loop = asyncio.get_running_loop()
+        earliest = max(loop.time() + HINTED_PAUSE_S, self._rests_until)
+        await asyncio.sleep(min(until, earliest) - loop.time())
+        if earliest < until:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._hinted.wait()
+
     async def _read(self, source: ChainSource) -> float:
         """The newest snapshot, of another node than the last one while that is doubted; seconds that it must rest."""
         avoid = self.latest.host if self.latest is not None and self.is_doubted else None
@@ -108,7 +150,9 @@ class SnapshotFeed(Feed[ChainSnapshot]):
             snapshot = await source.fetch_snapshot(avoid=avoid)
         except ChainUnavailable as error:
             self.fail(error)
-            return error.retry_after_s or 0.0
+            retry_after_s = error.retry_after_s or 0.0
+            self._rests_until = asyncio.get_running_loop().time() + retry_after_s
+            return retry_after_s
         self.put(snapshot, await self._index(snapshot))
         return 0.0
 

@@ -24,6 +24,9 @@ HEADERS = (
 )
 
 
+STATUS_LINES = (b"101 Switching Protocols", b"200 OK", b"301 X", b"302 X", b"404 X", b"503 X", b"999999 X", b"101")
+
+
 class Request(NamedTuple):
     """What was asked."""
 
@@ -63,12 +66,25 @@ def build_hostile_http(random: Random, body: bytes) -> bytes:
     return answer if random.randrange(15) else answer[: random.randrange(len(answer))]
 
 
+def build_handshake(random: Random) -> bytes:
+    """What may answer somebody who wants a websocket; never one."""
+    location = random.choice((b"http://[", b"ws://127.0.0.1:1/", b"\xff", b"//", b"ws://127.0.0.1:99999/", b""))
+    headers = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: AAAA", b"Location: " + location,
+               random.choice(HEADERS).encode("latin-1", "replace"), b"Sec-WebSocket-Extensions: permessage-deflate"]  # fmt: skip
+    chosen = random.sample(headers, random.randrange(len(headers) + 1))
+    if random.randrange(3) == 0:
+        chosen.append(b"Location: " + location)
+    head = b"HTTP/1.1 " + random.choice(STATUS_LINES) + b"\r\n" + b"\r\n".join(chosen)
+    return random.choice((head + b"\r\n\r\n" + random.randbytes(random.randrange(50)), head, random.randbytes(30)))
+
+
 class HostileServer:
     """Listens on 127.0.0.1 and gives each request to ``answer``."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.port = 0
+        self.served = 0
         self._server: asyncio.Server | None = None
 
     @property
@@ -86,6 +102,7 @@ class HostileServer:
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.served += 1
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             writer.write(self.answer(await read_request(reader)))
             await writer.drain()

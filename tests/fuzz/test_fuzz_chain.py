@@ -7,6 +7,7 @@ import json
 from random import Random
 from typing import Any
 
+import pytest
 from eth_abi.abi import encode
 from hypothesis import given
 
@@ -14,6 +15,7 @@ from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.decoder import read_entries
 from dehedge.adapters.chain.failures import build_failure, describe_revert
+from dehedge.adapters.chain.heads import HeadTiming, HeadWatch, fetch_subscription
 from dehedge.adapters.chain.node import Limits
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.core.model import ChainSnapshot
@@ -33,7 +35,7 @@ from tests.fuzz.hostile import (
     spoil_words,
     write,
 )
-from tests.fuzz.hostile_server import HostileServer, Request, build_hostile_http, build_http
+from tests.fuzz.hostile_server import HostileServer, Request, build_handshake, build_hostile_http, build_http
 
 NOW = 1_790_000_000.0
 WORD_MAX = 2**256 - 1
@@ -213,3 +215,25 @@ def check_snapshot(snapshot: ChainSnapshot) -> None:
         assert key == position.key
         assert position.size > 0
         assert (position.asset, position.market) in snapshot.funding
+
+
+@fuzz(15)
+@given(seeds)
+def test_watch_goes_on_whatever_answers_the_handshake(random: Random):
+    asyncio.run(shake_hands_with_liars(random))
+
+
+async def shake_hands_with_liars(random: Random) -> None:
+    timing = HeadTiming(open_s=0.3, silence_s=0.05, backoff_min_s=0.0, backoff_max_s=0.0)
+    async with HostileServer(lambda _: build_handshake(random)) as server:
+        url = server.url.replace("http", "ws")
+        watch = HeadWatch([url], get_address=lambda: ADDRESS, on_block=lambda *_: None, timing=timing)
+        task = asyncio.create_task(watch.run())
+        async with asyncio.timeout(20):
+            while server.served < 8:
+                assert not task.done(), task.result()
+                await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(ChainUnavailable) as caught:
+            await fetch_subscription(url, timing)
+        check_line(str(caught.value))

@@ -39,7 +39,7 @@ from dehedge.errors import ConfigError, ConnectorError, OrderRejected, OutcomeUn
 from dehedge.ports import MarkPrice, VenueOrder, VenuePosition, VenueTrade
 from tests.fuzz.exchange_documents import DOCUMENTS, EVENTS, REFUSAL
 from tests.fuzz.hostile import attack, build_message, fuzz, hurried, seeds
-from tests.fuzz.hostile_server import HEADERS, HostileServer, Request, build_hostile_http, build_http
+from tests.fuzz.hostile_server import HostileServer, Request, build_handshake, build_hostile_http, build_http
 
 LINE_MAX = 800
 MAGNITUDE_MAX = Decimal(10) ** 31
@@ -315,20 +315,6 @@ def check_answer(name: str, value: Any) -> None:
                 check_mark(mark)
         case "key":
             assert urlsplit(value).path == "/private/ws"
-
-
-STATUS_LINES = (b"101 Switching Protocols", b"200 OK", b"301 X", b"302 X", b"404 X", b"503 X", b"999999 X", b"101")
-
-
-def build_handshake(random: Random) -> bytes:
-    location = random.choice((b"http://[", b"ws://127.0.0.1:1/", b"\xff", b"//", b"ws://127.0.0.1:99999/", b""))
-    headers = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: AAAA", b"Location: " + location,
-               random.choice(HEADERS).encode("latin-1", "replace"), b"Sec-WebSocket-Extensions: permessage-deflate"]  # fmt: skip
-    chosen = random.sample(headers, random.randrange(len(headers) + 1))
-    if random.randrange(3) == 0:
-        chosen.append(b"Location: " + location)
-    head = b"HTTP/1.1 " + random.choice(STATUS_LINES) + b"\r\n" + b"\r\n".join(chosen)
-    return random.choice((head + b"\r\n\r\n" + random.randbytes(random.randrange(50)), head, random.randbytes(30)))
 
 
 @fuzz(15)

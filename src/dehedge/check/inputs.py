@@ -5,11 +5,14 @@ Uses the very readers of the daemon. Each part is tried even where one before it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from urllib.parse import urlsplit
 
+from dehedge.adapters.chain.heads import fetch_subscription
 from dehedge.adapters.chain.report import EndpointReport
 from dehedge.adapters.chain.source import ChainReader
+from dehedge.adapters.chain.transport import build_host
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.pyth.client import KeyRefused
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
@@ -34,6 +37,20 @@ def _check_endpoint(number: int, report: EndpointReport) -> Line:
     head = f"chain {report.chain_id}, head {report.head_number} is {report.head_age_s or 0:.1f} s old"
     bundle = "Multicall3" if report.has_multicall else "no Multicall3, so JSON-RPC batches"
     return build_pass(what, f"{head}, answers in {(report.latency_s or 0) * 1000:.0f} ms, {bundle}")
+
+
+async def check_heads(urls: Sequence[str]) -> list[Line]:
+    return [await _check_heads(number, url) for number, url in enumerate(urls, start=1)]
+
+
+async def _check_heads(number: int, url: str) -> Line:
+    """They only hasten what is read over NETWORKS."""
+    what = f"websocket {number} ({build_host(urlsplit(url))})"
+    try:
+        await fetch_subscription(url)
+    except ChainUnavailable as error:
+        return build_warning(what, f"{error}: new blocks are seen by the poll", f"check number {number} in NETWORKS_WS")
+    return build_pass(what, "tells of new blocks")
 
 
 async def check_contracts(reader: ChainReader) -> Line:

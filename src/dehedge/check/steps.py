@@ -12,7 +12,14 @@ from tempfile import TemporaryDirectory
 
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.check.exchange import check_exchange, get_symbols
-from dehedge.check.inputs import check_contracts, check_endpoints, check_markets, check_prices, check_snapshot
+from dehedge.check.inputs import (
+    check_contracts,
+    check_endpoints,
+    check_heads,
+    check_markets,
+    check_prices,
+    check_snapshot,
+)
 from dehedge.check.local import check_journal, check_port, check_settings
 from dehedge.check.report import Report, Verdict, build_failure, build_warning
 from dehedge.config import Settings
@@ -55,7 +62,7 @@ async def _check_inputs(
 
 async def _check_chain(report: Report, settings: Settings, reader: ChainReader) -> ChainSnapshot | None:
     endpoints = await check_endpoints(reader)
-    report.add(*endpoints)
+    report.add(*endpoints, *await check_heads(settings.head_urls))
     if all(line.verdict is Verdict.FAIL for line in endpoints):
         report.add(build_warning("contracts", "not tried: no RPC endpoint can be used"))
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.failures import CallTooLarge, build_failure
+from dehedge.adapters.chain.heads import HeadWatch, fetch_subscription
 from dehedge.errors import ChainUnavailable
 from dehedge.sim.chain import AnvilChain, InProcessChain, Paging, SimMarket, find_anvil
 from dehedge.sim.chain.model import CONTRACT_ADDRESSES
@@ -109,6 +111,28 @@ async def test_anvil_says_that_a_page_is_too_large_in_words_that_are_understood(
         answer = await response.json()
 
     assert isinstance(build_failure(answer["error"]), CallTooLarge)
+
+
+async def test_watch_hears_of_the_blocks_of_a_real_node_and_of_its_logs(anvil, a_position, open_reader):
+    await prepare(anvil, [])
+    told, reader = asyncio.Queue(), open_reader(anvil.url, clock=WallClock())
+    url = anvil.url.replace("http", "ws")
+    await fetch_subscription(url)
+    watch = HeadWatch(
+        [url], get_address=lambda: CONTRACT_ADDRESSES["Positions"], on_block=lambda *block: told.put_nowait(block)
+    )
+    task = asyncio.create_task(watch.run())
+    await asyncio.wait_for(told.get(), 10)
+
+    await anvil.put(a_position(1))
+    snapshot = await reader.fetch_snapshot()
+    block = (snapshot.block_number, snapshot.block_hash)
+    async with asyncio.timeout(10):
+        while await told.get() < block:
+            pass
+    task.cancel()
+
+    assert len(snapshot.positions) == 1
 
 
 async def test_reader_names_the_contract_that_is_missing(anvil, open_reader):

@@ -45,7 +45,7 @@ class Transport:
 
     def __init__(self, url: str, clock: Clock, timeout_s: float) -> None:
         parts = _split_url(url)
-        self.host = _build_host(parts)
+        self.host = build_host(parts)
         self._url = url
         self._secrets = _collect_secrets(parts)
         self._clock = clock
@@ -145,9 +145,10 @@ def _split_url(url: str) -> SplitResult:
     return parts
 
 
-def _build_host(parts: SplitResult) -> str:
+def build_host(parts: SplitResult) -> str:
+    """Scheme, host and port: what of a URL may be told."""
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{parts.scheme}://{name}:{parts.port or (443 if parts.scheme in {'https', 'wss'} else 80)}"
 
 
 def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:

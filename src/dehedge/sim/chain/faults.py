@@ -94,6 +94,11 @@ class Faults:
     """Contract functions that revert, by name, with their revert data."""
     unregistered: set[str] = field(default_factory=set)
     """Registry keys that answer zero, whatever the chain says."""
+    is_silent: bool = False
+    """Tell subscribers of no block."""
+    refuses_sockets: bool = False
+    """Answer 403 to every websocket."""
+    refuses_subscriptions: bool = False
     latency: Callable[[Sequence[str]], Awaitable[None]] | None = None
     """Awaited with the methods of each request before it is answered."""
     _injected: list[_Injected] = field(default_factory=list)

@@ -63,6 +63,11 @@ class Node:
         number = max(0, self._state.head.number - self._faults.lag_blocks)
         return number if self._faults.stuck_at is None else min(number, self._faults.stuck_at)
 
+    def describe_head(self) -> JsonObject:
+        block = self._state.get_block(self.head_number)
+        assert block is not None, "the head is kept"
+        return _format_block(block)
+
     @property
     def _chain_id(self) -> int:
         return CHAIN_ID if self._faults.chain_id is None else self._faults.chain_id

@@ -1,4 +1,4 @@
-"""An in-process JSON-RPC endpoint over HTTP, faults included.
+"""An in-process JSON-RPC endpoint over HTTP and websockets, faults included.
 
 Owns the listening socket, the request log and the order in which faults apply; what is inside an answer belongs to
 ``Node``, how it leaves to ``wire``. Listens on 127.0.0.1 only, on a port that stays its own while it is down. Several
@@ -20,6 +20,7 @@ from dehedge.sim.chain.faults import TOO_LARGE, Damage, ErrorReply, Fault, Fault
 from dehedge.sim.chain.machine import ContractCall
 from dehedge.sim.chain.node import HttpRefusal, JsonObject, Node
 from dehedge.sim.chain.state import ChainState
+from dehedge.sim.chain.subscriptions import Subscriptions
 from dehedge.sim.chain.wire import (
     bind_loopback,
     build_error,
@@ -55,6 +56,8 @@ class SimRpc:
         self._state = state
         self._auto_mine = auto_mine
         self._node = Node(state, self.faults)
+        self.subscriptions = Subscriptions(self._node, self.faults)
+        state.watchers.append(self.subscriptions.announce)
         self._reserved: socket.socket | None = None
         self._runner: web.AppRunner | None = None
 
@@ -62,6 +65,10 @@ class SimRpc:
     def url(self) -> str:
         assert self._port, "start the endpoint before asking for its URL"
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
 
     async def start(self) -> None:
         if not self._port:
@@ -81,6 +88,7 @@ class SimRpc:
         assert self._runner is None, "the endpoint is up already"
         application = web.Application(client_max_size=HTTP_BODY_MAX_BYTES)
         application.router.add_post("/{path:.*}", self._handle)
+        application.router.add_get("/{path:.*}", self.subscriptions.serve)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
@@ -88,6 +96,7 @@ class SimRpc:
     async def down(self) -> None:
         """End every connection and refuse new ones."""
         if self._runner is not None:
+            await self.subscriptions.close()
             await self._runner.cleanup()
             self._runner = None
 

@@ -53,9 +53,11 @@ class SimBlock:
 
 
 class ChainState:
-    """The stored values and the blocks. ``clock`` gives seconds since the epoch."""
+    """The stored values and the blocks. ``clock`` gives seconds since the epoch; ``watchers`` are told of each new block
+    and of the one before it."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, history_blocks: int = 1024) -> None:
+        self.watchers: list[Callable[[SimBlock, SimBlock | None], None]] = []
         self._clock = clock
         self._history_blocks = history_blocks
         self._pending = Contents()
@@ -162,7 +164,10 @@ class ChainState:
         return SimBlock(number, "0x" + sha256(seed.encode()).hexdigest(), parent_hash, timestamp, self._pending)
 
     def _append(self, block: SimBlock) -> None:
+        parent = self._blocks[-1] if self._blocks else None
         self._blocks.append(block)
         self._by_hash[block.hash] = block
         while len(self._by_hash) > self._history_blocks:
             del self._by_hash[next(iter(self._by_hash))]
+        for watcher in self.watchers:
+            watcher(block, parent)
