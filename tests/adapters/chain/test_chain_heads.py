@@ -16,7 +16,7 @@ from dehedge.errors import ChainUnavailable
 from dehedge.sim.chain import ChainState, SimRpc
 from dehedge.sim.chain.model import CONTRACT_ADDRESSES
 
-TIMING = HeadTiming(open_s=2.0, silence_s=5.0, backoff_min_s=0.01, backoff_max_s=0.02)
+TIMING = HeadTiming(open_s=2.0, silence_s=60.0, backoff_min_s=0.01, backoff_max_s=0.02)
 PATIENCE_S = 10.0
 KEY = "a-very-secret-path-element"
 POSITIONS = CONTRACT_ADDRESSES["Positions"]
