@@ -38,7 +38,7 @@ class Desk:
                 )
             )
         self.feed = SnapshotFeed(
-            lambda: None, ledger=Ledger(MemoryJournal(), self.book, clock), clock=clock, max_age_s=30.0
+            lambda: None, ledger=Ledger(MemoryJournal(), self.book, clock), clock=clock, policy=a_policy()
         )
         self.reader = reader
 

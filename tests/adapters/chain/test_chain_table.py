@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from dehedge.adapters.chain import table
 from dehedge.adapters.chain.entries import build_entries, join_entries
 from dehedge.adapters.chain.table import PositionTable
 from dehedge.core.model import HedgeKey, Position
+from dehedge.core.risk import Capital, RiskFactors
+from dehedge.core.trigger import Terms, build_index, read_rows
 
 BYTES_MAX = 100
 ASSET = to_checksum_address("0x" + "cd" * 20)
@@ -196,6 +199,28 @@ def test_entries_tell_the_open_rows_and_their_pairs(book):
 
     assert entries.find_open().tolist() == [position.size != 0 for position in book]
     assert entries.find_pairs() == {(position.asset, position.market) for position in book if position.size}
+
+
+prices = st.one_of(st.integers(0, 2**80), edges)
+
+
+@settings(max_examples=100, deadline=None)
+@given(book=books, price=prices, before=prices)
+def test_trigger_index_names_the_same_rows_of_a_table_as_of_a_dict(book, price, before):
+    found = a_table(*book)
+    factors = RiskFactors(Fraction(1), Fraction(1), Fraction(2, 5), 10_000)
+    terms = Terms(ASSET, Capital(1_000, 10), {(ASSET, "BTC-USD"): 5}, factors)
+    of_table = build_index(read_rows(found), terms)
+    of_dict = build_index(read_rows({position.key: position for position in book}), terms)
+
+    assert read_rows(found) is found
+    assert of_table.counts == of_dict.counts
+    for market in {position.market for position in book}:
+        for mine, theirs in (
+            (of_table.find_risky(market, price), of_dict.find_risky(market, price)),
+            (of_table.find_changed(market, before, price), of_dict.find_changed(market, before, price)),
+        ):
+            assert {found.get_key(row) for row in mine} == {of_dict.rows.get_key(row) for row in theirs}
 
 
 def test_table_cannot_be_changed():

@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from hashlib import blake2b
 from struct import Struct
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from dehedge.adapters.chain.codec import build_checksum_address
 from dehedge.adapters.chain.entries import USER_WORDS, Codes, Entries, Words
 from dehedge.core.model import HedgeKey, Position
+from dehedge.core.trigger import Columns
 
 _MASK = 2**64 - 1
 _MIX = 0x9E37_79B9_7F4A_7C15
@@ -27,21 +27,8 @@ _HALF = 64
 _USER = Struct(f"={USER_WORDS}I")
 
 
-class Columns(NamedTuple):
-    """What a trigger depends on, one entry for each row: codes into the names, and the float nearest to each number."""
-
-    market: NDArray[np.int32]
-    asset: NDArray[np.int32]
-    is_long: NDArray[np.bool_]
-    size: NDArray[np.float64]
-    entry_price: NDArray[np.float64]
-    funding_tracer: NDArray[np.float64]
-    markets: tuple[str, ...]
-    assets: tuple[str, ...]
-
-
 class PositionTable(Mapping[HedgeKey, Position]):
-    """Distinct positions by key, in the order of the chain."""
+    """Distinct positions by key, in the order of the chain; implements ``core.trigger.Rows``."""
 
     __slots__ = ("_codes", "_hashes", "_order", "_seek", "entries")
 
@@ -113,7 +100,7 @@ class PositionTable(Mapping[HedgeKey, Position]):
         return len(self) - len(rows) + len(keys)
 
     def get_columns(self) -> Columns:
-        """Made anew with every call, and kept nowhere."""
+        """The float nearest to each number; made anew with every call, and kept nowhere."""
         entries = self.entries
         size, price = entries.size.astype(np.float64), _join(entries.entry_price)
         tracer = _join_signed(entries.funding_tracer)
