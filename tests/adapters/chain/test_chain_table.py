@@ -247,6 +247,9 @@ def test_table_takes_less_memory_than_is_promised():
 
 
 def test_rows_are_read_when_there_are_more_than_are_read_at_once():
-    book = [a_position(trader, size=trader << (trader % 90)) for trader in range(2_500)]
+    count = table.RUN + 1_500
+    book = [a_position(trader, size=trader << (trader % 90), funding_tracer=-trader << 70) for trader in range(count)]
+    found = a_table(*book)
 
-    assert list(a_table(*book).values()) == book
+    assert list(found.values()) == book
+    assert found.get_columns().funding_tracer.tolist() == [float(position.funding_tracer) for position in book]
