@@ -12,8 +12,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from dehedge.core.hedging import HedgingPolicy, VenueState
 from dehedge.core.model import ChainSnapshot, HedgeKey, Market, Observation, Position, PriceTick, TradingRules
+from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.core.trigger import Columns

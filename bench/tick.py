@@ -17,8 +17,9 @@ from bench.figures import Figure, build_figure, measure
 from dehedge.core.agenda import Agenda
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import Decision
-from dehedge.core.hedging import build_terms, plan
+from dehedge.core.hedging import plan
 from dehedge.core.model import Observation
+from dehedge.core.policy import build_terms
 from dehedge.core.trigger import TriggerIndex, build_index
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

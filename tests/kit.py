@@ -20,9 +20,9 @@ from dehedge.auditor import Auditor
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
 from dehedge.core.guards import GuardLimits
-from dehedge.core.hedging import HedgingPolicy
 from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Position, PriceTick, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
+from dehedge.core.policy import HedgingPolicy
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.core.usage import Usage

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dehedge import evidence
-from dehedge.core.hedging import Reason
+from dehedge.core.decisions import Reason
 from dehedge.core.model import Leg
 from dehedge.ports import VenueOrder
 from dehedge.sim.exchange import settings

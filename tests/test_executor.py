@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Reason
 from dehedge.core.events import OrderAbandoned
-from dehedge.core.hedging import Reason
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import OrderReport, OrderStatus
 from dehedge.errors import JournalError

@@ -16,7 +16,7 @@ from dehedge.core.batching import OrderDraft
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, OpenHedge, Reason, ResizeHedge, TradeDecision
 from dehedge.core.events import OrderIntended, TradingModeSet
-from dehedge.core.hedging import Basis
+from dehedge.core.freshness import Basis
 from dehedge.core.invariants import Breach, Law, Watch
 from dehedge.core.model import Position
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share

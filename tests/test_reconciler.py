@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Reason
 from dehedge.core.events import HedgesCooled, HedgesReheated
-from dehedge.core.hedging import Reason
 from tests.kit import Engine, World, a_position
 
 pytestmark = pytest.mark.looptime

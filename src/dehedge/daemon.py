@@ -28,8 +28,9 @@ from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
-from dehedge.core.hedging import HedgingPolicy, get_price
+from dehedge.core.hedging import get_price
 from dehedge.core.invariants import Breach
+from dehedge.core.policy import HedgingPolicy
 from dehedge.core.sizing import get_size_min
 from dehedge.core.usage import Usage
 from dehedge.executor import Executor

@@ -30,7 +30,8 @@ from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeStatus, InFlightOrder
 from dehedge.core.decisions import Reason, TradeDecision
 from dehedge.core.events import Event, OrderIntended
-from dehedge.core.hedging import Basis, check_mode_allows
+from dehedge.core.freshness import Basis
+from dehedge.core.hedging import check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
 from dehedge.core.orders import Action, OrderReport, OrderRequest, Share, client_order_id, get_leg
 from dehedge.core.sizing import check_large_enough

@@ -18,8 +18,8 @@ from dehedge.core.audit import LegKey
 from dehedge.core.decisions import Decision
 from dehedge.core.guard_report import GUARDS, GuardUse, Place, count_held, measure_guards
 from dehedge.core.guards import GuardInputs, GuardLimits, apply_guards, find_near_legs, get_increase_max
-from dehedge.core.hedging import HedgingPolicy, VenueState
 from dehedge.core.model import Observation
+from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.ledger import Ledger
 
 log = structlog.get_logger()

@@ -23,18 +23,11 @@ from dehedge.core.book import TradingMode
 from dehedge.core.cooling import Cooling
 from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, Reason, ResizeHedge
 from dehedge.core.events import Event, TradingModeSet
-from dehedge.core.hedging import (
-    Basis,
-    HedgingPolicy,
-    VenueState,
-    build_basis,
-    explain_quiet,
-    find_judged_markets,
-    plan,
-    plan_flattening,
-)
+from dehedge.core.freshness import Basis, build_basis
+from dehedge.core.hedging import explain_quiet, find_judged_markets, plan, plan_flattening
 from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
+from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import check_stopped

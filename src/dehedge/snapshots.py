@@ -18,8 +18,8 @@ import structlog
 
 from dehedge import metrics
 from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
-from dehedge.core.hedging import HedgingPolicy, build_terms
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.core.policy import HedgingPolicy, build_terms
 from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from dehedge.errors import ChainUnavailable
 from dehedge.feed import Feed

@@ -16,8 +16,10 @@ from dehedge.auditor import Auditor
 from dehedge.core import switch
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import Decision
-from dehedge.core.hedging import HedgingPolicy, check_price_fresh, get_price
+from dehedge.core.freshness import check_price_fresh
+from dehedge.core.hedging import get_price
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position
+from dehedge.core.policy import HedgingPolicy
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView

@@ -17,7 +17,6 @@ from dehedge.core.batching import OrderDraft, build_drafts
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, ResizeHedge, TradeDecision
 from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, fold
-from dehedge.core.hedging import HedgingPolicy, VenueState
 from dehedge.core.model import (
     ChainSnapshot,
     HedgeKey,
@@ -37,6 +36,7 @@ from dehedge.core.orders import (
     client_order_id,
     get_leg,
 )
+from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 

@@ -11,9 +11,9 @@ from decimal import Decimal
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, ResizeHedge
 from dehedge.core.guards import AccountReading, GuardInputs, GuardLimits, Liquidation, apply_guards
-from dehedge.core.hedging import VenueState
 from dehedge.core.model import Leg, Observation
 from dehedge.core.orders import Action
+from dehedge.core.policy import VenueState
 from dehedge.core.risk import Capital, RiskAssessment
 from dehedge.core.usage import Usage
 from tests.core.builders import (

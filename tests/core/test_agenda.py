@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.core.agenda import Agenda
-from dehedge.core.hedging import build_terms
 from dehedge.core.model import HedgeKey, Observation, Position
+from dehedge.core.policy import build_terms
 from dehedge.core.risk import Capital, assess
 from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from tests.core.builders import (

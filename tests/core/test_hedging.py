@@ -10,20 +10,12 @@ import pytest
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.freshness import Basis, build_basis, check_price_fresh
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.hedging import (
-    Basis,
-    HedgingPolicy,
-    VenueState,
-    build_basis,
-    check_mode_allows,
-    check_price_fresh,
-    explain_quiet,
-    find_judged_markets,
-    plan,
-)
+from dehedge.core.hedging import check_mode_allows, explain_quiet, find_judged_markets, plan
 from dehedge.core.model import Observation
 from dehedge.core.orders import Action
+from dehedge.core.policy import HedgingPolicy, VenueState
 from tests.core.builders import (
     BTC,
     NOW,

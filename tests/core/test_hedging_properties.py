@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
 from dehedge.core.decisions import CloseHedge, OpenHedge, Reason
-from dehedge.core.hedging import HedgingPolicy, VenueState, check_price_fresh, check_snapshot_stale, plan
+from dehedge.core.freshness import check_price_fresh, check_snapshot_stale
+from dehedge.core.hedging import plan
 from dehedge.core.model import HedgeKey, Observation, Position
 from dehedge.core.orders import Action
+from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.core.risk import Capital, RiskAssessment, assess
 from dehedge.core.sizing import Sizing
 from tests.core.builders import (

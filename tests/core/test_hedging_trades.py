@@ -9,9 +9,10 @@ import pytest
 
 from dehedge.core.book import HedgedPosition, TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.hedging import VenueState, get_price, plan
+from dehedge.core.hedging import get_price, plan
 from dehedge.core.model import Observation, Position, Side, TradingRules
 from dehedge.core.orders import Action, Share
+from dehedge.core.policy import VenueState
 from dehedge.core.risk import Risk
 from dehedge.core.sizing import Sizing
 from tests.core.builders import (

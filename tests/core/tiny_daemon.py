@@ -31,10 +31,12 @@ from dehedge.core.events import (
     OrderReported,
     fold,
 )
-from dehedge.core.hedging import HedgingPolicy, build_basis, find_judged_markets, plan
+from dehedge.core.freshness import build_basis
+from dehedge.core.hedging import find_judged_markets, plan
 from dehedge.core.invariants import Entry, Watch, find_intent_breaches
 from dehedge.core.model import HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action, get_leg
+from dehedge.core.policy import HedgingPolicy
 from tests.core.builders import a_venue, an_intent, get_trades, replay
 from tests.core.tiny_exchange import TinyExchange
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import Decision, Reason
-from dehedge.core.hedging import HedgingPolicy, VenueState, plan
+from dehedge.core.hedging import plan
 from dehedge.core.model import Observation
+from dehedge.core.policy import HedgingPolicy, VenueState
 from tests.core.builders import (
     BTC,
     NOW,

@@ -21,9 +21,10 @@ from dehedge.core.audit import LegKey
 from dehedge.core.batching import build_drafts
 from dehedge.core.book import HedgeBook, check_on_leg
 from dehedge.core.decisions import Decision, Hold, OpenHedge, Reason, ResizeHedge
-from dehedge.core.hedging import VenueState, get_price
+from dehedge.core.hedging import get_price
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Side, TradingRules
 from dehedge.core.orders import Action
+from dehedge.core.policy import VenueState
 from dehedge.core.sizing import check_large_enough, floor_to_step
 from dehedge.core.usage import Usage
 

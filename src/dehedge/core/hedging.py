@@ -23,25 +23,18 @@ exchange's step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from dehedge.core.absence import check_gone
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
-from dehedge.core.model import (
-    PRICE_AHEAD_MAX_S,
-    PRICE_SCALE,
-    ChainSnapshot,
-    HedgeKey,
-    Observation,
-    Position,
-    TradingRules,
-)
+from dehedge.core.freshness import check_price_fresh, check_snapshot_stale
+from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, TradingRules
 from dehedge.core.orders import Action, Share
-from dehedge.core.risk import Capital, RiskAssessment, RiskFactors, assess
+from dehedge.core.policy import HedgingPolicy, Place, VenueState
+from dehedge.core.risk import Capital, RiskAssessment, assess
 from dehedge.core.sizing import (
     Sizing,
     check_large_enough,
@@ -49,59 +42,6 @@ from dehedge.core.sizing import (
     get_order_max,
     get_target_quantity,
 )
-from dehedge.core.trigger import Terms
-
-Place = tuple[str, str]
-"""An asset and a market."""
-
-
-@dataclass(frozen=True, slots=True)
-class HedgingPolicy:
-    """The operator's settings that decide. ``symbols`` maps DePerp markets to the exchange's symbols.
-
-    ``size_min`` is the size of the smallest position that is hedged, in base units of the asset.
-    """
-
-    factors: RiskFactors
-    sizing: Sizing
-    asset: str
-    symbols: Mapping[str, str]
-    leverage: int
-    size_min: int
-    expiry_s: float
-    max_price_age_s: float
-    max_snapshot_age_s: float
-    asset_unit: int = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class VenueState:
-    """What is known of the exchange: its rules, and what may not grow, or not be touched, for now.
-
-    ``blocked`` symbols have a reason, ``exhausted`` ones no margin; ``waiting`` hedges were refused a moment ago, for
-    growing and for reducing apart; ``busy`` ones are being held against the account. ``group_max`` limits how many hedges
-    may share an order with a key, where a larger group was refused.
-    """
-
-    rules: Mapping[str, TradingRules]
-    blocked: Mapping[str, str] = field(default_factory=dict)
-    exhausted: AbstractSet[str] = frozenset()
-    waiting_to_grow: AbstractSet[HedgeKey] = frozenset()
-    waiting_to_reduce: AbstractSet[HedgeKey] = frozenset()
-    busy: AbstractSet[HedgeKey] = frozenset()
-    group_max: Mapping[HedgeKey, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What decisions were made from: the snapshot's block, and by market when its inputs are too old to add exposure."""
-
-    block_number: int = 0
-    fresh_until: Mapping[str, float] = field(default_factory=dict)
-
-    def get_fresh_until(self, market: str) -> float:
-        """0 for a market without a price: nothing may be added on nothing."""
-        return self.fresh_until.get(market, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +59,11 @@ class _Pass:
 
 
 def plan(
-    observation: Observation, book: HedgeBook, policy: HedgingPolicy, venue: VenueState, keys: Iterable[HedgeKey] | None = None
+    observation: Observation,
+    book: HedgeBook,
+    policy: HedgingPolicy,
+    venue: VenueState,
+    keys: Iterable[HedgeKey] | None = None,
 ) -> list[Decision]:
     """One decision for each of the keys: unless named, every position of the snapshot and every hedge of the book."""
     this = _Pass(observation, book, policy, venue)
@@ -176,13 +120,6 @@ def plan_flattening(book: HedgeBook, venue: VenueState) -> list[Decision]:
     return [_close(venue, hedge, Reason.FLATTENED) for hedge in hedges]
 
 
-def check_snapshot_stale(observation: Observation, book: HedgeBook, policy: HedgingPolicy) -> bool:
-    """True when the snapshot is too old by its block's time, or older than one that a hedge was already decided from."""
-    snapshot = observation.snapshot
-    is_old = observation.taken_at - snapshot.block_time > policy.max_snapshot_age_s
-    return is_old or snapshot.block_number < book.block_number
-
-
 def process_closed_hedge_position(this: _Pass, key: HedgeKey) -> Decision:
     """Close a hedge whose position is gone, by its own held quantity; hold it while one snapshot alone lacks that."""
     hedge = this.book.get_hedged_position(key)
@@ -203,7 +140,9 @@ def process_hedge_position(this: _Pass, key: HedgeKey, position: Position) -> De
         return _hold(hedge, key, obstacle)
     assessment = _assess(this, position)
     if hedge is None:
-        return _open(this, key, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
+        return (
+            _open(this, key, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
+        )
     return _follow(this, position, hedge, assessment) if assessment.at_risk else _cool(this, hedge, assessment)
 
 
@@ -234,40 +173,6 @@ def _find_obstacle(this: _Pass, asset: str, market: str, *, is_hedged: bool) -> 
     if not check_price_fresh(this.observation, this.policy, market):
         return Reason.STALE_PRICE
     return None
-
-
-def build_terms(policy: HedgingPolicy, snapshot: ChainSnapshot | None = None) -> Terms:
-    """What the trigger index is made from besides the positions; nothing is at risk without a snapshot."""
-    if snapshot is None:
-        return Terms(policy.asset, Capital(0, 0), {}, policy.factors)
-    capital = Capital(snapshot.vault, snapshot.shield)
-    return Terms(policy.asset, capital, snapshot.funding, policy.factors, policy.size_min)
-
-
-def check_price_fresh(observation: Observation, policy: HedgingPolicy, market: str) -> bool:
-    """True when the market's price is young enough by its publish time, by our limit and by the market's own."""
-    tick = observation.prices.get(market)
-    if tick is None:
-        return False
-    # After the clock was set back no newer price is accepted, and the last one would stay young for all that time.
-    age_s = observation.taken_at - tick.publish_time
-    return -PRICE_AHEAD_MAX_S <= age_s <= _get_price_age_max_s(observation, policy, market)
-
-
-def _get_price_age_max_s(observation: Observation, policy: HedgingPolicy, market: str) -> float:
-    details = observation.snapshot.markets.get(market)
-    own_limit = details.feed_max_age_s if details is not None else 0
-    return min(policy.max_price_age_s, own_limit or policy.max_price_age_s)
-
-
-def build_basis(observation: Observation, policy: HedgingPolicy) -> Basis:
-    """Until when, by market, both the snapshot and the price are young enough to add exposure."""
-    snapshot_until = observation.snapshot.block_time + policy.max_snapshot_age_s
-    fresh_until = {
-        market: min(snapshot_until, tick.publish_time + _get_price_age_max_s(observation, policy, market))
-        for market, tick in observation.prices.items()
-    }
-    return Basis(observation.snapshot.block_number, fresh_until)
 
 
 def _assess(this: _Pass, position: Position) -> RiskAssessment:

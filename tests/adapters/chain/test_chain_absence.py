@@ -15,8 +15,9 @@ from tests.kit import MemoryJournal, a_policy
 from dehedge.adapters.chain.node import Limits
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus
 from dehedge.core.decisions import Reason
-from dehedge.core.hedging import VenueState, plan
+from dehedge.core.hedging import plan
 from dehedge.core.model import HedgeKey, Side
+from dehedge.core.policy import VenueState
 from dehedge.ledger import Ledger
 from dehedge.sim.chain import USDC
 from dehedge.snapshots import SnapshotFeed
