@@ -12,7 +12,7 @@ from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMod
 from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.freshness import Basis, build_basis, check_price_fresh
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.hedging import check_mode_allows, explain_quiet, find_judged_markets, plan
+from dehedge.core.hedging import check_mode_allows, explain_quiet, find_judged_markets, plan, plan_flattening
 from dehedge.core.model import Observation
 from dehedge.core.orders import Action
 from dehedge.core.policy import HedgingPolicy, VenueState
@@ -400,3 +400,20 @@ def test_key_that_is_gone_before_it_was_hedged_needs_nothing() -> None:
     (decision,) = plan(gone, a_book(), a_policy(), a_venue(), [KEY])
 
     assert name(decision) == (Hold, Reason.NOT_AT_RISK)
+
+
+def test_held_key_is_closed_and_a_bare_one_left_when_everything_is_flattened() -> None:
+    other = a_position(user=a_user(2))
+    world = an_observation(positions=[POSITION, other], prices={BTC: RISKY})
+
+    decisions = plan(world, a_book(a_hedge(), is_flattening=True), a_policy(), a_venue())
+
+    assert [(decision.key, *name(decision)) for decision in decisions] == [
+        (KEY, CloseHedge, Reason.FLATTENED), (other.key, Hold, Reason.TRADING_PAUSED),
+    ]  # fmt: skip
+
+
+def test_everything_is_closed_without_chain_and_prices_when_that_is_said() -> None:
+    (decision,) = plan_flattening(a_book(a_hedge(), is_flattening=True), a_venue())
+
+    assert (decision.key, *name(decision)) == (KEY, CloseHedge, Reason.FLATTENED)
