@@ -337,7 +337,8 @@ class Engine:
         book = replay(world.journal, self.clock, usage)
         self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
         self.snapshots = SnapshotFeed(
-            self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy
+            self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy,
+            get_prices=lambda: self.prices.latest,
         )
         settlement = Settlement(self.ledger)
         self.auditor = Auditor(

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from dehedge import metrics, snapshots
 from dehedge.core.decisions import Reason
 from dehedge.core.model import ChainSnapshot, HedgeKey
+from dehedge.core.trigger import Columns, Rows, read_rows
 from dehedge.errors import ChainUnavailable
 from dehedge.status import StatusView
 from tests.kit import EPOCH, Engine, Venue, World, a_policy, a_position
@@ -615,3 +616,31 @@ async def test_poll_finds_everything_when_hints_stop():
     assert engine.held(OTHER) == TARGET
     assert len(engine.nodes.reads) == 2
     await engine.die()
+
+
+class Naming:
+    """Rows that note which of them are named."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.named: list[int] = []
+
+    def get_columns(self) -> Columns:
+        return self.rows.get_columns()
+
+    def get_key(self, row: int) -> HedgeKey:
+        self.named.append(row)
+        return self.rows.get_key(row)
+
+
+async def test_positions_near_their_triggers_are_named_before_a_price_names_them(monkeypatch):
+    world = World()
+    world.put(*(a_position(number, entry=61_000) for number in range(1, 200)))
+    rows = Naming(read_rows(world.positions))
+    monkeypatch.setattr("dehedge.snapshots.read_rows", lambda _: rows)
+    engine = Engine(world)
+    engine.feed_prices()
+
+    await engine.snapshots.poll(Nodes(world), interval_s=POLL_S)
+
+    assert sorted(rows.named) == list(range(199))

@@ -115,7 +115,8 @@ class Daemon:
         book = replay(self._journal, clock, usage)
         self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
         self._snapshots = SnapshotFeed(
-            self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy
+            self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
+            get_prices=lambda: self._prices.latest,
         )
         settlement = Settlement(ledger)
         self._auditor = auditor = Auditor(

@@ -10,7 +10,7 @@ Never decides what becomes of a hedge. Run by ``daemon``, read by ``reconciler``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ import structlog
 
 from dehedge import metrics
 from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
-from dehedge.core.model import ChainSnapshot, HedgeKey, Observation
+from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, PriceTick
 from dehedge.core.policy import HedgingPolicy, build_terms
 from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from dehedge.errors import ChainUnavailable
@@ -32,8 +32,10 @@ NEXT_BLOCK_S = 2.5
 """Base makes a block each 2 s, and a node alone confirms an absence by its next one; another one that failed may be
 asked again by then as well."""
 PAUSE_MIN_S = 0.05
-INDEXED_AT_ONCE = 1_000
-"""As many positions are indexed in a millisecond, which is not worth a thread."""
+INDEXED_AT_ONCE = 50
+"""So few positions are indexed and named in a millisecond, which is not worth a thread."""
+NAMED_AHEAD = 1_000
+"""On each side of each market's price; the first naming of a position takes a hash of its trader's address."""
 HINTED_PAUSE_S = 0.2
 """From the end of a reading to one that was hinted at: what is told of one block comes in several messages."""
 HINTED_READINGS_MAX = 3
@@ -58,7 +60,13 @@ class SnapshotFeed(Feed[ChainSnapshot]):
     """
 
     def __init__(
-        self, wake: Callable[[], None], *, ledger: Ledger, clock: Clock, policy: HedgingPolicy
+        self,
+        wake: Callable[[], None],
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        policy: HedgingPolicy,
+        get_prices: Callable[[], Mapping[str, PriceTick]] = dict,
     ) -> None:
         super().__init__("chain", wake)
         self.is_doubted = False
@@ -73,6 +81,7 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         self._ledger = ledger
         self._clock = clock
         self._policy = policy
+        self._get_prices = get_prices
         self._max_age_s = policy.max_snapshot_age_s
 
     def put(self, value: ChainSnapshot, index: TriggerIndex | None = None) -> None:
@@ -160,7 +169,15 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         """Beside the event loop where it takes a while."""
         if len(snapshot.positions) < INDEXED_AT_ONCE:
             return self._build_index(snapshot)
-        return await asyncio.to_thread(self._build_index, snapshot)
+        return await asyncio.to_thread(self._build_named_index, snapshot, self._get_prices())
+
+    def _build_named_index(self, snapshot: ChainSnapshot, prices: Mapping[str, PriceTick]) -> TriggerIndex:
+        """A crash names a thousand positions at one price, and each must not be hashed then."""
+        index = self._build_index(snapshot)
+        for market, tick in prices.items():
+            for row in index.find_near(market, tick.price, NAMED_AHEAD):
+                index.rows.get_key(row)
+        return index
 
     def _build_index(self, snapshot: ChainSnapshot) -> TriggerIndex:
         """The last one again where nothing of what it was made of has changed."""

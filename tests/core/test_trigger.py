@@ -27,7 +27,7 @@ from dehedge.core.trigger import (
     build_index,
     read_rows,
 )
-from tests.core.builders import BTC, ETH, USDC, a_position, a_user, scaled, usd
+from tests.core.builders import BTC, ETH, USDC, a_policy, a_position, a_user, scaled, usd
 
 OTHER_ASSET = "0x0000000000000000000000000000000000000A55"
 UINT_MAX, INT_MAX = 2**256 - 1, 2**255 - 1
@@ -460,3 +460,16 @@ def test_query_looks_at_a_few_rows_more_when_the_book_is_a_hundred_times_as_larg
     # Two searches on either side halve what is left: at most 17 steps each among 50,000.
     assert large <= 4 * 17
     assert large <= small + 4 * 8
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [3, 4, 7]), (2, [2, 3, 4, 5, 7, 8]), (9, [1, 2, 3, 4, 5, 6, 7, 8, 9])])
+def test_rows_near_a_price_are_those_on_both_sides_of_it(count: int, expected: list[int]) -> None:
+    longs = [a_position(user=a_user(n), entry_price=scaled(50_000 + 1_000 * n)) for n in range(1, 7)]
+    shorts = [a_position(user=a_user(n), is_long=False, entry_price=scaled(50_000 + 1_000 * n)) for n in range(7, 10)]
+    positions = {position.key: position for position in [*longs, *shorts]}
+    index = build_index(read_rows(positions), Terms(USDC, Capital(usd(10**6), 0), {}, a_policy().factors))
+
+    named = [row + 1 for row in index.find_near(BTC, scaled(53_500), count)]
+
+    assert sorted(named) == expected
+    assert index.find_near("SOL-USD", scaled(1), count) == []

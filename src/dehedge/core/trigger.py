@@ -106,6 +106,11 @@ class Ladder(NamedTuple):
         """The rows that are certain at ``high`` or uncertain there, and not certain at ``low``."""
         return self.rows[self.count_certain(low) : self.count_possible(high)]
 
+    def get_near(self, at: float, count: int) -> memoryview[int]:
+        """So many rows below this price, and as many above."""
+        place = self.count_possible(at)
+        return self.rows[max(place - count, 0) : place + count]
+
 
 class MarketTriggers(NamedTuple):
     """One market's rows: by side, and those that no price decides."""
@@ -147,6 +152,11 @@ class TriggerIndex:
     def find_uncertain(self, market: str, price: int) -> list[int]:
         """The rows that ``risk.assess`` alone can decide at this price, the irregular ones included."""
         return self.find_changed(market, price, price)
+
+    def find_near(self, market: str, price: int, count: int) -> list[int]:
+        """The rows that prices near this one may name: so many of each side below and above it."""
+        longs, shorts, irregular = self.markets.get(market, NO_TRIGGERS)
+        return [*irregular[:count], *longs.get_near(float(price), count), *shorts.get_near(-float(price), count)]
 
     def count_risky(self, market: str, price: int) -> int:
         """How many rows are at risk at this price for certain."""
