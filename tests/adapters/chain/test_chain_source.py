@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import structlog
 
-from dehedge.adapters.chain.node import Limits
+from dehedge.adapters.chain.node import Head, Limits
 from dehedge.adapters.chain.source import AHEAD_MAX_S, DEFAULT_LIMITS, ChainReader
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import ChainSource
@@ -530,3 +530,20 @@ async def test_reader_takes_a_head_that_is_a_little_ahead(rpc, open_reader, cloc
     clock.now -= AHEAD_MAX_S - 5
 
     assert (await open_reader(rpc).fetch_snapshot()).positions
+
+
+@pytest.mark.parametrize(
+    ("blocks", "seconds", "is_refused"),
+    [(100_000, 0, False), (100_001, 0, True), (101_000, 100, False), (10**9, 100, True)],
+)
+async def test_reader_refuses_a_head_that_no_chain_can_have_reached(rpc, open_reader, blocks, seconds, is_refused):
+    reader = open_reader(rpc)
+    snapshot = await reader.fetch_snapshot()
+    before = snapshot.block_number - blocks
+    reader._last_head = Head(before, "0x", snapshot.block_time - seconds)
+
+    if is_refused:
+        with pytest.raises(ChainUnavailable, match=rf"which cannot be: block {before} was read a moment ago$"):
+            await reader.fetch_snapshot()
+    else:
+        assert (await reader.fetch_snapshot()).block_number == snapshot.block_number

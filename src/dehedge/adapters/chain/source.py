@@ -46,6 +46,9 @@ HEADS_BUDGET_S = 3.0
 AHEAD_MAX_S = 30.0
 """A block dated further ahead than this is none of now: a sequencer is a few seconds ahead at most."""
 
+BLOCKS_AHEAD_MAX, BLOCKS_PER_S_MAX = 100_000, 10
+"""A chain makes no more blocks than that since the last one that was read; Base makes one in two seconds."""
+
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 T = TypeVar("T")
@@ -80,7 +83,7 @@ class ChainReader:
         self._head_age_max_s = head_age_max_s
         self._clock = clock
         self._limits = limits
-        self._last_block = 0
+        self._last_head: Head | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -95,7 +98,7 @@ class ChainReader:
         """
         async with self._lock:
             snapshot = await self._fetch_from_first(self._snapshots.fetch, avoid)
-            self._last_block = snapshot.block_number
+            self._last_head = Head(snapshot.block_number, snapshot.block_hash, snapshot.block_time)
             return snapshot
 
     async def fetch_contracts(self) -> Contracts:
@@ -163,8 +166,14 @@ class ChainReader:
             raise ChainUnavailable(f"has a head {head.number} of {-age_s:.0f} s in the future: check this machine's clock")
         if age_s > self._head_age_max_s:
             raise ChainUnavailable(f"lags: its head {head.number} is {age_s:.0f} s old")
-        if head.number < self._last_block:
-            raise BlockGone(f"lags: its head {head.number} is behind block {self._last_block}, which was already read")
+        last = self._last_head
+        if last is None:
+            return
+        if head.number < last.number:
+            raise BlockGone(f"lags: its head {head.number} is behind block {last.number}, which was already read")
+        # Once believed, everything would be held for ever, because older blocks are no news.
+        if head.number > last.number + BLOCKS_AHEAD_MAX + (head.time - last.time) * BLOCKS_PER_S_MAX:
+            raise ChainUnavailable(f"has a head {head.number}, which cannot be: block {last.number} was read a moment ago")
 
     def _apply_failure(self, lane: Lane[Endpoint], failure: ChainUnavailable) -> None:
         if not lane.is_failing and len(self._lanes) > 1:
