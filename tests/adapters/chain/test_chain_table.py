@@ -253,3 +253,16 @@ def test_rows_are_read_when_there_are_more_than_are_read_at_once():
 
     assert list(found.values()) == book
     assert found.get_columns().funding_tracer.tolist() == [float(position.funding_tracer) for position in book]
+
+
+def test_names_that_are_remembered_are_bounded_and_never_wrong(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table, "NAMED_MAX", 3)
+    positions = [a_position(number) for number in range(10)]
+    found = a_table(*positions)
+
+    for _ in range(3):
+        for row, position in enumerate(positions):
+            assert found.get_key(row) == position.key
+            assert found.find_row(position.key) == row
+            assert found[position.key] == position
+    assert len(found._named) == len(found._rows) <= 3

@@ -25,13 +25,15 @@ _MIX = 0x9E37_79B9_7F4A_7C15
 _TURN = 29
 _HALF = 64
 RUN = 16_384
+NAMED_MAX = 50_000
+"""Keys that are remembered, some 200 bytes each."""
 _USER = Struct(f"={USER_WORDS}I")
 
 
 class PositionTable(Mapping[HedgeKey, Position]):
     """Distinct positions by key, in the order of the chain; implements ``core.trigger.Rows``."""
 
-    __slots__ = ("_codes", "_hashes", "_order", "_seek", "entries")
+    __slots__ = ("_codes", "_hashes", "_named", "_order", "_rows", "_seek", "entries")
 
     def __init__(self, entries: Entries) -> None:
         hashes = _hash_rows(entries)
@@ -40,6 +42,8 @@ class PositionTable(Mapping[HedgeKey, Position]):
         self._hashes = hashes[order]
         self._order = order.astype(np.uint32)
         self._seek = self._hashes.data
+        self._named: dict[int, HedgeKey] = {}
+        self._rows: dict[HedgeKey, int] = {}
         self._codes = tuple(_number(codes) for codes in (entries.market, entries.asset))
 
     def __len__(self) -> int:
@@ -70,16 +74,28 @@ class PositionTable(Mapping[HedgeKey, Position]):
         return _Values(self)
 
     def get_key(self, row: int) -> HedgeKey:
+        known = self._named.get(row)
+        return known if known is not None else self._name(row)
+
+    def _name(self, row: int) -> HedgeKey:
+        """Remembered both ways: what has been named once is what a price names again, and is asked for by its key."""
         entries = self.entries
         user = build_checksum_address(entries.get_user(row))
-        market, asset = entries.market.get(row), entries.asset.get(row)
-        return HedgeKey(market, f"{user}|{asset}")
+        key = HedgeKey(entries.market.get(row), f"{user}|{entries.asset.get(row)}")
+        if len(self._named) >= NAMED_MAX:
+            self._named, self._rows = {}, {}
+        self._named[row], self._rows[key] = key, row
+        return key
 
     def get_position(self, row: int) -> Position:
         return self.entries.get(row)
 
     def find_row(self, key: object) -> int | None:
         """The row of a key that is exactly this one, capital letters included."""
+        known = self._rows.get(key) if isinstance(key, HedgeKey) else None
+        return known if known is not None else self._seek_row(key)
+
+    def _seek_row(self, key: object) -> int | None:
         words = self._parse(key)
         if words is None:
             return None
