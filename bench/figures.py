@@ -23,7 +23,10 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: the median, and what one in ten was below and above. ``target`` is the most it should be."""
+    """One line of the table: the median, and what one in ten was below and above.
+
+    ``target`` is the most that it should be, or the least.
+    """
 
     name: str
     unit: str
@@ -33,19 +36,23 @@ class Figure:
     count: int
     target: float | None = None
     notes: Mapping[str, object] = field(default_factory=dict)
+    least: bool = False
 
     @property
     def verdict(self) -> str:
         if self.target is None:
             return ""
-        return "within" if self.median <= self.target else f"missed by {self.median / self.target:.1f}x"
+        times = self.target / self.median if self.least else self.median / self.target
+        return "within" if times <= 1 else f"missed by {times:.1f}x"
 
 
-def build_figure(name: str, unit: str, values: Sequence[float], target: float | None = None, **notes: object) -> Figure:
+def build_figure(
+    name: str, unit: str, values: Sequence[float], target: float | None = None, *, least: bool = False, **notes: object
+) -> Figure:
     """``values`` are in seconds where the unit is one of time, and in the unit otherwise."""
     scaled = sorted(value * UNITS.get(unit, 1.0) for value in values)
     low, high = (scaled[0], scaled[-1]) if len(scaled) < 10 else (_get_part(scaled, 0.1), _get_part(scaled, 0.9))
-    return Figure(name, unit, statistics.median(scaled), low, high, len(scaled), target, notes)
+    return Figure(name, unit, statistics.median(scaled), low, high, len(scaled), target, notes, least)
 
 
 def build_percentiles(name: str, unit: str, values: Sequence[float], targets: Mapping[str, float]) -> list[Figure]:
@@ -98,7 +105,7 @@ def format_table(figures: Iterable[Figure]) -> str:
     rows = [("", "median", "one in ten below", "above", "unit", "target", "")]
     for figure in figures:
         shown = [_format(value) for value in (figure.median, figure.low, figure.high)]
-        target = _format(figure.target) if figure.target is not None else ""
+        target = _format_target(figure)
         rows.append((figure.name, *shown, figure.unit, target, figure.verdict))
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
@@ -108,6 +115,12 @@ def format_table(figures: Iterable[Figure]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _format_target(figure: Figure) -> str:
+    if figure.target is None:
+        return ""
+    return f"{'>' if figure.least else '<'} {_format(figure.target)}"
 
 
 def _format(value: float) -> str:

@@ -7,11 +7,13 @@ and a ``markets.toml`` in a folder of its own, and is ended by its own pid. Noth
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import httpx
 
 from dehedge.errors import DehedgeError
 from dehedge.sim.chain import AnvilChain, AnvilUnavailable, InProcessChain, SimChain, SimMarket, SimPosition
-from dehedge.sim.exchange import BTCUSDT, ETHUSDT, ExchangeSettings, SimExchange
+from dehedge.sim.exchange import BTCUSDT, ETHUSDT, ExchangeSettings, SimExchange, SymbolRules
 from dehedge.sim.hermes import FEED_IDS, SimHermes
 
 SYMBOLS = {"BTC-USD": "BTCUSDT", "ETH-USD": "ETHUSDT"}
@@ -39,11 +41,28 @@ class WorldStuck(DehedgeError):
     """What should have happened in a local world did not."""
 
 
+def get_symbol(market: str) -> str:
+    """What a market is hedged with in these worlds."""
+    return SYMBOLS.get(market) or market.replace("-USD", "USDT")
+
+
+def get_feed(market: str) -> str:
+    """A made-up feed id where Pyth's own is not known."""
+    name = market.replace("-", "/")
+    return FEED_IDS.get(name) or hashlib.sha256(name.encode()).hexdigest()
+
+
+def build_rules(market: str) -> SymbolRules:
+    """BTC and ETH have their own trading rules, and every other market has those of ETH."""
+    symbol = get_symbol(market)
+    return BTCUSDT if symbol == BTCUSDT.symbol else replace(ETHUSDT, symbol=symbol, base_asset=market.partition("-")[0])
+
+
 class World:
-    """The three services that a daemon needs."""
+    """The three services that a daemon needs, with a market for each of the prices."""
 
     def __init__(self, prices: Mapping[str, Decimal], *, use_anvil: bool = True, hedge_mode: bool = False) -> None:
-        marks = {BTCUSDT: prices["BTC-USD"], ETHUSDT: prices["ETH-USD"]}
+        marks = {build_rules(market): price for market, price in prices.items()}
         self.exchange = SimExchange(ExchangeSettings(marks=marks, dual_side=hedge_mode))
         self.hermes = SimHermes(api_key=PYTH_KEY)
         self.chain: SimChain = InProcessChain()
@@ -59,7 +78,7 @@ class World:
         await self.hermes.start()
         await self.exchange.start()
         for market, price in self._prices.items():
-            await self.chain.set_market(SimMarket(market=market, name=market, pyth_feed=FEEDS[market]))
+            await self.chain.set_market(SimMarket(market=market, name=market, pyth_feed=get_feed(market)))
             self.set_price(market, price)
 
     async def _start_chain(self) -> None:
@@ -81,8 +100,8 @@ class World:
 
     def set_price(self, market: str, price: Decimal) -> None:
         """Move the market: the exchange's mark and Pyth's price."""
-        self.exchange.set_mark(SYMBOLS[market], price)
-        self.hermes.set(FEEDS[market], price)
+        self.exchange.set_mark(get_symbol(market), price)
+        self.hermes.set(get_feed(market), price)
 
     def build_environment(self, **changes: str) -> dict[str, str]:
         """The variables of a daemon that runs against this world."""
@@ -129,7 +148,9 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], what: str, timeou
 class DaemonProcess:
     """The real daemon: ``python -m dehedge run`` in its own folder, or a module that stands in for it."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, module: str = "dehedge") -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, module: str = "dehedge", markets: Iterable[str] = SYMBOLS
+    ) -> None:
         self.folder = folder
         self._environment = {**environment, "HTTP_PORT": "0", "LOG_FORMAT": "json"}
         self._process: asyncio.subprocess.Process | None = None
@@ -137,7 +158,7 @@ class DaemonProcess:
         self._client = httpx.AsyncClient(timeout=5)
         self._url = ""
         self._log = folder / "daemon.log"
-        tables = "".join(f'"{market}" = "{symbol}"\n' for market, symbol in SYMBOLS.items())
+        tables = "".join(f'"{market}" = "{get_symbol(market)}"\n' for market in markets)
         (folder / "markets.toml").write_text(f"[binance]\n{tables}", encoding="utf-8")
 
     @property

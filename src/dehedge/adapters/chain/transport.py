@@ -161,7 +161,8 @@ def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks, length = [], 0
-    async for chunk in response.content.iter_any():
+    # Chunk by chunk as they came: whatever else aiohttp offers joins them first, and a page is copied once more.
+    async for chunk, _ in response.content.iter_chunks():
         chunks.append(chunk)
         length += len(chunk)
         if length > REPLY_BYTES_MAX:
@@ -170,13 +171,22 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _parse(payload: bytes) -> Any:
-    if sum(payload.count(mark) for mark in b",[{") > MARKS_MAX:
+    if _count_marks(payload) > MARKS_MAX:
         # As objects it would take thirty times its size of memory.
         raise NodeFailed("answered with something that is not a JSON-RPC reply")
     try:
         return json.loads(payload)
     except (ValueError, RecursionError):
         raise NodeFailed("answered with something that is not JSON") from None
+
+
+def _count_marks(payload: bytes) -> int:
+    """Without those of the first hex string, which is one value however long it is; where it is none, it is no JSON."""
+    begin = payload.find(b'"0x')
+    end = payload.find(b'"', begin + 1) if begin >= 0 else -1
+    if end < 0:
+        begin = end = 0
+    return sum(payload.count(mark, 0, begin) + payload.count(mark, end) for mark in b",[{")
 
 
 def _parse_leniently(payload: bytes) -> Any:
