@@ -14,7 +14,7 @@ help:
 	@echo "make test     run the tests; ARGS='-k journal' chooses"
 	@echo "make simulate SEEDS=1000  play random stories around the whole daemon, on all cores; ARGS='--replay 7' plays one again"
 	@echo "make crashes  kill the daemon at every point at which that matters, and start it again"
-	@echo "make bench    what prices, snapshots and orders cost, as a table; ARGS='tick' chooses"
+	@echo "make bench    what prices, snapshots and orders cost, as a table; ARGS='tick' chooses, ARGS=--short takes a minute"
 	@echo "make mutate   change the core in every way, and see that a test fails; ARGS='risk orders' chooses"
 	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 takes hours"
 	@echo "make check    lint, types, import contracts"
@@ -38,7 +38,7 @@ simulate: install
 crashes: install
 	@$(BIN)/python -m tests.simulation --crashes all $(ARGS)
 
-bench: install
+bench: install tools
 	@$(BIN)/python -m bench $(ARGS)
 
 # The fuzz tests of `make test`, with so many times the examples, and the figures of each.

@@ -36,8 +36,8 @@ SHORT_SECTIONS: Mapping[str, Section] = {
     "tick": lambda: tick.run((1_000, 10_000), ticks=200),
     "path": lambda: path.run((1_000,), orders=20),
     "burst": lambda: burst.run((100,), rounds=2),
-    "snapshot": lambda: snapshot.run((100, 1_000), rounds=2),
-    "memory": lambda: memory.run(100_000, rounds=3),
+    "snapshot": lambda: snapshot.run((1_000,), rounds=2),
+    "memory": lambda: memory.run(100_000, rounds=2),
     "idle": lambda: idle.run(seconds=6, warm_up_s=3, positions=1_000),
     "soak": lambda: soak.run(hours=3, hour_s=120),
 }

@@ -167,8 +167,7 @@ async def _live(world: SoakWorld, hours: int, hour_s: int) -> list[Count]:
     world.chain.set_vault(10_000_000 * USD)
     world.chain.set_shield(SHIELD_USD * USD)
     await world.start()
-    while len(world.chain.head.contents.positions) < CROWD:
-        _open(world, chance)
+    _fill(world, chance)
     counts = []
     for hour in range(hours + 1):
         if hour:
@@ -208,11 +207,13 @@ def _change(world: World, chance: random.Random) -> None:
 def _turn_over(world: World, chance: random.Random) -> None:
     """One goes and another one comes."""
     world.chain.remove(chance.choice(world.chain.head.contents.positions).key)
-    _open(world, chance)
+    _fill(world, chance)
 
 
-def _open(world: World, chance: random.Random) -> None:
-    _put(world, chance, chance.randint(1, 3 * CROWD), chance.choice([*SYMBOLS]))
+def _fill(world: World, chance: random.Random) -> None:
+    """A trader who has a position already only changes it."""
+    while world.chain.count < CROWD:
+        _put(world, chance, chance.randint(1, 3 * CROWD), chance.choice([*SYMBOLS]))
 
 
 def _put(world: World, chance: random.Random, user: int, market: str) -> None:
