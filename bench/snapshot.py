@@ -2,8 +2,8 @@
 
 Anvil, which is a real EVM, and the in-process stand-in in a process of its own, read by the real ``ChainReader``. Its
 requests are recorded and then sent again, one after the other and undecoded: a node answers when it has done its work, so
-the seconds until an answer begins are the node's, and those until it has ended and is bytes again (JSON, hex) are the
-transport's. Decoding is from the bytes of all pages to the table; ``eth_abi`` decodes the same bytes in the same run.
+the seconds until an answer begins are the node's, and those until it has ended and is bytes again (JSON, hex) with a digest
+by which an unchanged page is known are the transport's. Decoding is from the bytes of all pages to the table; ``eth_abi`` decodes the same bytes in the same run.
 Requests of a snapshot run eight at a time, so the parts may be more than the whole. At most 60 s go into filling a chain.
 """
 
@@ -15,6 +15,7 @@ import multiprocessing
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from eth_abi import abi as eth_abi
 from bench.crowd import MARKETS, TRACER, build_crowd
 from bench.figures import Figure, build_figure, measure
 from dehedge.adapters.chain import codec, paging
+from dehedge.adapters.chain.decoder import read_entries
 from dehedge.adapters.chain.endpoint import _read_data
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.chain.table import PositionTable
@@ -151,6 +153,7 @@ def replay(url: str, bodies: Sequence[bytes], rounds: int) -> tuple[list[Parts],
             answered = time.perf_counter()
             result = _parse(response.read())["result"]
             answers.append(_read_data(result) if isinstance(result, str) else b"")
+            blake2b(answers[-1], digest_size=16).digest()
             node_s, transport_s = node_s + answered - began, transport_s + time.perf_counter() - answered
         parts.append(Parts(node_s, transport_s))
         pages = [
@@ -163,12 +166,12 @@ def replay(url: str, bodies: Sequence[bytes], rounds: int) -> tuple[list[Parts],
 
 
 def decode(pages: Sequence[bytes], count: int) -> PositionTable:
-    """As ``paging`` does it, without its threads."""
+    """As ``paging`` does it, without its threads and its digests."""
     read, offset = {}, 0
     for data in pages:
-        digest, entries = paging._inspect(data, count, None)
+        entries = read_entries(data, count)
         assert entries is not None, "the quick reader reads all pages of these chains"
-        read[offset, entries.count] = paging.Page(digest, entries)
+        read[offset, entries.count] = paging.Page(b"", entries.keep(entries.find_given()))
         offset += entries.count
     return paging._build_listing(read, count, paging.EMPTY).positions
 
