@@ -223,11 +223,11 @@ async def _fill_in_steps(chain: AnvilChain, sizes: Sequence[int]) -> AsyncIterat
             step = min(FILLED_AT_ONCE, count - known)
             await chain.put(*(next(crowd) for _ in range(step)))
             known += step
-        if known < count:
-            print(f"anvil held {known:,} of {count:,} positions after {FILL_S:.0f} s")
-            return
         began = time.monotonic()
-        yield count, chain.url
+        yield known, chain.url
+        if known < count:
+            print(f"after {FILL_S:.0f} s anvil held {known:,} of {count:,} positions")
+            return
         until += time.monotonic() - began
 
 

@@ -3,7 +3,8 @@
 The whole daemon with its stand-ins in one process, as ``tests.simulation`` builds it, with traffic day and night: prices
 that wander through the risks, positions that come, change and go, hedges that follow them, streams that end. What the
 stand-ins keep for ever is taken from them every hour, so that what is left is the daemon's. Counted once an hour, after a
-collection: objects that live, and their bytes with those of what they refer to. Virtual time makes every run the same.
+collection: objects that live, and their bytes with those of what they refer to, less those before the start. Virtual time
+makes every run the same.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ class Count(NamedTuple):
 
     objects: int
     bytes: int
-    orders: int
-    types: Counter[str]
+    orders: int = 0
+
+
+class Day(NamedTuple):
+    """A count for each hour; what there was more of at the end than in the middle."""
+
+    counts: list[Count]
+    more: str
 
 
 class SoakWorld(World):
@@ -112,7 +119,7 @@ class SoakWorld(World):
 def run(hours: int = HOURS, hour_s: int = HOUR_S) -> Iterator[Figure]:
     """Of hours as long as they are asked to be; whether they grow is judged of a whole day alone."""
     began = time.process_time()
-    hourly = live(hours, hour_s)[1:]
+    hourly, more = live(hours, hour_s)
     taken_s = time.process_time() - began
     assert all(count.orders > hour_s / TRAFFIC_S for count in hourly), "there was traffic"
     name = f"soak of {hours * hour_s / HOUR_S:.1f} h"
@@ -124,7 +131,7 @@ def run(hours: int = HOURS, hour_s: int = HOUR_S) -> Iterator[Figure]:
         growth = compute_growth(megabytes)
         yield build_figure(f"{name}: last quarter over second", "x", [growth], GROWTH_MAX)
         if growth > GROWTH_MAX:
-            print("more of:", describe_growth(hourly))
+            print(f"at the end of the day, more of: {more}")
     yield build_figure(f"{name}: of processor time", "s", [taken_s])
 
 
@@ -133,13 +140,7 @@ def compute_growth(values: Sequence[float]) -> float:
     return median(values[-quarter:]) / median(values[quarter : 2 * quarter])
 
 
-def describe_growth(counts: Sequence[Count]) -> str:
-    more = counts[-1].types - counts[len(counts) // 2].types
-    return ", ".join(f"{number:,} {name}" for name, number in more.most_common(12))
-
-
-def live(hours: int, hour_s: int) -> list[Count]:
-    """A count at the start of the traffic and at the end of each hour."""
+def live(hours: int, hour_s: int) -> Day:
     memory = Path("/dev/shm")  # noqa: S108  (where the machine has it: the disk is not what is measured)
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         with mock.patch.dict(simulation.ENVIRONMENT, ENVIRONMENT):
@@ -147,13 +148,11 @@ def live(hours: int, hour_s: int) -> list[Count]:
         before = structlog.get_config()
         structlog.configure(processors=[_drop])
         with virtual_machine("soak") as loop:
-            gc.collect()
-            gc.freeze()
+            base = weigh()
             try:
-                return loop.run_until_complete(_live(SoakWorld(loop, settings, hedge_mode=False), hours, hour_s))
+                return loop.run_until_complete(_live(SoakWorld(loop, settings, hedge_mode=False), hours, hour_s, base))
             finally:
                 loop.forget()
-                gc.unfreeze()
                 structlog.configure(**before)
 
 
@@ -162,24 +161,27 @@ def _drop(_logger: object, _method: str, event: dict[str, object]) -> str:
     raise structlog.DropEvent
 
 
-async def _live(world: SoakWorld, hours: int, hour_s: int) -> list[Count]:
+async def _live(world: SoakWorld, hours: int, hour_s: int, base: Count) -> Day:
     chance = random.Random(7)
     world.chain.set_vault(10_000_000 * USD)
     world.chain.set_shield(SHIELD_USD * USD)
     await world.start()
     _fill(world, chance)
-    counts = []
-    for hour in range(hours + 1):
-        if hour:
-            await _pass_an_hour(world, chance, hour_s)
-            if hour % 6 == 0:
-                world.hermes.end_streams()
-                world.exchange.expire_listen_key()
-        counts.append(count(world))
+    counts, types = [], Counter[str]()
+    for hour in range(1, hours + 1):
+        await _pass_an_hour(world, chance, hour_s)
+        orders, weight = world.forget(), weigh()
+        counts.append(Count(weight.objects - base.objects, weight.bytes - base.bytes, orders))
         assert not world.problems, world.problems
+        if hour == hours // 2:
+            types = count_types()
+        if hour % 6 == 0:
+            world.hermes.end_streams()
+            world.exchange.expire_listen_key()
+    more = ", ".join(f"{number:,} {name}" for name, number in (count_types() - types).most_common(12))
     _check_hedged(world)
     await world.stop()
-    return counts
+    return Day(counts, more)
 
 
 async def _pass_an_hour(world: SoakWorld, chance: random.Random, hour_s: int) -> None:
@@ -235,15 +237,17 @@ def _check_hedged(world: SoakWorld) -> None:
         assert flying or abs(held) == abs(world.exchange.net(symbol)), f"{symbol}: book and exchange differ"
 
 
-def count(world: SoakWorld) -> Count:
-    orders = world.forget()
+def count_types() -> Counter[str]:
+    return Counter(type(found).__name__ for found in gc.get_objects())
+
+
+def weigh() -> Count:
+    """All objects of this process. Text, numbers and what holds nothing else are found through what refers to them."""
     gc.collect()
-    objects = gc.get_objects()
-    seen = {id(found): found for found in objects}
-    types = Counter(type(found).__name__ for found in objects)
-    # What has no references of its own, such as text and numbers, is found through what refers to it.
-    for found in objects:
-        for part in gc.get_referents(found):
-            if not gc.is_tracked(part):
-                seen[id(part)] = part
-    return Count(len(objects), sum(map(sys.getsizeof, seen.values())), orders, types)
+    objects = found = gc.get_objects()
+    seen = {id(each): sys.getsizeof(each) for each in objects}
+    while found:
+        found = [part for part in gc.get_referents(*found) if not gc.is_tracked(part) and id(part) not in seen]
+        found = list({id(part): part for part in found}.values())
+        seen |= {id(part): sys.getsizeof(part) for part in found}
+    return Count(len(objects), sum(seen.values()))
