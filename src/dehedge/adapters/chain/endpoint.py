@@ -25,7 +25,6 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint, RPCRequest, RPCResponse
 
 from dehedge.adapters.chain.abi import Malformed
-from dehedge.adapters.chain.aside import run_aside
 from dehedge.adapters.chain.codec import MULTICALL3, CallResult, decode_aggregate3, encode_aggregate3
 from dehedge.adapters.chain.failures import BlockGone, CallReverted, NodeFailed, NodeHung, NodeThrottled
 from dehedge.adapters.chain.node import Call, Head
@@ -39,8 +38,6 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 3
 RETRYING_MAX_S = 2.0
 RETRY_WAIT_MAX_S = 0.4
-TEXT_AT_ONCE = 16
-"""So many characters of hex are read in the time that a byte of other work takes."""
 
 # Importing web3 raises the limit to 100,000 (through py_ecc), where nested JSON of any source would overflow the C
 # stack and end the process instead of raising RecursionError.
@@ -142,7 +139,7 @@ class Endpoint:
 
     async def call(self, call: Call, head: Head) -> bytes:
         reply = await self._request("eth_call", _build_call_params(call, head))
-        return await run_aside(len(reply) // TEXT_AT_ONCE if isinstance(reply, str) else 0, _read_data, reply)
+        return _read_data(reply)
 
     async def call_many(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         if self.has_multicall:
@@ -238,6 +235,9 @@ def _read_quantity(value: object) -> int:
 
 
 def _read_data(value: object) -> bytes:
+    """``transport`` has made bytes of large ones beside the event loop."""
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str) or not value.startswith("0x"):
         raise NodeFailed("answered a call with something that is not data")
     try:

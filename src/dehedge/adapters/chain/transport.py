@@ -9,6 +9,7 @@ by ``endpoint``.
 from __future__ import annotations
 
 import json
+from binascii import unhexlify
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiohttp
 
-from dehedge.adapters.chain.aside import run_aside
+from dehedge.adapters.chain.aside import LARGE_BYTES, run_aside
 from dehedge.adapters.chain.failures import (
     RETRY_AFTER_MAX_S,
     CallTooLarge,
@@ -35,6 +36,9 @@ MARKS_MAX = 200_000
 """Commas and brackets of a reply: a snapshot's are few strings, however long, and a block lists some thousand hashes."""
 
 CONNECTIONS_MAX = 8
+_PLACE = b'"0x?'
+"""What stands for the data while the rest is read; a result that is this by itself is no data either way."""
+
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "dehedge"}
 _THROTTLING = frozenset({429, 503})
 _TOO_LARGE = frozenset({413, 504, 524})
@@ -103,7 +107,7 @@ class Transport:
             )
         return self._session
 
-    def _build_refusal(self, status: int, headers: Mapping[str, str], payload: bytes) -> ChainUnavailable:
+    def _build_refusal(self, status: int, headers: Mapping[str, str], payload: bytes | bytearray) -> ChainUnavailable:
         """What a status means; some nodes put a JSON-RPC error that says more behind one."""
         retry_after_s = self._read_retry_after(headers.get("Retry-After"))
         if status == 429 or (status in _THROTTLING and retry_after_s is not None):
@@ -159,37 +163,48 @@ def _collect_secrets(parts: SplitResult) -> tuple[str, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    chunks, length = [], 0
-    # Chunk by chunk as they came: whatever else aiohttp offers joins them first, and a page is copied once more.
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytearray:
+    """Chunk by chunk as they come: whatever else aiohttp offers joins them first, which takes every page once more."""
+    payload = bytearray()
     async for chunk, _ in response.content.iter_chunks():
-        chunks.append(chunk)
-        length += len(chunk)
-        if length > REPLY_BYTES_MAX:
+        payload += chunk
+        if len(payload) > REPLY_BYTES_MAX:
             raise CallTooLarge(f"answered with more than {REPLY_BYTES_MAX} bytes")
-    return b"".join(chunks)
+    return payload
 
 
-def _parse(payload: bytes) -> Any:
-    if _count_marks(payload) > MARKS_MAX:
+def _parse(payload: bytes | bytearray) -> Any:
+    """The JSON; a result of much hex is bytes already, for as text it would be made and copied three times."""
+    begin, end = _find_data(payload)
+    if sum(payload.count(mark, 0, begin) + payload.count(mark, end) for mark in b",[{") > MARKS_MAX:
         # As objects it would take thirty times its size of memory.
         raise NodeFailed("answered with something that is not a JSON-RPC reply")
     try:
-        return json.loads(payload)
+        return (_parse_around(payload, begin, end) if end - begin > LARGE_BYTES else None) or json.loads(payload)
     except (ValueError, RecursionError):
         raise NodeFailed("answered with something that is not JSON") from None
 
 
-def _count_marks(payload: bytes) -> int:
-    """Without those of the first hex string, which is one value however long it is; where it is none, it is no JSON."""
+def _find_data(payload: bytes | bytearray) -> tuple[int, int]:
+    """From where to where the first hex string goes, without its last quote; what is no string there is no JSON."""
     begin = payload.find(b'"0x')
     end = payload.find(b'"', begin + 1) if begin >= 0 else -1
-    if end < 0:
-        begin = end = 0
-    return sum(payload.count(mark, 0, begin) + payload.count(mark, end) for mark in b",[{")
+    return (begin, end) if end >= 0 else (0, 0)
 
 
-def _parse_leniently(payload: bytes) -> Any:
+def _parse_around(payload: bytes | bytearray, begin: int, end: int) -> Any:
+    """The reply with the string there as its result in bytes; None where it is not the result, or no hex."""
+    try:
+        data = unhexlify(memoryview(payload)[begin + 3 : end])
+    except ValueError:
+        return None
+    reply = json.loads(b"".join([payload[:begin], _PLACE, payload[end:]]))
+    if not isinstance(reply, dict) or reply.get("result") != json.loads(_PLACE + b'"'):
+        return None
+    return {**reply, "result": data}
+
+
+def _parse_leniently(payload: bytes | bytearray) -> Any:
     try:
         return _parse(payload)
     except NodeFailed:
