@@ -2,7 +2,7 @@
 
 What is small is done at once, because a thread costs a fifth of a millisecond. Only for functions that touch nothing but
 their arguments, and that spend their time in many short calls or in such as let other threads run. Called by
-``transport``, ``endpoint`` and ``paging``.
+``transport`` and ``paging``.
 """
 
 from __future__ import annotations
