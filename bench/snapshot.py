@@ -152,7 +152,7 @@ def replay(url: str, bodies: Sequence[bytes], rounds: int) -> tuple[list[Parts],
             response = connection.getresponse()
             answered = time.perf_counter()
             result = _parse(response.read())["result"]
-            answers.append(_read_data(result) if isinstance(result, str) else b"")
+            answers.append(_read_data(result) if isinstance(result, str | bytes) else b"")
             blake2b(answers[-1], digest_size=16).digest()
             node_s, transport_s = node_s + answered - began, transport_s + time.perf_counter() - answered
         parts.append(Parts(node_s, transport_s))
