@@ -14,6 +14,7 @@ from typing import Any
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.connectors.binance.connector import BinanceConnector
 from dehedge.core import hedging
+from dehedge.core.decisions import Hold, Reason
 from dehedge.core.orders import OrderReport, OrderRequest
 from dehedge.errors import OutcomeUnknown
 
@@ -54,7 +55,8 @@ def forget_intents() -> None:
 
 def forget_the_gone() -> None:
     """The hedges of positions that are gone are left to themselves."""
-    hedging.process_closed_hedge_positions = lambda _: []
+    assert hedging.process_closed_hedge_position, "the rule that is taken away"
+    hedging.process_closed_hedge_position = lambda _, key: Hold(key, Reason.NOT_AT_RISK)
 
 
 def hedge_a_half() -> None:

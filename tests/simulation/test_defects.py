@@ -11,6 +11,6 @@ from tests.simulation.sabotage import DEFECTS
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_simulation_notices_a_defect_when_one_is_put_in(defect: str) -> None:
-    done = run("--seeds", "60", "--jobs", "1", "--until-failure", "--sabotage", defect)
+    done = run("--seeds", "300", "--jobs", "1", "--until-failure", "--sabotage", defect)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "seed " in done.stdout
