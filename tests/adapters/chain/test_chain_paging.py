@@ -264,6 +264,14 @@ async def test_paging_discards_everything_when_the_count_is_not_reached(variant,
         await fetch_positions(Store(many, variant).fetch_page, 1_302, PageMemory(), EMPTY)
 
 
+async def test_paging_discards_everything_when_the_count_is_another_and_the_pages_are_as_they_were(many):
+    store = Store(many, Paging.INDEX)
+    last = await fetch_positions(store.fetch_page, len(many), PageMemory(), EMPTY)
+
+    with pytest.raises(ChainUnavailable, match="getPositionCount says 1301, but getPositions gave 1300"):
+        await fetch_positions(store.fetch_page, len(many) + 1, PageMemory(), last)
+
+
 async def test_paging_discards_everything_when_a_position_comes_twice(many):
     torn = [*many[:-1], many[0]]
 

@@ -235,7 +235,7 @@ def _build_listing(pages: Mapping[Place, Page], count: int, last: Listing) -> Li
     """Of all pages in their order. Each key counts once, so the count tells of one that comes twice."""
     stored = join_entries([page.entries for page in pages.values()])
     digests = {place: page.digest for place, page in pages.items()}
-    if stored.check_same(last.stored):
+    if stored.count == count and stored.check_same(last.stored):
         return last._replace(digests=digests)
     table = PositionTable(stored)
     distinct = table.count_distinct()
