@@ -83,7 +83,7 @@ GOOD = {
 }
 BAD = {
     "NETWORKS": ["", ",", "a", "ftp://a", "http://", "http://a,b", "http://a:99999", "http://a:x", "http://[::1", "http://a b"],
-    "NETWORKS_WS": [",", "a", "http://a", "ws://", "ws://a,b"],
+    "NETWORKS_WS": [",", "a", "http://a", "ws://", "ws://a,b", "ws://a..b"],
     "DATAREGISTRY": ["0x", "Ab" * 20, "0x" + "g" * 40, ADDRESS + "0", ADDRESS[:-1]],
     "USDC": ["nothing"],
     "CHAIN_ID": ["0", "-1", "1.5", "base", "1e3"],

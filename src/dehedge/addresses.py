@@ -88,7 +88,7 @@ def parse_file_url(text: str) -> Path:
 def check_is_url(text: str, schemes: Sequence[str]) -> bool:
     try:
         parts = urlsplit(text)
-        is_sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        is_sound = parts.scheme in schemes and bool(parse_host(parts.hostname or "")) and parts.port != 0
     except ValueError:
         return False
     return is_sound and text.isprintable() and " " not in text

@@ -189,7 +189,10 @@ class Daemon:
             contracts = self._chain.contracts
             return contracts.positions if contracts is not None else None
 
-        return HeadWatch(self._settings.head_urls, get_address=get_address, on_block=self._snapshots.hint)
+        settings = self._settings
+        return HeadWatch(
+            settings.head_urls, chain_id=settings.chain_id, get_address=get_address, on_block=self._snapshots.hint
+        )
 
     async def _supervise(self) -> None:
         """Tell the supervisor and the log how we are."""

@@ -227,7 +227,7 @@ async def shake_hands_with_liars(random: Random) -> None:
     timing = HeadTiming(open_s=0.3, silence_s=0.05, backoff_min_s=0.0, backoff_max_s=0.0)
     async with HostileServer(lambda _: build_handshake(random)) as server:
         url = server.url.replace("http", "ws")
-        watch = HeadWatch([url], get_address=lambda: ADDRESS, on_block=lambda *_: None, timing=timing)
+        watch = HeadWatch([url], chain_id=1, get_address=lambda: ADDRESS, on_block=lambda *_: None, timing=timing)
         task = asyncio.create_task(watch.run())
         async with asyncio.timeout(20):
             while server.served < 8:
@@ -235,5 +235,5 @@ async def shake_hands_with_liars(random: Random) -> None:
                 await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(ChainUnavailable) as caught:
-            await fetch_subscription(url, timing)
+            await fetch_subscription(url, 1, timing)
         check_line(str(caught.value))

@@ -39,15 +39,15 @@ def _check_endpoint(number: int, report: EndpointReport) -> Line:
     return build_pass(what, f"{head}, answers in {(report.latency_s or 0) * 1000:.0f} ms, {bundle}")
 
 
-async def check_heads(urls: Sequence[str]) -> list[Line]:
-    return [await _check_heads(number, url) for number, url in enumerate(urls, start=1)]
+async def check_heads(urls: Sequence[str], chain_id: int) -> list[Line]:
+    return [await _check_heads(number, url, chain_id) for number, url in enumerate(urls, start=1)]
 
 
-async def _check_heads(number: int, url: str) -> Line:
+async def _check_heads(number: int, url: str, chain_id: int) -> Line:
     """They only hasten what is read over NETWORKS."""
     what = f"websocket {number} ({build_host(urlsplit(url))})"
     try:
-        await fetch_subscription(url)
+        await fetch_subscription(url, chain_id)
     except ChainUnavailable as error:
         return build_warning(what, f"{error}: new blocks are seen by the poll", f"check number {number} in NETWORKS_WS")
     return build_pass(what, "tells of new blocks")

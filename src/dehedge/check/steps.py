@@ -62,7 +62,7 @@ async def _check_inputs(
 
 async def _check_chain(report: Report, settings: Settings, reader: ChainReader) -> ChainSnapshot | None:
     endpoints = await check_endpoints(reader)
-    report.add(*endpoints, *await check_heads(settings.head_urls))
+    report.add(*endpoints, *await check_heads(settings.head_urls, settings.chain_id))
     if all(line.verdict is Verdict.FAIL for line in endpoints):
         report.add(build_warning("contracts", "not tried: no RPC endpoint can be used"))
         return None

@@ -13,7 +13,7 @@ from dehedge.adapters.chain import codec
 from dehedge.adapters.chain.failures import CallTooLarge, build_failure
 from dehedge.adapters.chain.heads import HeadWatch, fetch_subscription
 from dehedge.errors import ChainUnavailable
-from dehedge.sim.chain import AnvilChain, InProcessChain, Paging, SimMarket, find_anvil
+from dehedge.sim.chain import CHAIN_ID, AnvilChain, InProcessChain, Paging, SimMarket, find_anvil
 from dehedge.sim.chain.model import CONTRACT_ADDRESSES
 
 pytestmark = [
@@ -117,10 +117,11 @@ async def test_watch_hears_of_the_blocks_of_a_real_node_and_of_its_logs(anvil, a
     await prepare(anvil, [])
     told, reader = asyncio.Queue(), open_reader(anvil.url, clock=WallClock())
     url = anvil.url.replace("http", "ws")
-    await fetch_subscription(url)
+    await fetch_subscription(url, CHAIN_ID)
     watch = HeadWatch(
-        [url], get_address=lambda: CONTRACT_ADDRESSES["Positions"], on_block=lambda *block: told.put_nowait(block)
-    )
+        [url], chain_id=CHAIN_ID, get_address=lambda: CONTRACT_ADDRESSES["Positions"],
+        on_block=lambda *block: told.put_nowait(block),
+    )  # fmt: skip
     task = asyncio.create_task(watch.run())
     await asyncio.wait_for(told.get(), 10)
 

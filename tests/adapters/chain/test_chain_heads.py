@@ -13,7 +13,7 @@ from tests.fuzz.hostile_server import HostileServer, build_http
 
 from dehedge.adapters.chain.heads import MESSAGE_BYTES_MAX, Block, HeadTiming, HeadWatch, fetch_subscription
 from dehedge.errors import ChainUnavailable
-from dehedge.sim.chain import ChainState, SimRpc
+from dehedge.sim.chain import CHAIN_ID, ChainState, SimRpc
 from dehedge.sim.chain.model import CONTRACT_ADDRESSES
 
 TIMING = HeadTiming(open_s=2.0, silence_s=60.0, backoff_min_s=0.01, backoff_max_s=0.02)
@@ -30,6 +30,7 @@ class Watched:
         self.told: asyncio.Queue[Block] = asyncio.Queue()
         self.watch = HeadWatch(
             urls,
+            chain_id=CHAIN_ID,
             get_address=lambda: self.address,
             on_block=lambda number, block_hash: self.told.put_nowait(Block(number, block_hash)),
             timing=timing,
@@ -160,15 +161,16 @@ async def test_watch_tries_another_url_when_one_says_nothing_of_blocks(start_rpc
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("fault", "value", "error"),
     [
-        ("refuses_sockets", "refused us with HTTP 403"),
-        ("refuses_subscriptions", "does not let us subscribe to new heads"),
+        ("refuses_sockets", True, "refused us with HTTP 403"),
+        ("refuses_subscriptions", True, "does not let us subscribe to new heads"),
+        ("chain_id", 1, f"is on chain 1, not {CHAIN_ID}: check NETWORKS_WS and CHAIN_ID"),
     ],
 )
-async def test_watch_tries_another_url_when_one_refuses(fault, error, start_rpc, state, start_watch):
+async def test_watch_tries_another_url_when_one_refuses(fault, value, error, start_rpc, state, start_watch):
     refusing, well = await start_rpc(), await start_rpc()
-    setattr(refusing.faults, fault, True)
+    setattr(refusing.faults, fault, value)
     with capture_logs() as logs:
         watched = start_watch(f"{refusing.ws_url}/{KEY}?apikey={KEY}", well.ws_url)
         await connected(well)
@@ -227,7 +229,7 @@ async def test_watch_follows_no_redirect(rpc, start_watch):
 
 
 async def test_subscription_is_found_where_there_is_one(rpc):
-    await fetch_subscription(rpc.ws_url, TIMING)
+    await fetch_subscription(rpc.ws_url, CHAIN_ID, TIMING)
 
     assert rpc.subscriptions.requests == [["newHeads"]]
 
@@ -238,9 +240,11 @@ async def test_subscription_is_found_where_there_is_one(rpc):
         (lambda rpc: setattr(rpc.faults, "refuses_sockets", True), "refused us with HTTP 403"),
         (lambda rpc: setattr(rpc.faults, "refuses_subscriptions", True), "does not let us subscribe"),
         (lambda rpc: rpc.down(), "cannot be reached"),
+        (lambda rpc: setattr(rpc.faults, "chain_id", 1), f"is on chain 1, not {CHAIN_ID}"),
+        (lambda rpc: setattr(rpc.subscriptions, "_answer", lambda *_: {"id": 3}), "does not say which chain"),
         (lambda rpc: setattr(rpc.subscriptions, "_answer", lambda *_: {}), "did not answer in time"),
     ],
-    ids=["handshake", "subscription", "down", "silent"],
+    ids=["handshake", "subscription", "down", "chain", "no chain", "silent"],
 )
 async def test_subscription_is_missed_where_there_is_none(break_it, error, rpc):
     broken = break_it(rpc)
@@ -248,4 +252,4 @@ async def test_subscription_is_missed_where_there_is_none(break_it, error, rpc):
         await broken
 
     with pytest.raises(ChainUnavailable, match=error):
-        await fetch_subscription(f"{rpc.ws_url}/{KEY}", TIMING._replace(open_s=0.2))
+        await fetch_subscription(f"{rpc.ws_url}/{KEY}", CHAIN_ID, TIMING._replace(open_s=0.2))

@@ -1,8 +1,8 @@
 """New blocks as they come, over a node's websocket: a hint to read the chain now, and never more than that.
 
-Owns one connection at a time, to the first URL that works, and the back-off between them. Subscribes to new heads, and to
-everything that the contract with the positions logs, once its address is known. What comes is taken for a block's number
-and hash or it is dropped; nothing else of it is believed, and the poll finds whatever is lost here. A URL may hold a key:
+Owns one connection at a time, to the first URL that works, and the back-off between them. Asks for the chain's id,
+subscribes to new heads, and to everything that the contract with the positions logs, once its address is known. What
+comes is taken for a block's number and hash or it is dropped; nothing else of it is believed, and the poll finds whatever is lost here. A URL may hold a key:
 its host alone is ever told. Run by ``daemon``, tried by ``check``.
 """
 
@@ -34,7 +34,7 @@ _quiet.setLevel(logging.WARNING)  # the library's debug log shows the address of
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
-_HEADS_ID, _LOGS_ID = 1, 2
+_HEADS_ID, _LOGS_ID, _CHAIN_ID = 1, 2, 3
 _NAMES = (("number", "blockNumber"), ("hash", "blockHash"))
 """In a head and in a log."""
 
@@ -73,11 +73,13 @@ class HeadWatch:
         self,
         urls: Sequence[str],
         *,
+        chain_id: int,
         get_address: Callable[[], str | None],
         on_block: Callable[[int, str], None],
         timing: HeadTiming = DEFAULT_TIMING,
     ) -> None:
         self._urls = urls
+        self._chain_id = chain_id
         self._get_address = get_address
         self._on_block = on_block
         self._timing = timing
@@ -103,6 +105,8 @@ class HeadWatch:
 
     async def _listen(self, url: str, host: str) -> NoReturn:
         async with _open(url, self._timing) as socket:
+            async with asyncio.timeout(self._timing.open_s):
+                await _check_chain(socket, self._chain_id)
             await _subscribe(socket, _HEADS_ID, "newHeads")
             address = None
             while True:
@@ -136,10 +140,11 @@ class HeadWatch:
             _log.warning("heads_failed", endpoint=host, error=describe(error))
 
 
-async def fetch_subscription(url: str, timing: HeadTiming = DEFAULT_TIMING) -> None:
-    """Raises ``ChainUnavailable`` unless new heads can be subscribed to there."""
+async def fetch_subscription(url: str, chain_id: int, timing: HeadTiming = DEFAULT_TIMING) -> None:
+    """Raises ``ChainUnavailable`` unless new heads of that chain can be subscribed to there."""
     try:
         async with asyncio.timeout(timing.open_s), _open(url, timing) as socket:
+            await _check_chain(socket, chain_id)
             await _subscribe(socket, _HEADS_ID, "newHeads")
             while _read_reply(_parse(await socket.recv())) is None:
                 pass
@@ -176,9 +181,24 @@ def _open(url: str, timing: HeadTiming) -> connect:
     )
 
 
+async def _check_chain(socket: ClientConnection, chain_id: int) -> None:
+    """Raises where the node is on another chain: each of its blocks would be news for ever, or none of them."""
+    await _request(socket, _CHAIN_ID, "eth_chainId")
+    while (reply := _parse(await socket.recv())).get("id") != _CHAIN_ID:
+        pass
+    found = str(reply.get("result"))
+    if not _QUANTITY.fullmatch(found):
+        raise ChainUnavailable("does not say which chain it is on")
+    if int(found, 16) != chain_id:
+        raise ChainUnavailable(f"is on chain {int(found, 16)}, not {chain_id}: check NETWORKS_WS and CHAIN_ID")
+
+
 async def _subscribe(socket: ClientConnection, identity: int, *params: Any) -> None:
-    request = {"jsonrpc": "2.0", "id": identity, "method": "eth_subscribe", "params": params}
-    await socket.send(json.dumps(request))
+    await _request(socket, identity, "eth_subscribe", *params)
+
+
+async def _request(socket: ClientConnection, identity: int, method: str, *params: Any) -> None:
+    await socket.send(json.dumps({"jsonrpc": "2.0", "id": identity, "method": method, "params": params}))
 
 
 def _read_block(message: str | bytes) -> Block | None:
