@@ -602,6 +602,20 @@ async def test_node_that_wants_to_be_left_alone_is_left_alone_whatever_is_hinted
     await engine.die()
 
 
+async def test_node_that_fails_is_asked_no_more_often_when_hints_come_without_end():
+    engine = await a_hedged_engine()
+    engine.nodes.down = {FIRST}
+    await engine.run_for(POLL_S)
+    asked = engine.nodes.asked
+
+    for number in range(2_000):
+        engine.snapshots.hint(10**9 + number, f"0x{number:064x}")
+        await engine.run_for(0.01)
+
+    assert engine.nodes.asked - asked <= 20 / snapshots.NEXT_BLOCK_S + 1
+    await engine.die()
+
+
 async def test_poll_finds_everything_when_hints_stop():
     engine = await a_hedged_engine()
     hints = tell_of_blocks(engine)

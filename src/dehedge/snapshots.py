@@ -160,7 +160,8 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         except ChainUnavailable as error:
             self.fail(error)
             retry_after_s = error.retry_after_s or 0.0
-            self._rests_until = asyncio.get_running_loop().time() + retry_after_s
+            # Few nodes that limit us say for how long: no hint hastens what has just failed.
+            self._rests_until = asyncio.get_running_loop().time() + max(retry_after_s, NEXT_BLOCK_S)
             return retry_after_s
         self.put(snapshot, await self._index(snapshot))
         return 0.0
