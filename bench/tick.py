@@ -16,7 +16,7 @@ from bench.books import MARKETS, POLICY, PRICE, SHIELD, USDC, VENUE, Book, build
 from bench.figures import Figure, build_figure, measure
 from dehedge.core.agenda import Agenda
 from dehedge.core.book import HedgeBook
-from dehedge.core.decisions import Decision
+from dehedge.core.decisions import Decision, OpenHedge
 from dehedge.core.hedging import plan
 from dehedge.core.model import Observation
 from dehedge.core.policy import build_terms
@@ -73,15 +73,28 @@ def _measure_index(book: Book, ticks: int) -> Iterator[Figure]:
         target=500 if count == 1_000_000 else None,
     )
     it = Pass(book)
-    low, high = find_flip(it.index, 0)
+    low, _ = find_flip(it.index, 0)
     quiet = [it.observe(low), it.observe(low + 1)]
     seconds = [_time(it, quiet[number % 2]) for number in range(ticks)]
     yield build_figure(f"tick that changes nothing, {count:,} positions", "us", seconds, target=10)
-    low, high = find_flip(it.index, min(FLIPS, count // 50))
-    moves = [it.observe(low), it.observe(high)]
-    decided = {len(it.look(move)) for move in moves}
-    seconds = [_time(it, moves[number % 2]) for number in range(ticks // 10)]
-    yield build_figure(f"tick that changes {max(decided)}, {count:,} positions", "us", seconds, target=1_000)
+    flips = min(FLIPS, count // 50)
+    calm, risky = (it.observe(price) for price in find_flip(it.index, flips))
+    yield build_figure(
+        f"tick that changes {flips}, {count:,} positions",
+        "us",
+        [_time_rise(it, calm, risky, flips) for _ in range(ticks // 10)],
+        target=1_000,
+    )
+
+
+def _time_rise(it: Pass, calm: Observation, risky: Observation, flips: int) -> float:
+    """The dear way: so many positions turn risky. On the way back there is nothing to size."""
+    it.look(calm)
+    began = time.perf_counter()
+    decided = it.look(risky)
+    seconds = time.perf_counter() - began
+    assert sum(isinstance(decision, OpenHedge) for decision in decided) == flips, "each of them is hedged"
+    return seconds
 
 
 def _time(it: Pass, observation: Observation) -> float:
