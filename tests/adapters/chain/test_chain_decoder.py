@@ -141,3 +141,11 @@ def test_numbers_are_read_exactly_whatever_they_are(numbers):
     assert check_alike(
         encode_structs([a_struct(size=size, collateral=collateral, tracer=tracer, price=price, time=time), a_struct()])
     )
+
+
+def test_numbers_of_an_asset_of_18_decimals_are_columns() -> None:
+    found = read_entries(encode_structs([a_struct(size=10**7 * 10**18, collateral=10**6 * 10**18)]), 1)
+
+    assert found is not None
+    assert not found.wide
+    assert next(found.iterate()).size == 10**25

@@ -18,7 +18,7 @@ from dehedge.core.model import HedgeKey, Position
 from dehedge.core.risk import Capital, RiskFactors
 from dehedge.core.trigger import Terms, build_index, read_rows
 
-BYTES_MAX = 100
+BYTES_MAX = 120
 ASSET = to_checksum_address("0x" + "cd" * 20)
 
 addresses = st.integers(0, 40).map(lambda n: to_checksum_address(f"0x{n * 7919 << 120:040x}"))

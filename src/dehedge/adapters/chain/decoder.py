@@ -30,9 +30,10 @@ _ZERO_HALVES = [0, 1, 2, 8, 9, 10]
 _USER, _ASSET = slice(3, 8), slice(11, 16)
 _ZEROS = [8, 9, 10, 12, 13, 14, 36, 37, 38]
 """The high parts of the name's offset, of the side and of the name's length."""
-_OFFSET, _IS_LONG, _SIZE, _COLLATERAL, _OPENED_AT, _LENGTH = 11, 15, 19, 23, 35, 39
-_TRACER_SIGN, _TRACER, _PRICE, _NAME = slice(24, 26), slice(26, 28), slice(30, 32), slice(40, 44)
-_WIDE = [16, 17, 18, 20, 21, 22, 28, 29, 32, 33, 34]
+_OFFSET, _IS_LONG, _OPENED_AT, _LENGTH = 11, 15, 35, 39
+_SIZE, _COLLATERAL, _PRICE, _NAME = slice(18, 20), slice(22, 24), slice(30, 32), slice(40, 44)
+_TRACER_SIGN, _TRACER = slice(24, 26), slice(26, 28)
+_WIDE = [16, 17, 20, 21, 28, 29, 32, 33, 34]
 """The high parts of numbers that fit their column in practice."""
 
 _BIG = np.dtype(">u8")

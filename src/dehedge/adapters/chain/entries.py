@@ -1,4 +1,4 @@
-"""Positions as they are stored on chain, in numpy columns: exact, immutable, 85 bytes each.
+"""Positions as they are stored on chain, in numpy columns: exact, immutable, 101 bytes each.
 
 Numbers have the width that they need in practice; a row with a number beyond that is kept whole beside its columns, as
 is. Addresses stay the raw bytes that they are, and an asset or a market is a code into the names. Built by ``decoder``
@@ -45,7 +45,7 @@ class Codes(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Entries:
-    """Rows in the order of the chain. Entry price and tracer are a high and a low half, the latter's in two's complement.
+    """Rows in the order of the chain. All numbers but times are a high and a low half, a tracer's in two's complement.
 
     What the columns say of a number in a row of ``wide`` means nothing; its user, asset, market and side count.
     """
@@ -83,7 +83,7 @@ class Entries:
 
     def find_open(self) -> NDArray[np.bool_]:
         """Which rows have a size."""
-        is_open: NDArray[np.bool_] = self.size != 0
+        is_open: NDArray[np.bool_] = np.any(self.size, axis=1)
         for row, position in self.wide.items():
             is_open[row] = position.size != 0
         return is_open
@@ -123,8 +123,8 @@ class Entries:
         return _build_position(
             self.get_user(row),
             (self.asset.get(row), self.market.get(row), self.is_long.item(row)),
-            (self.size.item(row), self.collateral.item(row), self.opened_at.item(row)),
-            (*self.funding_tracer[row].tolist(), *self.entry_price[row].tolist()),
+            self.opened_at.item(row),
+            [half for column in self._get_halves() for half in column[row].tolist()],
         )
 
     def get_user(self, row: int) -> bytes:
@@ -133,12 +133,15 @@ class Entries:
     def _read(self, begin: int, end: int) -> Iterator[Position]:
         run = slice(begin, end)
         users = self.user[run].tobytes()
-        numbers = zip(self.size[run].tolist(), self.collateral[run].tolist(), self.opened_at[run].tolist(), strict=True)
-        halves = np.concatenate([self.funding_tracer[run], self.entry_price[run]], axis=1).tolist()
+        times = self.opened_at[run].tolist()
+        halves = np.concatenate([column[run] for column in self._get_halves()], axis=1).tolist()
         names = zip(self.asset.read(run), self.market.read(run), self.is_long[run].tolist(), strict=True)
-        for place, row in enumerate(zip(names, numbers, halves, strict=True)):
+        for place, row in enumerate(zip(names, times, halves, strict=True)):
             wide = self.wide.get(begin + place)
             yield wide or _build_position(users[20 * place : 20 * place + 20], *row)
+
+    def _get_halves(self) -> tuple[Words, Words, Words, Words]:
+        return self.size, self.collateral, self.funding_tracer, self.entry_price
 
     def _get_columns(self) -> dict[str, NDArray[Any]]:
         return {
@@ -191,8 +194,8 @@ def build_entries(positions: Sequence[Position]) -> Entries:
         asset=_encode([position.asset for position in positions]),
         market=_encode([position.market for position in positions]),
         is_long=np.array([position.is_long for position in positions], np.bool_),
-        size=np.array([position.size for position in shown], np.uint64),
-        collateral=np.array([position.collateral for position in shown], np.uint64),
+        size=_split([position.size for position in shown]),
+        collateral=_split([position.collateral for position in shown]),
         funding_tracer=_split([position.funding_tracer for position in shown]),
         entry_price=_split([position.entry_price for position in shown]),
         opened_at=np.array([position.opened_at for position in shown], np.uint64),
@@ -201,8 +204,8 @@ def build_entries(positions: Sequence[Position]) -> Entries:
 
 
 def _check_narrow(position: Position) -> bool:
-    words = max(position.size, position.collateral, position.opened_at) <= _LOW
-    return words and position.entry_price < 2**128 and -(2**127) <= position.funding_tracer < 2**127
+    words = max(position.size, position.collateral, position.entry_price) < 2**128
+    return words and position.opened_at <= _LOW and -(2**127) <= position.funding_tracer < 2**127
 
 
 def _blank(position: Position) -> Position:
@@ -214,15 +217,10 @@ def _split(values: Sequence[int]) -> Words:
     return np.fromiter(halves, np.uint64, 2 * len(values)).reshape(-1, 2)
 
 
-def _build_position(
-    user: bytes, names: tuple[str, str, bool], numbers: tuple[int, int, int], halves: Sequence[int]
-) -> Position:
-    asset, market, is_long = names
-    size, collateral, opened_at = numbers
-    tracer = halves[0] << _HALF | halves[1]
-    price = halves[2] << _HALF | halves[3]
+def _build_position(user: bytes, names: tuple[str, str, bool], opened_at: int, halves: Sequence[int]) -> Position:
+    size, collateral, tracer, price = (high << _HALF | low for high, low in zip(halves[::2], halves[1::2], strict=True))
     signed = tracer if tracer < 2**127 else tracer - 2**128
-    return Position(build_checksum_address(user), asset, market, is_long, size, collateral, signed, price, opened_at)
+    return Position(build_checksum_address(user), *names, size, collateral, signed, price, opened_at)
 
 
 def _encode(names: Sequence[str]) -> Codes:

@@ -1,4 +1,4 @@
-"""A million positions as one immutable mapping: columns, and an index of their keys, some 100 bytes each.
+"""A million positions as one immutable mapping: columns, and an index of their keys, some 115 bytes each.
 
 A ``Position`` or a key is made when it is asked for. The index is the sorted 64-bit hashes of the keys with the rows that
 they belong to; what a hash finds is compared in full. Building one takes a while and lets other threads run. Made by
@@ -119,8 +119,8 @@ class PositionTable(Mapping[HedgeKey, Position]):
     def get_columns(self) -> Columns:
         """The float nearest to each number; made anew with every call, and kept nowhere."""
         entries = self.entries
-        size = entries.size.astype(np.float64)
-        price, tracer = _join_runs(_join, entries.entry_price), _join_runs(_join_signed, entries.funding_tracer)
+        size, price = _join_runs(_join, entries.size), _join_runs(_join, entries.entry_price)
+        tracer = _join_runs(_join_signed, entries.funding_tracer)
         for row, position in entries.wide.items():
             size[row], price[row], tracer[row] = position.size, position.entry_price, position.funding_tracer
         market, asset = entries.market, entries.asset
