@@ -162,3 +162,12 @@ def test_snapshot_is_not_contradicted_by_a_position_that_was_opened_again_since(
     again = POSITION._replace(opened_at=FIRST.block_time + opened_after_s)
 
     assert find_contradicted(seen(replace(THERE, positions={KEY: again}), FIRST), HEDGED) == found
+
+
+@pytest.mark.parametrize(("seen_block", "found"), [(998, [KEY]), (999, [KEY]), (1_000, [])])
+def test_snapshot_is_not_contradicted_by_a_position_whose_hedge_was_decided_later(
+    seen_block: int, found: list[object]
+) -> None:
+    hedged = a_book(a_hedge(seen_block=seen_block))
+
+    assert find_contradicted(seen(THERE, FIRST), hedged) == found

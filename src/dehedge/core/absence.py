@@ -27,8 +27,7 @@ def check_gone(observation: Observation, hedge: HedgedPosition, max_age_s: float
     newest, previous = observation.snapshot, observation.previous
     if previous is None or hedge.key in newest.positions or hedge.key in previous.positions:
         return False
-    # A block from before the hedge was decided may be one from before the position was opened.
-    is_young = _check_young(observation, previous, max_age_s) and previous.block_number >= hedge.seen_block
+    is_young = _check_young(observation, previous, max_age_s) and _check_tells(previous, hedge)
     objection = find_objection(observation, max_age_s)
     is_denied = objection is not None and hedge.key in objection.positions
     return is_young and check_confirms(newest, previous) and not is_denied
@@ -69,8 +68,11 @@ def find_contradicted(observation: Observation, book: HedgeBook) -> list[HedgeKe
         return []
     return [
         key
-        for key in book.get_all_hedged_positions()
-        if key in positions and key not in previous.positions and positions[key].opened_at <= previous.block_time
+        for key, hedge in book.get_all_hedged_positions().items()
+        if key in positions
+        and key not in previous.positions
+        and positions[key].opened_at <= previous.block_time
+        and _check_tells(previous, hedge)
     ]
 
 
@@ -83,6 +85,11 @@ def check_agree(observation: Observation, book: HedgeBook, max_age_s: float) -> 
         (key in previous.positions) == (key in observation.snapshot.positions)
         for key in book.get_all_hedged_positions()
     )
+
+
+def _check_tells(snapshot: ChainSnapshot, hedge: HedgedPosition) -> bool:
+    """False for a block from before the hedge was decided: it may be one from before the position was opened."""
+    return snapshot.block_number >= hedge.seen_block
 
 
 def _check_young(observation: Observation, snapshot: ChainSnapshot, max_age_s: float) -> bool:
