@@ -134,6 +134,34 @@ def test_pages_at_once_are_one_more_after_many_readings_that_the_node_did_not_mi
     assert seen[-1] == paging.PAGES_AT_ONCE
 
 
+async def test_paging_asks_for_half_as_much_at_once_when_a_page_hangs(many):
+    store, memory = Store(many, Paging.INDEX, limit=100, refusal=NodeHung("did not answer")), PageMemory()
+
+    with pytest.raises(NodeHung):
+        await fetch_positions(store.fetch_page, len(many), memory, EMPTY)
+
+    assert memory.at_once == 4
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("refusal", "size", "at_once"), [(None, 128, 2), (TOO_LARGE, 32, 1)])
+async def test_paging_takes_larger_steps_when_the_time_was_too_short(refusal, size, at_once, many):
+    store, memory = Store(many, Paging.INDEX), PageMemory()
+    memory.size, memory.at_once = 64, 1
+
+    async def fetch_page(length: int, offset: int) -> bytes:
+        await asyncio.sleep(1)
+        if refusal is not None and length == 64:
+            raise refusal
+        return await store.fetch_page(length, offset)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20):
+            await fetch_positions(fetch_page, len(many), memory, EMPTY)
+
+    assert (memory.size, memory.at_once) == (size, at_once)
+
+
 async def test_paging_reads_in_one_call_when_offsets_revert(many):
     store, memory = Store(many, Paging.CAP), PageMemory()
 

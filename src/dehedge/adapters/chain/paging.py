@@ -91,6 +91,11 @@ class PageMemory:
         if refused <= self.size:
             self.size = max(PAGE_SIZE_MIN, refused // 2)
 
+    def hurry(self) -> None:
+        """A node that refuses nothing and only takes long: in such small steps no reading would ever end."""
+        self.at_once = min(PAGES_AT_ONCE, 2 * self.at_once)
+        self.size = min(PAGE_SIZE_MAX, 2 * self.size)
+
     def grow(self) -> None:
         """A twentieth at a time: at the limit that costs one refused page in some fourteen snapshots."""
         self.size = min(PAGE_SIZE_MAX, self.size + max(1, self.size // 20))
@@ -142,7 +147,8 @@ class _Pages:
         self._last = last
         self._pages: dict[Place, Page] = {}
         self._spans = deque([(0, count)])
-        self._is_growth_due = count > memory.size
+        self._is_cut = count > memory.size
+        self._was_refused = False
 
     async def fetch(self) -> dict[Place, Page]:
         try:
@@ -152,11 +158,15 @@ class _Pages:
         except ExceptionGroup as failures:
             # The first failure canceled the others, and the caller knows how to act on one.
             failure = failures.exceptions[0]
-            if isinstance(failure, NodeThrottled):
+            if isinstance(failure, NodeThrottled | NodeHung):
                 self._memory.slow_down()
             raise failure from None
+        except asyncio.CancelledError:
+            if not self._was_refused:
+                self._memory.hurry()
+            raise
         self._memory.speed_up()
-        if self._is_growth_due:
+        if self._is_cut and not self._was_refused:
             self._memory.grow()
         return dict(sorted(self._pages.items()))
 
@@ -189,7 +199,7 @@ class _Pages:
             self._pages[offset, length] = await _read_page(page, (offset, length), self._last)
 
     def _return(self, offset: int, length: int, refusal: ChainUnavailable) -> None:
-        self._is_growth_due = False
+        self._was_refused = True
         if length <= PAGE_SIZE_MIN:
             raise refusal
         self._memory.shrink(length)
