@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
 from dehedge.core.book import TradingMode
 from dehedge.core.decisions import Reason
 from dehedge.core.events import HedgesCooled, HedgesReheated
+from dehedge.core.guards import GuardLimits
+from dehedge.core.model import PriceTick
 from tests.kit import Engine, World, a_position
 
 pytestmark = pytest.mark.looptime
@@ -23,6 +26,10 @@ async def an_engine(world: World) -> Engine:
     await engine.start()
     await engine.run_for(5)
     return engine
+
+
+def get_reason(engine: Engine) -> Reason:
+    return engine.reconciler.decisions[LONG.key].reason
 
 
 async def test_reconciler_keeps_a_hedge_for_as_long_as_its_risk_lasts():
@@ -237,4 +244,51 @@ async def test_price_alone_opens_and_refreshes_without_a_look_at_the_others():
 
     assert len(looks[1].keys) == 198
     assert world.venue.net("BTCUSDT") > 20
+    await engine.die()
+
+
+async def an_engine_of_prices(world: World, **limits: object) -> Engine:
+    """One that has just looked at everything, and from now on hears of prices alone."""
+    engine = Engine(world, limits=GuardLimits(**limits))
+    await engine.start()
+    await engine.run_for(0.1)
+    engine.tasks.pop(2).cancel()
+    return engine
+
+
+def put_price(engine: Engine, price: int, *, age_s: int = 0) -> None:
+    engine.prices.put([PriceTick("BTC-USD", price * 10**18, 0, int(engine.clock.time()) - age_s)])
+
+
+async def test_price_too_old_to_count_hides_no_risk_from_the_next_one():
+    world = World(prices={"BTC-USD": QUIET, "ETH-USD": 3_000})
+    world.put(LONG)
+    engine = await an_engine_of_prices(world)
+    put_price(engine, RISKY, age_s=60)
+    await engine.run_for(0.01)
+    assert get_reason(engine) is Reason.STALE_PRICE
+
+    put_price(engine, RISKY)
+    await engine.run_for(0.1)
+
+    assert engine.held(LONG) == TARGET
+    await engine.die()
+
+
+async def test_everything_is_looked_at_every_second_however_prices_come():
+    engine = await an_engine_of_prices(World())
+    looked_at, take = [], engine.reconciler._agenda.take
+
+    def watch(*inputs):
+        look = take(*inputs)
+        looked_at.extend([engine.clock.time()] if look.is_whole else [])
+        return look
+
+    engine.reconciler._agenda.take = watch
+    for number in range(12):
+        await engine.run_for(0.7)
+        put_price(engine, QUIET + number)
+
+    assert all(after - before < 1.01 for before, after in pairwise(looked_at))
+    assert len(looked_at) >= 7
     await engine.die()

@@ -41,8 +41,6 @@ log = structlog.get_logger()
 
 COOLING_AFTER = 1 / 12
 """The share of the expiry after which a risk that has gone is journaled as gone."""
-PASS_INTERVAL_S = 1.0
-"""A pass at least this often: ages and expiries change without any input."""
 
 
 class Reconciler:
@@ -92,7 +90,8 @@ class Reconciler:
                 self._agenda.request_whole()
             with metrics.PASS_SECONDS.time():
                 await self.run_pass()
-            await self._alarm.wait(PASS_INTERVAL_S)
+            # Ages and expiries change without any input.
+            await self._alarm.wait(self._agenda.get_rest_s(self._clock.time()))
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -126,9 +125,10 @@ class Reconciler:
     async def _decide(self, observation: Observation) -> list[Decision]:
         """What becomes of the keys that are due."""
         book, venue = self._ledger.book, self._get_venue_state()
+        judged = find_judged_markets(observation, book, self._policy)
+        self._agenda.note_judged(judged)
         look = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
         planned = plan(observation, book, self._policy, venue, look.keys)
-        judged = find_judged_markets(observation, book, self._policy)
         events = self._cooling.note(book, planned, judged, observation.taken_at)
         if events:
             await self._ledger.record(*events)

@@ -117,6 +117,29 @@ def test_whole_look_is_due_when_the_positions_are_others() -> None:
     assert agenda.take(index_of(seen(SAFE)), seen(SAFE, at_s=0.1), []).is_whole
 
 
+def test_whole_look_is_due_once_when_the_prices_of_other_markets_count() -> None:
+    agenda = Agenda()
+    agenda.note_judged([BTC, ETH])
+    agenda.take(INDEX, seen(SAFE), [])
+
+    looks = []
+    for judged in ([ETH, BTC], [ETH], [ETH], [BTC, ETH]):
+        agenda.note_judged(judged)
+        looks.append(agenda.take(INDEX, seen(SAFE, at_s=0.1), []).is_whole)
+
+    assert looks == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("after_s", "rest_s"), [(0.0, 1.0), (0.25, 0.75), (1.0, 0.001), (1.5, 1.0), (-0.1, 1.0)]
+)
+def test_rest_lasts_until_the_whole_look_is_due(after_s: float, rest_s: float) -> None:
+    agenda = Agenda()
+    agenda.take(INDEX, seen(SAFE), [])
+
+    assert agenda.get_rest_s(NOW + after_s) == pytest.approx(rest_s)
+
+
 prices = st.sampled_from([40_000, 45_100, 49_000, 50_000, 52_600, 55_000, 55_510, 57_000, 58_900, 60_000, 90_000])
 
 

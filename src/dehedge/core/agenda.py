@@ -16,6 +16,8 @@ from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.trigger import TriggerIndex
 
 WHOLE_INTERVAL_S = 1.0
+REST_MIN_S = 0.001
+"""A timer may be that early by the clock that ages are counted by."""
 
 
 class Look(NamedTuple):
@@ -31,12 +33,24 @@ class Agenda:
     def __init__(self) -> None:
         self._index: TriggerIndex | None = None
         self._prices: dict[str, int] = {}
+        self._judged: frozenset[str] = frozenset()
         self._whole_at = 0.0
         self._is_whole_due = True
 
     def request_whole(self) -> None:
         """Something else than a price has changed."""
         self._is_whole_due = True
+
+    def note_judged(self, markets: Iterable[str]) -> None:
+        """The markets whose prices count now: once another one does, what its prices did meanwhile is still to be seen."""
+        judged = frozenset(markets)
+        self._is_whole_due |= judged != self._judged
+        self._judged = judged
+
+    def get_rest_s(self, now: float) -> float:
+        """How long nothing has to be looked at by itself."""
+        rest_s = self._whole_at + WHOLE_INTERVAL_S - now
+        return max(rest_s, REST_MIN_S) if 0 <= rest_s <= WHOLE_INTERVAL_S else WHOLE_INTERVAL_S
 
     def take(self, index: TriggerIndex, observation: Observation, hedged: Iterable[HedgeKey]) -> Look:
         """What to look at now, which then counts as looked at."""
