@@ -183,6 +183,26 @@ async def test_guards_let_the_next_one_in_when_a_hedge_is_closed():
     await engine.die()
 
 
+async def test_guards_give_what_becomes_free_to_the_largest_loss_when_a_price_tells_of_a_smaller_one():
+    world = World(prices={"BTC-USD": RISKY, "ETH-USD": 2_990})
+    held, small = a_position(2, entry=57_001), a_position(3, market="ETH-USD", entry=2_990)
+    world.put(LONG)
+    engine = await an_engine(world, total_notional_usd=Decimal(10_000))
+    world.put(held, small)
+    engine.feed()
+    await engine.run_for(0.1)
+    assert get_reason(engine, held) is Reason.TOTAL_NOTIONAL_LIMIT
+    engine.tasks.pop(2).cancel()
+
+    world.venue.set_mark("BTCUSDT", Decimal(58_000))
+    world.prices["ETH-USD"] = 3_000
+    engine.feed_prices()
+    await engine.run_for(0.1)
+
+    assert (engine.held(held) > 0, engine.held(small)) == (True, 0)
+    await engine.die()
+
+
 async def test_guards_split_orders_until_everything_is_hedged_when_one_may_not_be_large():
     world = World(venue=Venue(balance=Decimal(10_000_000)))
     large, small = a_position(1, size_usd=205_000), [a_position(user, size_usd=20_000) for user in range(2, 8)]

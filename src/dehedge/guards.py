@@ -17,7 +17,14 @@ from dehedge.account import AccountWatch
 from dehedge.core.audit import LegKey
 from dehedge.core.decisions import Decision
 from dehedge.core.guard_report import GUARDS, GuardUse, Place, count_held, measure_guards
-from dehedge.core.guards import GuardInputs, GuardLimits, apply_guards, find_near_legs, get_increase_max
+from dehedge.core.guards import (
+    GuardInputs,
+    GuardLimits,
+    apply_guards,
+    find_near_legs,
+    get_increase_max,
+    iterate_increases,
+)
 from dehedge.core.model import Observation
 from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.ledger import Ledger
@@ -51,10 +58,14 @@ class Guards:
         guarded = apply_guards(decisions, inputs, self._limits)
         self._inputs = inputs
         self.increase_max = get_increase_max(inputs, self._limits)
-        if is_whole:
-            self._note_held(count_held(guarded, self._policy.symbols))
+        held = count_held(guarded, self._policy.symbols)
+        self._note_held(held if is_whole else self.held | held)
         self._note_near(set(find_near_legs(inputs, self._limits)))
         return guarded
+
+    def check_rivals(self, decisions: Sequence[Decision]) -> bool:
+        """True when these would add exposure ahead of others that a limit holds: what is left goes to the largest loss."""
+        return bool(self.held) and next(iterate_increases(decisions), None) is not None
 
     def describe(self) -> list[Mapping[str, object]]:
         """Every limit that is set, as plain JSON data: what is used of it, and how many positions it holds now."""

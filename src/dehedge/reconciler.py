@@ -123,20 +123,28 @@ class Reconciler:
         self._newest_time = now
 
     async def _decide(self, observation: Observation) -> list[Decision]:
-        """What becomes of the keys that are due."""
+        """What becomes of the keys that are due, and of their rivals for what the limits leave."""
         book, venue = self._ledger.book, self._get_venue_state()
         judged = find_judged_markets(observation, book, self._policy)
         self._agenda.note_judged(judged)
-        look = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
-        planned = plan(observation, book, self._policy, venue, look.keys)
+        is_whole, planned = self._plan_due(observation, venue)
+        if not is_whole and self.guards.check_rivals(planned):
+            self._agenda.request_whole()
+            is_whole, planned = self._plan_due(observation, venue)
         events = self._cooling.note(book, planned, judged, observation.taken_at)
         if events:
             await self._ledger.record(*events)
         # From here to the orders nothing else runs, so that together they stay within the limits.
-        decisions = self.guards.apply(planned, observation, venue, is_whole=look.is_whole)
+        decisions = self.guards.apply(planned, observation, venue, is_whole=is_whole)
         newest = {decision.key: decision for decision in decisions}
-        self.decisions = newest if look.is_whole else {**self.decisions, **newest}
+        self.decisions = newest if is_whole else {**self.decisions, **newest}
         return decisions
+
+    def _plan_due(self, observation: Observation, venue: VenueState) -> tuple[bool, list[Decision]]:
+        """What becomes of the keys that are due, before the guards; and whether all that matter are among them."""
+        book = self._ledger.book
+        keys, is_whole = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
+        return is_whole, plan(observation, book, self._policy, venue, keys)
 
     def observe(self) -> Observation | None:
         """Freeze what is known now; None until every input has been there once."""
