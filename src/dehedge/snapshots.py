@@ -135,8 +135,11 @@ class SnapshotFeed(Feed[ChainSnapshot]):
             self._hinted.clear()
 
     def _check_hint_due(self) -> bool:
-        """True while the block of the hint is not older than the newest that was read, and another one."""
-        if self._hint is None or self._readings >= HINTED_READINGS_MAX:
+        """True while the block of the hint is not older than the newest that was read, and another one.
+
+        A chain that cannot be read is not asked more often than without hints: a node may mind without saying for how long.
+        """
+        if self._hint is None or self.error is not None or self._readings >= HINTED_READINGS_MAX:
             return False
         number, block_hash = self._hint
         latest = self.latest
@@ -160,8 +163,7 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         except ChainUnavailable as error:
             self.fail(error)
             retry_after_s = error.retry_after_s or 0.0
-            # Few nodes that limit us say for how long: no hint hastens what has just failed.
-            self._rests_until = asyncio.get_running_loop().time() + max(retry_after_s, NEXT_BLOCK_S)
+            self._rests_until = asyncio.get_running_loop().time() + retry_after_s
             return retry_after_s
         self.put(snapshot, await self._index(snapshot))
         return 0.0
