@@ -140,6 +140,18 @@ def test_rest_lasts_until_the_whole_look_is_due(after_s: float, rest_s: float) -
     assert agenda.get_rest_s(NOW + after_s) == pytest.approx(rest_s)
 
 
+def test_hedge_of_a_position_that_has_become_small_is_looked_at_with_every_price() -> None:
+    small = a_position(size=usd(999))
+    snapshot = a_snapshot(positions=[small, *LONGS])
+    before, after = (
+        an_observation(snapshot=snapshot, prices={BTC: price}, taken_at=NOW + at_s) for price, at_s in ((SAFE, 0), (51_000, 0.5))
+    )
+    index, agenda = index_of(before), Agenda()
+    agenda.take(index, before, [small.key, LONGS[-1].key])
+
+    assert agenda.take(index, after, [small.key, LONGS[-1].key]) == ([small.key], False)
+
+
 prices = st.sampled_from([40_000, 45_100, 49_000, 50_000, 52_600, 55_000, 55_510, 57_000, 58_900, 60_000, 90_000])
 
 

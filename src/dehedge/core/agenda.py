@@ -7,7 +7,7 @@ change. What is not looked at is safe and not hedged; ``hedging`` decides what b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -34,6 +34,7 @@ class Agenda:
         self._index: TriggerIndex | None = None
         self._prices: dict[str, int] = {}
         self._judged: frozenset[str] = frozenset()
+        self._unnamed: list[HedgeKey] = []
         self._whole_at = 0.0
         self._is_whole_due = True
 
@@ -52,7 +53,7 @@ class Agenda:
         rest_s = self._whole_at + WHOLE_INTERVAL_S - now
         return max(rest_s, REST_MIN_S) if 0 <= rest_s <= WHOLE_INTERVAL_S else WHOLE_INTERVAL_S
 
-    def take(self, index: TriggerIndex, observation: Observation, hedged: Iterable[HedgeKey]) -> Look:
+    def take(self, index: TriggerIndex, observation: Observation, hedged: Collection[HedgeKey]) -> Look:
         """What to look at now, which then counts as looked at."""
         now, prices = observation.taken_at, {market: tick.price for market, tick in observation.prices.items()}
         is_recent = 0 <= now - self._whole_at < WHOLE_INTERVAL_S
@@ -61,8 +62,9 @@ class Agenda:
         rows = [row for market, price in prices.items() for row in find(market, price)]
         if is_whole:
             self._index, self._whole_at, self._is_whole_due = index, now, False
+            self._unnamed = _find_unnamed(index, observation, hedged)
         self._prices = prices
-        keys = chain(hedged if is_whole else (), map(index.rows.get_key, rows))
+        keys = chain(hedged if is_whole else self._unnamed, map(index.rows.get_key, rows))
         return Look([*dict.fromkeys(keys)], is_whole)
 
     def _find_changed(self, index: TriggerIndex, market: str, price: int) -> list[int]:
@@ -70,3 +72,9 @@ class Agenda:
         if before == price:
             return []
         return index.find_changed(market, before, price) if before is not None else index.find_risky(market, price)
+
+
+def _find_unnamed(index: TriggerIndex, observation: Observation, hedged: Collection[HedgeKey]) -> list[HedgeKey]:
+    """The hedges of positions that have become too small for the index."""
+    positions, size_min = observation.snapshot.positions, index.terms.size_min
+    return [key for key in hedged if key in positions and positions[key].size < size_min]
