@@ -75,7 +75,6 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         self._hint: tuple[int, str] | None = None
         self._hinted = asyncio.Event()
         self._readings = 0
-        self._rests_until = 0.0
         self._previous: ChainSnapshot | None = None
         self._objection: ChainSnapshot | None = None
         self._ledger = ledger
@@ -146,9 +145,9 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         return latest is None or (number >= latest.block_number and block_hash != latest.block_hash)
 
     async def _rest(self, until: float) -> None:
-        """Until then, or until a hint; but a node that wants to be left alone is left alone."""
+        """Until then, or until a hint."""
         loop = asyncio.get_running_loop()
-        earliest = max(loop.time() + HINTED_PAUSE_S, self._rests_until)
+        earliest = loop.time() + HINTED_PAUSE_S
         await asyncio.sleep(min(until, earliest) - loop.time())
         if earliest < until:
             with suppress(TimeoutError):
@@ -162,9 +161,7 @@ class SnapshotFeed(Feed[ChainSnapshot]):
             snapshot = await source.fetch_snapshot(avoid=avoid)
         except ChainUnavailable as error:
             self.fail(error)
-            retry_after_s = error.retry_after_s or 0.0
-            self._rests_until = asyncio.get_running_loop().time() + retry_after_s
-            return retry_after_s
+            return error.retry_after_s or 0.0
         self.put(snapshot, await self._index(snapshot))
         return 0.0
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from itertools import compress
 
 from dehedge.core.model import PRICE_SCALE, Position
 
@@ -22,6 +23,9 @@ class Risk(StrEnum):
     VAULT_DRAWDOWN = "vault_drawdown"
     SHIELD_PNL = "shield_pnl_risk"
     PROFIT_LIMIT = "profit_limit"
+
+
+_RISKS = tuple(Risk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,7 @@ class RiskAssessment:
 
     @property
     def fired(self) -> tuple[Risk, ...]:
-        flags = {
-            Risk.VAULT_DRAWDOWN: self.is_vault_drawdown,
-            Risk.SHIELD_PNL: self.is_shield_pnl_risk,
-            Risk.PROFIT_LIMIT: self.is_hedge,
-        }
-        return tuple(risk for risk, is_set in flags.items() if is_set)
+        return tuple(compress(_RISKS, (self.is_vault_drawdown, self.is_shield_pnl_risk, self.is_hedge)))
 
 
 def get_pnl(position: Position, price: int, tracer: int | None, bps_factor: int) -> tuple[int, int]:
