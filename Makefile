@@ -93,7 +93,7 @@ lock:
 	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
 	printf 'hatchling\neditables\n' | $(UV_COMPILE) pyproject.toml - --extra dev --constraint requirements.lock \
 	  --output-file requirements-dev.lock
-	printf '%s\n' cosmic-ray mutmut hypothesis pytest pytest-asyncio pytest-timeout | \
+	printf '%s\n' cosmic-ray mutmut hypothesis numpy pytest pytest-asyncio pytest-timeout | \
 	  $(UV_COMPILE) - --constraint requirements-dev.lock --output-file requirements-mutation.lock
 	printf 'pip-audit\n' | $(UV_COMPILE) - --output-file requirements-audit.lock
 
