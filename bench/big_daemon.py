@@ -10,18 +10,20 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.books import USDC, Book, build_book
+from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.pyth import client as pyth
 from dehedge.config import read_configuration
 from dehedge.connectors.binance import attempts
 from dehedge.connectors.binance.endpoints import PLACE
 from dehedge.connectors.binance.gateway import Gateway
+from dehedge.core.events import Event, OrderIntended
 from dehedge.core.model import ChainSnapshot, Market
 from dehedge.daemon import Daemon
 from dehedge.logs import configure_logging
@@ -66,29 +68,41 @@ def build_stairs(count: int, stairs: int) -> Book:
 
 
 class Stopwatch:
-    """From the first bytes of a price after the last order to the bytes of the next order."""
+    """From the first bytes of a price after the last order to the bytes of the next order, and the journal's part of it."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
+        self.journal_seconds: list[float] = []
         self._since: float | None = None
+        self._journal_s = 0.0
 
     def note_price(self) -> None:
         self._since = self._since or time.perf_counter()
 
+    def note_journal(self, seconds: float) -> None:
+        self._journal_s = seconds
+
     def note_order(self) -> None:
         if self._since is not None:
             self.seconds.append(time.perf_counter() - self._since)
+            self.journal_seconds.append(self._journal_s)
         self._since = None
 
 
 def install(stopwatch: Stopwatch) -> None:
-    """Listen at both ends: where Hermes' bytes come in, and where a request's bytes have gone out."""
-    iterate, send = pyth.BoundedStream.__aiter__, Gateway._on_headers_sent
+    """Listen where Hermes' bytes come in, where the intent is journaled, and where a request's bytes have gone out."""
+    iterate, append, send = pyth.BoundedStream.__aiter__, SqliteJournal.append, Gateway._on_headers_sent
 
     async def receive(stream: pyth.BoundedStream) -> AsyncIterator[bytes]:
         async for chunk in iterate(stream):
             stopwatch.note_price()
             yield chunk
+
+    async def journal(self: SqliteJournal, at: float, events: Sequence[Event]) -> None:
+        began = time.perf_counter()
+        await append(self, at, events)
+        if any(isinstance(event, OrderIntended) for event in events):
+            stopwatch.note_journal(time.perf_counter() - began)
 
     async def note_sent(gateway: Gateway, *parts: Any) -> None:
         if attempts.current.get().endpoint is PLACE:
@@ -96,6 +110,7 @@ def install(stopwatch: Stopwatch) -> None:
         await send(gateway, *parts)
 
     pyth.BoundedStream.__aiter__ = receive  # type: ignore[method-assign]
+    SqliteJournal.append = journal  # type: ignore[method-assign]
     Gateway._on_headers_sent = note_sent  # type: ignore[method-assign]
 
 
@@ -109,7 +124,8 @@ async def run() -> None:
     try:
         await daemon.run()
     finally:
-        Path(os.environ[LATENCIES]).write_text(json.dumps(stopwatch.seconds), encoding="utf-8")
+        latencies = [stopwatch.seconds, stopwatch.journal_seconds]
+        Path(os.environ[LATENCIES]).write_text(json.dumps(latencies), encoding="utf-8")
 
 
 if __name__ == "__main__":

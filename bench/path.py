@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from bench.big_daemon import COUNT, FIRST_STAIR, LATENCIES, STAIR, STAIR_SIZE_USD, STAIRS
-from bench.figures import Figure, build_percentiles
+from bench.figures import Figure, build_figure, build_percentiles
 from dehedge.sim.world import DaemonProcess, World, wait_until
 
 ROOT = str(Path(__file__).parents[1])
@@ -32,13 +32,15 @@ START = Decimal(FIRST_STAIR)
 
 def run(sizes: tuple[int, ...] = SIZES, orders: int = ORDERS) -> Iterator[Figure]:
     for count in sizes:
-        seconds = asyncio.run(_climb(count, orders))
+        seconds, journal_seconds = asyncio.run(_climb(count, orders))
         assert len(seconds) == orders, f"{len(seconds)} orders of {orders} steps"
-        yield from build_percentiles(f"price to order, {count:,} positions", "ms", seconds[WARM_UP:], TARGETS_MS)
+        what = f"price to order, {count:,} positions"
+        yield from build_percentiles(what, "ms", seconds[WARM_UP:], TARGETS_MS)
+        yield build_figure(f"{what}: in the journal", "ms", journal_seconds[WARM_UP:])
 
 
-async def _climb(count: int, orders: int) -> list[float]:
-    """The seconds from price to order of each step."""
+async def _climb(count: int, orders: int) -> tuple[list[float], list[float]]:
+    """The seconds from price to order of each step, and those of them until its intent was on the disk."""
     world = World({"BTC-USD": START, "ETH-USD": Decimal(3_000)}, use_anvil=False)
     await world.start()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +60,8 @@ async def _climb(count: int, orders: int) -> list[float]:
             await daemon.stop()
             await daemon.close()
             await world.stop()
-        return list(json.loads(latencies.read_text(encoding="utf-8")))
+        seconds, journal_seconds = json.loads(latencies.read_text(encoding="utf-8"))
+        return seconds, journal_seconds
 
 
 async def _rise(world: World, step: int) -> None:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.timeout(120)
 PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
 CHAINS = [pytest.param(True, marks=pytest.mark.anvil, id="anvil"), pytest.param(False, id="in-process")]
 TARGET = Decimal("0.166")
+KEPT_IN_TOUCH = {"/fapi/v1/time", "/fapi/v1/premiumIndex", "/fapi/v3/positionRisk", "/fapi/v1/allOrders"}
+"""What is read from time to time whatever happens."""
 VARIABLES = {
     "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "2", "POLL_INTERVAL_SECONDS": "0.3",
     "PRICE_INTERVAL_SECONDS": "0.3",
@@ -201,6 +203,21 @@ async def test_daemon_hedges_by_the_traders_own_quantity_when_sizing_is_delta(tm
         await daemon.start()
 
         await net_becomes(world, daemon, Decimal("0.175"))
+
+
+async def test_daemon_sends_nothing_but_the_order_when_it_hedges_for_the_first_time(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        await daemon.start()
+        await wait_until(daemon.check_ready, "the daemon to be ready")
+        known = len(world.exchange.api.record.requests)
+        await world.chain.put(a_long())
+
+        await net_becomes(world, daemon, TARGET)
+
+        later = world.exchange.api.record.requests[known:]
+        assert [request.path for request in later if request.method != "GET"] == ["/fapi/v1/order"]
+        order = [request.method for request in later].index("POST")
+        assert not {request.path for request in later[:order]} - KEPT_IN_TOUCH
 
 
 async def test_daemon_closes_in_order_on_sigterm_and_leaves_its_hedges(tmp_path):
