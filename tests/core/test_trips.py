@@ -94,7 +94,9 @@ def test_funding_moves_the_trigger() -> None:
 @given(worlds, st.integers(scaled(1), scaled(100_000)), st.integers(scaled(1), scaled(100_000)))
 def test_trips_are_every_row_of_the_index_once(world: World, btc: int, eth: int) -> None:
     index = build_index(world.rows, world.terms)
-    parts = [part for market in index.markets.values() for part in (market.longs.rows, market.shorts.rows, market.irregular)]
+    parts = [
+        part for market in index.markets.values() for part in (market.longs.rows, market.shorts.rows, market.irregular)
+    ]
     trips = list_trips(world, {BTC: btc, ETH: eth}, len(world.positions) + 1)
 
     assert sorted(trip.key for trip in trips) == sorted(index.rows.get_key(row) for part in parts for row in part)
@@ -143,7 +145,10 @@ def test_trips_that_no_price_decides_come_last() -> None:
 
 
 def test_trips_name_what_no_float_can_hold() -> None:
-    world = World((a_position(size=1, entry_price=2**1000), a_position(user=a_user(1))), replace(PLAIN, capital=Capital(0, UINT_MAX)))
+    world = World(
+        (a_position(size=1, entry_price=2**1000), a_position(user=a_user(1))),
+        replace(PLAIN, capital=Capital(0, UINT_MAX)),
+    )
     _, far = list_trips(world, {BTC: 1}, 9)
 
     assert far.position.size == 1

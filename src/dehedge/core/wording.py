@@ -95,9 +95,9 @@ def show_price(price: int) -> str:
 
 
 def show_usd(amount: Fraction | int, unit: int) -> str:
-    """An amount of base units to the cent; what is less than half a cent is not nothing."""
+    """An amount of base units to the cent; what is less than a cent is not nothing."""
     dollars = Fraction(amount) / unit
-    if 0 < abs(dollars) < CENT / 2:
+    if 0 < abs(dollars) < CENT:
         return "less than 0.01" if dollars > 0 else "-(less than 0.01)"
     return _show_rounded(dollars, 2)
 
