@@ -72,8 +72,7 @@ def test_hedged_position_is_explained_from_its_size_to_its_hedge() -> None:
         "shield_pnl_risk FIRES, by 900.10 USDC: shield - profit = -900.10 <= 0",
         "profit_limit FIRES, by 360.04 USDC: vault x 1 x 0.4 = 400,000.00 > 399,639.96 = (vault + shield - profit) x 0.4",
         "at risk at and above 55,500: it ends where the price falls by 7.50 %",
-        "decision: resize the hedge, increase it by 0.100 BTCUSDT (incomplete_fill):"
-        " the hedge is not as large as it should be yet",
+        "decision: resize the hedge, increase it by 0.100 BTCUSDT (incomplete_fill): the hedge is not as large as it should be yet",
         "its hedge is 0.200 BTCUSDT, worth 12,000.10 USD at the mark 60000.5",
         "hedge: BUY 0.1 BTCUSDT of 0.2, OPEN",
     ]
@@ -85,8 +84,7 @@ def test_safe_position_is_explained_with_what_is_missing() -> None:
     )
 
     assert describe_case(case)[3:] == [
-        "vault_drawdown does not fire, 501,000.00 USDC are missing:"
-        " vault x 0.5 = 500,000.00 > 1,001,000.00 = vault + shield - profit",
+        "vault_drawdown does not fire, 501,000.00 USDC are missing: vault x 0.5 = 500,000.00 > 1,001,000.00 = vault + shield - profit",
         "shield_pnl_risk does not fire, 1,000.00 USDC are missing: shield - profit = 1,000.00 <= 0",
         "profit_limit does not fire: both sides are equal: vault x 1 x 0 = 0.00 > 0.00 = (vault + shield - profit) x 0",
         "at risk at and above 55,000: it trips where the price rises by 10.00 %",
@@ -169,8 +167,7 @@ def test_cooling_hedge_tells_when_it_closes(placed_at: float, line: str) -> None
         ),
         (
             ResizeHedge(KEY, Reason.SIZE_CHANGED, "BTCUSDT", Side.BUY, a_share(), None, Action.REDUCE),
-            "decision: resize the hedge, reduce it by 0.2 BTCUSDT (size_changed): the position's size or entry price is"
-            " another than the hedge was made for",
+            "decision: resize the hedge, reduce it by 0.2 BTCUSDT (size_changed): the position's size or entry price is another than the hedge was made for",
         ),
         (
             Hold(KEY, Reason.FEE_LIMIT),

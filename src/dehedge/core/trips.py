@@ -94,17 +94,13 @@ def _solve(position: Position, terms: Terms, limit: Fraction) -> Fraction:
 
 
 def _find_first(check: Callable[[int], bool], guess: int) -> int:
-    """The lowest price above zero that passes a check which all higher ones pass; quick where the guess is near."""
-    low, high, step = max(guess - 1, 0), max(guess, 1), 1
-    while not check(high):
-        low, high, step = high, high + step, 2 * step
-    step = 1
-    while low and check(low):
-        low, high, step = max(low - step, 0), low, 2 * step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if check(middle) else (middle, high)
-    return high
+    """The lowest price above zero that passes a check which all higher ones pass, from one that is a unit off at most."""
+    first = max(guess, 1)
+    while not check(first):
+        first += 1
+    while first > 1 and check(first - 1):
+        first -= 1
+    return first
 
 
 def _build_spots(
