@@ -12,7 +12,8 @@ from dehedge.account import READ_INTERVAL_S, VIEW_LAG_S, AccountWatch
 from dehedge.core.book import HedgeBook
 from dehedge.core.guards import GuardLimits, Liquidation
 from dehedge.core.model import Leg
-from dehedge.errors import RateLimited
+from dehedge.core.whatif import Holding
+from dehedge.errors import RateLimited, VenueUnavailable
 from dehedge.ledger import Ledger
 from tests.core.builders import an_intent
 from tests.kit import EPOCH, LoopClock, MemoryJournal, Venue
@@ -112,5 +113,58 @@ async def test_account_waits_as_long_as_the_exchange_asks():
     venue = Limited()
 
     await run_for(a_watch(venue), 115)
+
+    assert venue.balance_reads == 1
+
+
+async def test_view_is_all_of_the_account_whatever_the_guards_need_and_is_none_of_their_readings():
+    venue = Venue()
+    venue.trade_by_hand("BTCUSDT", "SELL", "0.1")
+    watch = a_watch(venue, GuardLimits())
+    view = await watch.view()
+
+    assert view.available == {"USDT": venue.ledger.margin.compute_totals().available}
+    assert view.holdings == [Holding("BTCUSDT", Leg.BOTH, Decimal("-0.1"), view.holdings[0].liquidation_price)]
+    assert watch.latest is None
+
+
+async def test_view_is_read_once_in_ten_seconds_however_often_it_is_asked_for():
+    venue = Venue()
+    watch = a_watch(venue)
+    views = await asyncio.gather(*(watch.view() for _ in range(5)))
+    assert (venue.balance_reads, venue.position_reads) == (1, 1)
+    assert all(view is views[0] for view in views)
+
+    await asyncio.sleep(READ_INTERVAL_S)
+    await watch.view()
+    assert venue.balance_reads == 2
+
+
+async def test_view_that_fails_is_not_tried_again_at_once():
+    venue = Venue()
+    venue.is_down = True
+    watch = a_watch(venue)
+    for _ in range(3):
+        with pytest.raises(VenueUnavailable, match="connection refused"):
+            await watch.view()
+    assert venue.balance_reads == 1
+
+    venue.is_down = False
+    await asyncio.sleep(READ_INTERVAL_S)
+    assert (await watch.view()).holdings == []
+
+
+async def test_view_waits_as_long_as_the_exchange_asks():
+    class Limited(Venue):
+        async def fetch_balances(self):
+            self.balance_reads += 1
+            raise RateLimited("too many requests", retry_after_s=120)
+
+    venue = Limited()
+    watch = a_watch(venue)
+    for _ in range(11):
+        with pytest.raises(RateLimited):
+            await watch.view()
+        await asyncio.sleep(READ_INTERVAL_S)
 
     assert venue.balance_reads == 1

@@ -19,9 +19,18 @@ from dehedge import __version__
 from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
-from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalFailed, JournalLocked
+from dehedge.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DehedgeError,
+    JournalError,
+    JournalFailed,
+    JournalLocked,
+    QuestionInvalid,
+)
 
 EXIT_CRASHED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_LOCKED = 75
 EXIT_CONFIG = 78
@@ -99,6 +108,46 @@ def hedges(json_output: Json = False, url: Url = "", _version: Version = False) 
     from dehedge.client import print_hedges
 
     _exit_with(lambda: print_hedges(url, use_json=json_output))
+
+
+@app.command()
+def explain(
+    market: Annotated[str, typer.Argument(help="Such as BTC-USD.")],
+    position: Annotated[str, typer.Argument(help="The trader's address, or as much of its beginning as is needed.")],
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Explain why a position is hedged or not: every figure of the three checks, the decision and its reason."""
+    from dehedge import questions
+
+    _exit_with(lambda: questions.explain(url, market, position, use_json=json_output))
+
+
+@app.command()
+def trips(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many positions.")] = 20,
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """List the positions that are nearest to the price at which they turn risky."""
+    from dehedge import questions
+
+    _exit_with(lambda: questions.list_trips(url, limit, use_json=json_output))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def whatif(
+    moves: Annotated[list[str], typer.Argument(help='A market and a percentage each, such as "BTC-USD -10%".')],
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Tell what would be done if prices moved: hedges, margin, refusals, liquidations. Nothing is sent."""
+    from dehedge import questions
+
+    _exit_with(lambda: questions.ask_whatif(url, moves, use_json=json_output))
 
 
 @app.command()
@@ -210,6 +259,8 @@ def _tell(error: DehedgeError) -> int:
         print(f"dehedge: {problem}", file=sys.stderr)
     if isinstance(error, JournalLocked):
         return EXIT_LOCKED
+    if isinstance(error, QuestionInvalid):
+        return EXIT_USAGE
     return EXIT_CONFIG if isinstance(error, ConfigError | AuthenticationFailed) else EXIT_CRASHED
 
 

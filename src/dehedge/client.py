@@ -18,7 +18,7 @@ from rich.text import Text
 
 from dehedge.addresses import hide_userinfo
 from dehedge.config import read_http_address
-from dehedge.errors import DehedgeError
+from dehedge.errors import DehedgeError, QuestionInvalid
 
 TIMEOUT_S = 5.0
 PIPE_WIDTH = 200
@@ -27,6 +27,9 @@ KEYS = {
                "orders_in_flight", "deployment", "foreign_positions"},
     "hedges": {"hedges"},
     "flat": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
+    "explain": {"decision", "reason", "position", "checks", "text"},
+    "trips": {"trips"},
+    "whatif": {"moves", "opens", "held", "closes", "cooling", "liquidated", "counts", "margin", "vault"},
 }
 """What an answer of the daemon holds at least; something else may listen on the port."""
 
@@ -52,12 +55,12 @@ def print_hedges(url: str, *, use_json: bool) -> int:
             row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["target"], row["status"],
             format_time(row["opened_at"]), row["reason"], row["decision"] or "",
         )  # fmt: skip
-    _build_console().print(table if answer["hedges"] else "no hedges")
+    build_console().print(table if answer["hedges"] else "no hedges")
     return 0
 
 
 def _show_status(status: Mapping[str, Any]) -> None:
-    console = _build_console()
+    console = build_console()
     state = ("ready", "green") if status["ready"] else ("not ready", "red")
     console.print(
         Text.assemble(f"dehedge {status['version']} on {status['connector']}: ", state, f", mode {status['mode']}")
@@ -104,7 +107,7 @@ def _describe_guard(guard: Mapping[str, Any]) -> str:
     return f"{guard['guard']} holds {held}{where}: {used}{guard['limit']} ({guard['variable']})"
 
 
-def _build_console() -> Console:
+def build_console() -> Console:
     """Without markup, because reasons hold brackets; a line stays one line where no terminal sets a width."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -112,12 +115,15 @@ def _build_console() -> Console:
     return console
 
 
-def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+def fetch_answer(
+    url: str, what: str, query: Mapping[str, str | list[str]] | None = None, *, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
     """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
     base = _get_base(url)
     try:
         # Without the environment's proxies, which know nothing of this machine.
-        response = httpx.get(f"{base}/api/v1/{what}", timeout=timeout_s, trust_env=False)
+        response = httpx.get(f"{base}/api/v1/{what}", params=query, timeout=timeout_s, trust_env=False)
+        _check_refused(response, what)
         response.raise_for_status()
         answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -126,6 +132,18 @@ def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[s
     if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
         raise DehedgeError(f"what answers at {hide_userinfo(base)} is not dehedge; see --url")
     return answer
+
+
+def _check_refused(response: httpx.Response, what: str) -> None:
+    """A refusal of the daemon's is told in its own words, made one line."""
+    if response.is_success or response.headers.get("Server") != "dehedge":
+        return
+    words = "".join(sign if sign.isprintable() else "?" for sign in _get_words(response))
+    if response.status_code == httpx.codes.BAD_REQUEST:
+        raise QuestionInvalid(words)
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise DehedgeError(f"the daemon does not know `{what}`: it is of another version; restart it with this one")
+    raise DehedgeError(words)
 
 
 def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) -> None:

@@ -223,8 +223,26 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
+class Insight(Protocol):
+    """Why, how near and what if: changes nothing. Answers are plain JSON data, as those of ``Operator``.
+
+    Raises ``QuestionInvalid`` for what means nothing, and another ``DehedgeError`` while it cannot be answered.
+    """
+
+    def explain(self, market: str, position_id: str) -> Mapping[str, object]:
+        """Every figure of one position's decision; the beginning of its id is enough where no other begins so."""
+
+    async def find_trips(self, limit: int) -> Mapping[str, object]:
+        """The positions whose trigger prices are nearest."""
+
+    async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
+        """What would be done if prices moved, given as ``BTC-USD:-10`` in percent."""
+
+
 class Operator(Protocol):
     """What the HTTP surface shows and does; every answer is plain JSON data, money and quantities as strings."""
+
+    insight: Insight
 
     def check_alive(self) -> bool:
         """True while the loop makes progress."""

@@ -108,7 +108,7 @@ class Reconciler:
             basis = build_basis(observation, self._policy)
         else:
             is_flattening = book.is_flattening and self._venue.error is None
-            decisions = plan_flattening(book, self._get_venue_state()) if is_flattening else []
+            decisions = plan_flattening(book, self.get_venue_state()) if is_flattening else []
             basis = Basis()
             self.decisions = {decision.key: decision for decision in decisions}
         await self._execute(decisions, basis)
@@ -124,7 +124,7 @@ class Reconciler:
 
     async def _decide(self, observation: Observation) -> list[Decision]:
         """What becomes of the keys that are due, and of their rivals for what the limits leave."""
-        book, venue = self._ledger.book, self._get_venue_state()
+        book, venue = self._ledger.book, self.get_venue_state()
         judged = find_judged_markets(observation, book, self._policy)
         self._agenda.note_judged(judged)
         is_whole, planned = self._plan_due(observation, venue)
@@ -159,7 +159,7 @@ class Reconciler:
         if observation is None:
             return known
         unseen = [key for key in keys if key not in known]
-        decisions = plan(observation, self._ledger.book, self._policy, self._get_venue_state(), unseen)
+        decisions = plan(observation, self._ledger.book, self._policy, self.get_venue_state(), unseen)
         return {**known, **{decision.key: decision for decision in decisions}}
 
     def count_decisions(self) -> Counter[Reason]:
@@ -176,7 +176,8 @@ class Reconciler:
                 reasons[explain_quiet(observation, self._ledger.book, self._policy, place)] += quiet
         return reasons
 
-    def _get_venue_state(self) -> VenueState:
+    def get_venue_state(self) -> VenueState:
+        """What the planner must know of the exchange now."""
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
         rival = self._auditor.writers.find_obstacle()
         if rival is not None:

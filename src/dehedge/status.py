@@ -23,8 +23,9 @@ from dehedge.core.policy import HedgingPolicy
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView
+from dehedge.insight import InsightView
 from dehedge.ledger import Ledger
-from dehedge.ports import Clock
+from dehedge.ports import Clock, Insight
 from dehedge.reconciler import Reconciler
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
@@ -66,6 +67,10 @@ class StatusView:
         self._clock = clock
         self._connector_name = connector_name
         self._switching = asyncio.Lock()
+        self.insight: Insight = InsightView(
+            policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, reconciler=reconciler,
+            describe_hedge=self._describe_hedge,
+        )  # fmt: skip
         self._flattening = FlattenView(ledger=ledger, venue=venue, auditor=auditor, executor=executor, clock=clock)
 
     def check_alive(self) -> bool:

@@ -73,6 +73,8 @@ class Case:
     trigger: int | None = None
     sized: Sized | None = None
     closes_in_s: float | None = None
+    is_ours: bool = True
+    """False for a position in another asset."""
 
 
 def build_case(
@@ -94,6 +96,7 @@ def build_case(
         risk=_explain_position(observation, policy, position, price),
         trigger=find_trigger_price(position, build_terms(policy, snapshot)) if position is not None else None,
         sized=_size(observation, policy, rules, position),
+        is_ours=position is None or position.asset == policy.asset,
         closes_in_s=hedge.placed_at + policy.expiry_s - observation.taken_at if hedge is not None and is_cooling else None,
     )  # fmt: skip
 

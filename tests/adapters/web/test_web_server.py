@@ -18,6 +18,7 @@ from dehedge.errors import ConfigError, DehedgeError, JournalError
 COMMANDS = ["pause", "resume", "flatten"]
 READS = [
     "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flat",
+    "/api/v1/explain?market=BTC-USD&position_id=0xab", "/api/v1/trips", "/api/v1/whatif?move=BTC-USD:-10",
 ]  # fmt: skip
 NOISE = "noise-that-nobody-may-repeat"
 

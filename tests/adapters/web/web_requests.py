@@ -12,10 +12,34 @@ HOST = "dehedge.example"
 Send = Callable[[bytes], Awaitable[bytes]]
 
 
+class Insight:
+    """Implements ``ports.Insight``; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.error: Exception | None = None
+
+    def explain(self, market: str, position_id: str) -> Mapping[str, object]:
+        return self._note((market, position_id), {"text": ["why"]})
+
+    async def find_trips(self, limit: int) -> Mapping[str, object]:
+        return self._note(limit, {"trips": []})
+
+    async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
+        return self._note(moves, {"opens": []})
+
+    def _note(self, asked: object, answer: Mapping[str, object]) -> Mapping[str, object]:
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+        return answer
+
+
 class Operator:
     """Implements ``ports.Operator``; remembers what it was told to do."""
 
     def __init__(self) -> None:
+        self.insight = Insight()
         self.is_alive = True
         self.obstacles: Sequence[str] = ()
         self.commands: list[str] = []

@@ -132,8 +132,7 @@ class PositionTable(Mapping[HedgeKey, Position]):
         """The float nearest to each number; made anew with every call, and kept nowhere."""
         entries = self.entries
         size, price = _join_runs(_join, entries.size), _join_runs(_join, entries.entry_price)
-        tracer = _join_runs(_join_signed, entries.funding_tracer)
-        collateral = entries.collateral.astype(np.float64)
+        tracer, collateral = _join_runs(_join_signed, entries.funding_tracer), _join_runs(_join, entries.collateral)
         for row, position in entries.wide.items():
             size[row], price[row], tracer[row] = position.size, position.entry_price, position.funding_tracer
             collateral[row] = position.collateral

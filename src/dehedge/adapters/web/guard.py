@@ -117,7 +117,7 @@ def check_site(request: web.Request) -> None:
 
 
 def read_page(request: web.Request) -> Page:
-    """Which part is asked for by ``offset`` and ``limit``."""
+    """Which part is asked for by ``offset`` and ``limit``, no more than ``PAGE_LENGTH_MAX`` rows."""
     asked = {name: request.query.get(name, str(value)) for name, value in Page()._asdict().items()}
     for name, text in asked.items():
         if not _NUMBER.fullmatch(text):

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection, Refused, build_error
 from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page
+from dehedge.adapters.web.questions import build_routes
 from dehedge.errors import ConfigError, DehedgeError
 from dehedge.ports import Operator
 
@@ -82,6 +83,7 @@ class WebServer:
         app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
         app.router.add_get("/api/v1/positions", self._get_positions)
         app.router.add_get("/api/v1/flat", self._get_flattening)
+        app.router.add_routes(build_routes(operator.insight))
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
         app.router.add_post("/api/v1/flatten", self._post_flatten)

@@ -1,0 +1,127 @@
+"""Why, how near and what if: explanations, trigger prices and moved prices, as plain JSON data.
+
+Implements ``ports.Insight`` on the live book and changes nothing: what is computed is computed from frozen inputs and from
+copies. Little is done at once, large books go in slices or to a thread, so that no price waits for a question. Made by
+``status``; the arithmetic is in ``core.explain``, ``core.trips`` and ``core.whatif``, the JSON in ``answers``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import islice
+
+from dehedge.answers import describe_explanation, describe_outcome, describe_trip
+from dehedge.core.book import HedgedPosition
+from dehedge.core.explain import build_case
+from dehedge.core.lookup import check_market, find_key
+from dehedge.core.model import Observation
+from dehedge.core.policy import HedgingPolicy
+from dehedge.core.trips import Trip, iterate_trips
+from dehedge.core.whatif import Account, Scene, foresee, parse_moves
+from dehedge.errors import ConnectorError, DehedgeError
+from dehedge.feed import PriceFeed
+from dehedge.ledger import Ledger
+from dehedge.reconciler import Reconciler
+from dehedge.snapshots import SnapshotFeed
+from dehedge.venue import Venue
+
+TRIPS_AT_ONCE = 50
+"""Some 2 ms."""
+FORESEEN_AT_ONCE = 200
+"""A book of so few positions is foreseen in milliseconds, which is not worth a thread."""
+
+
+class InsightView:
+    """Answers one question after the other; nothing of an answer is kept."""
+
+    def __init__(
+        self,
+        *,
+        policy: HedgingPolicy,
+        snapshots: SnapshotFeed,
+        prices: PriceFeed,
+        venue: Venue,
+        ledger: Ledger,
+        reconciler: Reconciler,
+        describe_hedge: Callable[[HedgedPosition], Mapping[str, object]],
+    ) -> None:
+        """``describe_hedge`` is how a hedge is shown elsewhere as well."""
+        self._policy = policy
+        self._snapshots = snapshots
+        self._prices = prices
+        self._venue = venue
+        self._ledger = ledger
+        self._reconciler = reconciler
+        self._describe_hedge = describe_hedge
+        self._foreseeing = asyncio.Lock()
+
+    def explain(self, market: str, position_id: str) -> Mapping[str, object]:
+        observation, book = self._observe(), self._ledger.book
+        check_market(market, {*observation.snapshot.markets, *observation.prices, *self._policy.symbols})
+        key = find_key(observation.snapshot.positions, book.get_all_hedged_positions(), market, position_id)
+        decision = self._reconciler.explain([key]).get(key)
+        case = build_case(observation, book, self._policy, self._venue.rules, (key, decision))
+        return describe_explanation(case, self._describe_hedge(case.hedge) if case.hedge is not None else None)
+
+    async def find_trips(self, limit: int) -> Mapping[str, object]:
+        observation, index = self._observe(), self._snapshots.index
+        prices = {market: tick.price for market, tick in observation.prices.items()}
+        found = iterate_trips(index, observation.snapshot.positions, prices, limit)
+        trips: list[Trip] = []
+        while part := [*islice(found, TRIPS_AT_ONCE)]:
+            trips += part
+            await asyncio.sleep(0)
+        # The index has them in the order of floats; side by side the exact prices count.
+        trips.sort(key=_get_distance)
+        book, unit = self._ledger.book, self._policy.asset_unit
+        rows = [describe_trip(trip, asset_unit=unit, is_hedged=book.has_hedged_position(trip.key)) for trip in trips]
+        return {"trips": rows}
+
+    async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
+        percents = parse_moves(moves, self._prices.latest)
+        account, error = await self._view_account()
+        scene = self._freeze(percents, account)
+        if len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE:
+            outcome = foresee(scene)
+        elif self._foreseeing.locked():
+            raise DehedgeError("another what-if is being computed; ask again in a moment")
+        else:
+            async with self._foreseeing:
+                outcome = await asyncio.to_thread(foresee, scene)
+        return describe_outcome(scene, outcome, account_error=error)
+
+    def _freeze(self, percents: Mapping[str, Decimal], account: Account | None) -> Scene:
+        """The inputs and the book of this moment: what happens afterwards does not change them."""
+        observation = self._reconciler.observe()
+        if observation is None:
+            what = self._venue.error or self._snapshots.error or "inputs are missing"
+            raise DehedgeError(f"nothing can be foreseen yet: {what}; see `dehedge status`")
+        guards = self._reconciler.guards
+        inputs = guards.copy_inputs(observation, self._reconciler.get_venue_state())
+        return Scene(percents, inputs, guards.limits, self._policy, self._snapshots.index, account)
+
+    async def _view_account(self) -> tuple[Account | None, str | None]:
+        """The account, or why it is not known: the rest can be told all the same."""
+        if self._venue.error is not None:
+            return None, self._venue.error
+        try:
+            return await self._reconciler.guards.account.view(), None
+        except ConnectorError as error:
+            return None, str(error)
+
+    def _observe(self) -> Observation:
+        """The chain and prices as they are known; needs no exchange."""
+        seen = self._snapshots.observe()
+        if seen is None:
+            raise DehedgeError(
+                f"the chain was not read yet: {self._snapshots.error or 'no snapshot yet'}; see `dehedge status`"
+            )
+        return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
+
+
+def _get_distance(trip: Trip) -> tuple[bool, object]:
+    distance = trip.distance_bps
+    return distance is None, abs(distance) if distance is not None else 0
