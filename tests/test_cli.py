@@ -19,10 +19,17 @@ import pytest
 from typer.testing import CliRunner
 
 from dehedge import __version__
-from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
-from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
+from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, EXIT_USAGE, _exit_with, app
+from dehedge.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DehedgeError,
+    JournalError,
+    JournalLocked,
+    QuestionInvalid,
+)
 
-COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
+COMMANDS = ["run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "pause", "resume", "flatten"]
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0
@@ -218,7 +225,10 @@ def test_check_fails_in_plain_lines_when_nothing_answers(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["markets.toml"]
 
 
-@pytest.mark.parametrize("command", ["status", "hedges", "pause", "resume", "flatten --yes"])
+@pytest.mark.parametrize(
+    "command",
+    ["status", "hedges", "explain BTC-USD 0xab", "trips", "whatif BTC-USD:-10", "pause", "resume", "flatten --yes"],
+)
 def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: str):
     outcome = run_dehedge(tmp_path, *command.split(), HTTP_PORT="1", HTTP_TOKEN=TOKEN)
 
@@ -290,6 +300,21 @@ def test_hedges_are_listed(tmp_path: Path, url: str):
     assert json.loads(as_json.output) == {"hedges": []}
 
 
+@pytest.mark.parametrize("arguments", ["explain BTC-USD", "trips --limit 0", "trips --limit 1001", "whatif", "whatif BTC-USD"])
+def test_question_that_means_nothing_is_a_usage_error(tmp_path: Path, arguments: str):
+    assert run_dehedge(tmp_path, *arguments.split()).code == 2
+
+
+def test_question_is_one_line_when_the_daemon_knows_no_answer_yet(tmp_path: Path, url: str):
+    explained = run_dehedge(tmp_path, "explain", "BTC-USD", "0xab", "--url", url)
+    foreseen = run_dehedge(tmp_path, "whatif", "BTC-USD", "-10%", "--url", url)
+
+    assert explained.code == 1
+    assert explained.errors[0].startswith("dehedge: the chain was not read yet: ")
+    assert explained.errors[0].endswith("; see `dehedge status`")
+    assert foreseen == Outcome(2, "", ["dehedge: market 'BTC-USD' is not known; known are: none yet"])
+
+
 def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
     outcome = run_dehedge(daemon.folder, "check", **{**ACCOUNT, "HTTP_PORT": url.rpartition(":")[2]})
 
@@ -323,6 +348,7 @@ def test_run_ends_with_0_when_told_to_stop_although_nothing_answers(folder: Path
         (JournalLocked("held"), EXIT_LOCKED, ["held"]),
         (JournalError("full"), EXIT_CRASHED, ["full"]),
         (DehedgeError("else"), EXIT_CRASHED, ["else"]),
+        (QuestionInvalid("what?"), EXIT_USAGE, ["what?"]),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [JournalError("full")])]), EXIT_CRASHED, ["full"]),
         (BaseExceptionGroup("tasks", [ConfigError("a", "b")]), EXIT_CONFIG, ["a", "b"]),
         (KeyboardInterrupt(), 130, []),

@@ -6,6 +6,7 @@ Judged from the exchange's own ledger.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -274,6 +275,36 @@ async def run_command(daemon, *arguments):
     )  # fmt: skip
     output, _ = await process.communicate()
     return process.returncode, output.decode()
+
+
+async def test_daemon_explains_foresees_and_orders_nothing_by_it(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        safe = build_position(0xABC, "BTC-USD", is_long=True, size_usd=10_000, price=Decimal(61_000))
+        await world.chain.put(a_long(), safe)
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)
+
+        code, said = await run_command(daemon, "explain", "BTC-USD", "0x0000000000000000000000000000000000000aBc")
+        assert code == 0
+        assert "shield_pnl_risk does not fire, 183.93 USDC are missing" in said
+        assert "at risk at and above 61,122: it trips where the price rises by 1.87 %" in said
+        code, said = await run_command(daemon, "trips", "--json")
+        trips = json.loads(said)["trips"]
+        assert code == 0
+        assert [(trip["trigger_price"], trip["is_at_risk"], trip["is_hedged"]) for trip in trips] == [
+            ("61122", False, False), ("57114", True, True),
+        ]  # fmt: skip
+        code, said = await run_command(daemon, "whatif", "BTC-USD", "+5%", "--json")
+        foreseen = json.loads(said)
+        assert code == 0
+        assert [row["quantity"] for row in foreseen["opens"]] == ["0.158"]
+        assert Decimal(foreseen["margin"]["available_usd"]) > 0
+        code, said = await run_command(daemon, "whatif", "BTC-USD -20%")
+        assert code == 0
+        assert "1 position would be liquidated" in said
+
+        assert (await run_command(daemon, "explain", "DOGE-USD", "0xabc"))[0] == 2
+        assert len(world.exchange.orders) == 1
 
 
 async def test_daemon_stays_halted_over_kill_9_and_flattens_until_the_exchange_confirms_it(tmp_path):
