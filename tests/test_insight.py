@@ -203,6 +203,9 @@ async def test_whatif_tells_what_would_be_opened_and_what_it_needs():
     answer = as_json(await view.foresee(["BTC-USD:5", "ETH-USD:-1"]))
 
     assert answer["moves"] == {"BTC-USD": "5", "ETH-USD": "-1"}
+    assert answer["prices"] == {
+        "BTC-USD": {"before": "60000", "after": "63000"}, "ETH-USD": {"before": "3000", "after": "2970"},
+    }  # fmt: skip
     (opening,) = answer["opens"]
     assert opening == {
         "market": "BTC-USD", "position_id": SAFE.key.position_id, "symbol": "BTCUSDT", "side": "BUY", "action": "open",

@@ -31,7 +31,8 @@ HELD: Mapping[str, Any] = {
     "market": "BTC-USD", "position_id": POSITION, "reason": "fee_limit", "guard": "MAX_FEES_USD_PER_HOUR", "text": "why",
 }  # fmt: skip
 WHATIF: Mapping[str, Any] = {
-    "moves": {"BTC-USD": "5", "ETH-USD": "-1.5"}, "opens": [OPEN], "held": [HELD], "closes": [], "cooling": [],
+    "moves": {"BTC-USD": "5", "ETH-USD": "-1.5"},
+    "prices": {"BTC-USD": {"before": "60000", "after": "63000"}, "ETH-USD": {"before": "3000", "after": "2955"}}, "opens": [OPEN], "held": [HELD], "closes": [], "cooling": [],
     "liquidated": [], "counts": {"opens": 1, "held": 1, "closes": 0, "cooling": 2, "liquidated": 0},
     "margin": {"needed_usd": "502.677", "available_usd": "400", "short_usd": "102.677", "error": None},
     "vault": {"before": "100000", "after_unhedged": "99528", "traders_gain": "491", "hedges_gain": "0"},
@@ -118,7 +119,7 @@ def test_whatif_tells_the_whole_outcome(server: StandIn, capsys: pytest.CaptureF
     rows = [read_cells(line) for line in lines if TRADER in line]
     assert server.asked == "/api/v1/whatif?move=BTC-USD%3A%2B5&move=ETH-USD%3A-1.5"
     assert [line for line in lines if line[:1] not in "┏┃┡│└"] == [
-        "if BTC-USD +5 %, ETH-USD -1.5 %:",
+        "if BTC-USD moves by +5 % from 60000 to 63000, ETH-USD moves by -1.5 % from 3000 to 2955:",
         "margin needed 502.677 USD, fees included; available 400, SHORT BY 102.677",
         "vault 100000 USDC, without hedges 99528; traders gain 491, open hedges 0",
         "1 hedge would open",

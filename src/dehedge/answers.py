@@ -73,6 +73,10 @@ def describe_outcome(scene: Scene, outcome: Outcome, *, account_error: str | Non
     }
     return {
         "moves": {market: f"{percent:f}" for market, percent in scene.moves.items()},
+        "prices": {
+            market: {"before": _show_price(before), "after": _show_price(after)}
+            for market, (before, after) in outcome.prices.items()
+        },
         **lists,
         "counts": {name: len(getattr(outcome, name)) for name in lists},
         "margin": {**_describe_margin(outcome.margin), "error": account_error},
@@ -140,7 +144,7 @@ def _describe_sized(sized: Sized) -> Row:
     return {
         "symbol": sized.symbol,
         "target": f"{sized.target:f}",
-        "mark": f"{sized.mark:f}",
+        "mark": f"{sized.mark.normalize():f}",
         "notional_usd": _show_usd(sized.notional_usd),
         "is_large_enough": sized.is_large_enough,
     }
@@ -188,7 +192,7 @@ def _describe_liquidated(found: Liquidated) -> Row:
         "leg": holding.leg.value,
         "quantity": f"{holding.quantity:f}",
         "liquidation_price": f"{holding.liquidation_price:f}" if holding.liquidation_price is not None else None,
-        "price": f"{found.mark:f}",
+        "price": f"{found.mark.normalize():f}",
     }
 
 

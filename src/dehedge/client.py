@@ -29,7 +29,7 @@ KEYS = {
     "flat": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
     "explain": {"decision", "reason", "position", "checks", "text"},
     "trips": {"trips"},
-    "whatif": {"moves", "opens", "held", "closes", "cooling", "liquidated", "counts", "margin", "vault"},
+    "whatif": {"moves", "prices", "opens", "held", "closes", "cooling", "liquidated", "counts", "margin", "vault"},
 }
 """What an answer of the daemon holds at least; something else may listen on the port."""
 

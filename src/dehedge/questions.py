@@ -87,10 +87,8 @@ def _show_distance(bps: str | None) -> str:
 
 
 def _describe_whatif(answer: Mapping[str, Any]) -> Iterator[object]:
-    moves = ", ".join(
-        f"{market} {'' if percent.startswith('-') else '+'}{percent} %" for market, percent in answer["moves"].items()
-    )
-    yield f"if {moves}:"
+    moves = [_describe_move(market, percent, answer["prices"][market]) for market, percent in answer["moves"].items()]
+    yield f"if {', '.join(moves)}:"
     yield _describe_margin(answer["margin"])
     yield (
         "vault {before} USDC, without hedges {after_unhedged}; traders gain {traders_gain}, open hedges {hedges_gain}"
@@ -103,6 +101,11 @@ def _describe_whatif(answer: Mapping[str, Any]) -> Iterator[object]:
         if count > SHOWN_MAX:
             yield f"... and {count - SHOWN_MAX} more; --json lists them"
     yield f"{format_count(answer['counts']['cooling'], 'hedge')} would cool down: no longer at risk, closed after HEDGE_EXPIRY_SECONDS"
+
+
+def _describe_move(market: str, percent: str, prices: Mapping[str, str]) -> str:
+    sign = "" if percent.startswith("-") else "+"
+    return f"{market} moves by {sign}{percent} % from {prices['before']} to {prices['after']}"
 
 
 def _describe_margin(margin: Mapping[str, str | None]) -> str:

@@ -99,8 +99,12 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would be. ``held`` are the positions at risk that would get no hedge, or no more of it."""
+    """What would be. ``held`` are the positions at risk that would get no hedge, or no more of it.
 
+    ``prices`` are those of the moved markets, before and after.
+    """
+
+    prices: Mapping[str, tuple[int, int]]
     opens: Sequence[Opening]
     held: Sequence[Hold]
     closes: Sequence[CloseHedge | ResizeHedge]
@@ -138,14 +142,17 @@ def foresee(scene: Scene) -> Outcome:
     decisions = apply_guards(plan(moved, book, policy, inputs.venue, keys), inputs, scene.limits)
     openings = [_weigh(trade, inputs, scene.limits) for trade in sorted(iterate_increases(decisions), key=rank_by_loss)]
     opens, refused = _split_by_margin(openings, inputs, scene.account)
+    now = scene.inputs.observation.prices
+    prices = {market: (now[market].price, moved.prices[market].price) for market in scene.moves}
     return Outcome(
+        prices=prices,
         opens=opens,
         held=[*_find_held(decisions, moved, book, terms), *refused],
         closes=[decision for decision in decisions if _check_reduces(decision)],
         cooling=[decision.key for decision in decisions if decision.reason is Reason.COOLING_DOWN],
         margin=_sum_margin(openings, inputs, scene.account),
         liquidated=_find_liquidated(scene.account, moved.marks),
-        losses=_sum_losses(scene, moved),
+        losses=_sum_losses(scene, moved.marks, prices),
     )
 
 
@@ -274,15 +281,12 @@ def _check_liquidated(holding: Holding, mark: Decimal | None) -> bool:
     return mark <= price if holding.quantity > 0 else mark >= price
 
 
-def _sum_losses(scene: Scene, moved: Observation) -> Losses:
+def _sum_losses(scene: Scene, marks: Mapping[str, Decimal], prices: Mapping[str, tuple[int, int]]) -> Losses:
     """What the traders gain is paid by the shield first, and the rest by the vault; what they lose goes to the shield."""
     now = scene.inputs.observation
-    prices = {market: (now.prices[market].price, moved.prices[market].price) for market in scene.moves}
     gain = sum_traders_gain(scene.index.rows.get_columns(), scene.index.terms, prices)
     hedges = scene.inputs.book.get_all_hedged_positions().values()
-    earned = sum(
-        (h.signed_quantity * (moved.marks[h.symbol] - now.marks[h.symbol]) for h in hedges if h.symbol in now.marks),
-        ZERO,
-    )
+    moved = [hedge for hedge in hedges if hedge.symbol in now.marks]
+    earned = sum((hedge.signed_quantity * (marks[hedge.symbol] - now.marks[hedge.symbol]) for hedge in moved), ZERO)
     vault, shield = now.snapshot.vault, now.snapshot.shield
     return Losses(vault, gain, int(earned * scene.policy.asset_unit), vault - max(gain - shield, 0))
