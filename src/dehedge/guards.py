@@ -41,7 +41,7 @@ class Guards:
         self._limits = limits
         self._policy = policy
         self._ledger = ledger
-        self._account = account
+        self.account = account
         self._inputs: GuardInputs | None = None
         self._near: set[LegKey] = set()
 
@@ -54,7 +54,7 @@ class Guards:
         """
         usage = self._ledger.usage
         usage.advance(observation.taken_at)
-        inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self._account.latest)
+        inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self.account.latest)
         guarded = apply_guards(decisions, inputs, self._limits)
         self._inputs = inputs
         self.increase_max = get_increase_max(inputs, self._limits)
@@ -69,9 +69,13 @@ class Guards:
 
     def describe(self) -> list[Mapping[str, object]]:
         """Every limit that is set, as plain JSON data: what is used of it, and how many positions it holds now."""
+        return [self._describe(use) for use in self.measure()]
+
+    def measure(self) -> list[GuardUse]:
+        """Every limit that is set, and what was used of it at the last pass."""
         if self._inputs is None:
             return []
-        return [self._describe(use) for use in measure_guards(self._inputs, self._limits, self._policy.symbols)]
+        return measure_guards(self._inputs, self._limits, self._policy.symbols)
 
     def _describe(self, use: GuardUse) -> Mapping[str, object]:
         return {

@@ -116,6 +116,24 @@ class OrderBook:
     asks: tuple[tuple[Decimal, Decimal], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How much of one of the exchange's limits is used in its window, such as 1200 orders in ``1M``."""
+
+    kind: str
+    window: str
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the exchange's limits leave. ``pause_s`` is for how long it wants to hear nothing yet."""
+
+    limits: tuple[LimitUse, ...] = ()
+    pause_s: float = 0.0
+
+
 class AccountSink(Protocol):
     """Where a connector puts what it learns by itself; every call is synchronous and cheap."""
 
@@ -140,6 +158,9 @@ class MarketData(Protocol):
 
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         """The newest streamed or fetched mark prices, by symbol."""
+
+    def get_traffic(self) -> Traffic:
+        """What is used of the limits, by our count or the exchange's, whichever is more."""
 
 
 class Connector(MarketData, Protocol):

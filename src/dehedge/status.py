@@ -6,12 +6,11 @@ Reads the reconciler, the book and the feeds; changes only the kill switch. Mone
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from dehedge import __version__, metrics
+from dehedge import __version__
 from dehedge.auditor import Auditor
 from dehedge.core import switch
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
@@ -23,15 +22,16 @@ from dehedge.core.policy import HedgingPolicy
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView
+from dehedge.gauges import Gauges
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
+from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
 REFUSALS_MAX = 3
-REFUSAL_REMEMBERED_S = 60.0
 STALL_S = 15.0
 """Without a pass for this long the loop no longer makes progress."""
 
@@ -65,6 +65,10 @@ class StatusView:
         self._reconciler = reconciler
         self._clock = clock
         self._connector_name = connector_name
+        self._gauges = Gauges(
+            policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, auditor=auditor,
+            executor=executor, reconciler=reconciler, clock=clock, connector_name=connector_name,
+        )  # fmt: skip
         self._switching = asyncio.Lock()
         self._flattening = FlattenView(ledger=ledger, venue=venue, auditor=auditor, executor=executor, clock=clock)
 
@@ -86,15 +90,7 @@ class StatusView:
         return found
 
     def measure(self) -> None:
-        metrics.READY.set(0 if self.find_obstacles() else 1)
-        decisions = self._reconciler.decisions.values()
-        metrics.observe_decisions(self._reconciler.count_decisions(), decisions, self._policy.symbols)
-        metrics.observe_book(self._ledger.book, self._policy.symbols)
-        if self._snapshots.latest is not None:
-            counts: Counter[str] = Counter()
-            for (_, market), count in self._snapshots.index.counts.items():
-                counts[market] += count
-            metrics.observe_snapshot(self._snapshots.latest, counts, self._policy.asset_unit)
+        self._gauges.measure(is_ready=not self.find_obstacles(), is_alive=self.check_alive())
 
     def _find_venue_obstacles(self) -> list[str]:
         if self._venue.error is not None:
