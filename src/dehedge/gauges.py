@@ -27,7 +27,6 @@ from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
-
 NOT_WORTH_A_HEDGE = (Reason.BELOW_MIN_COLLATERAL, Reason.TOO_SMALL)
 """Positions that are too small are not meant to be hedged."""
 

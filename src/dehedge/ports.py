@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from dehedge.core.book import TradingMode
@@ -242,6 +243,29 @@ class Journal(Protocol):
     def read(self) -> Iterable[JournalEntry]: ...
 
     def close(self) -> None: ...
+
+
+class Urgency(StrEnum):
+    """How soon somebody should look, in ascending order."""
+
+    INFO = "info"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for people, and when it became true in seconds."""
+
+    at: float
+    text: str
+    urgency: Urgency = Urgency.INFO
+
+
+class Notifier(Protocol):
+    """Tells people, some time soon and perhaps never; the call neither waits nor raises."""
+
+    def tell(self, notice: Notice) -> None: ...
 
 
 class Operator(Protocol):

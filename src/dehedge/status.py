@@ -31,6 +31,7 @@ from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
+MODE_OBSTACLE = "trading mode is "
 REFUSALS_MAX = 3
 STALL_S = 15.0
 """Without a pass for this long the loop no longer makes progress."""
@@ -77,6 +78,10 @@ class StatusView:
         last = self._reconciler.last_pass_loop_s
         return not self.is_recovered or last is None or asyncio.get_running_loop().time() - last < STALL_S
 
+    def check_passing(self) -> bool:
+        """True once there have been passes, and while there are."""
+        return self._reconciler.last_pass_loop_s is not None and self.check_alive()
+
     def find_obstacles(self) -> Sequence[str]:
         found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
         if not self.check_alive():
@@ -86,7 +91,7 @@ class StatusView:
         book = self._ledger.book
         if book.mode is not TradingMode.ACTIVE:
             reason = f" ({book.mode_reason})" if book.mode_reason else ""
-            found.append(f"trading mode is {book.mode.value}{reason}: resume to hedge again")
+            found.append(f"{MODE_OBSTACLE}{book.mode.value}{reason}: resume to hedge again")
         return found
 
     def measure(self) -> None:
