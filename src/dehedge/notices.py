@@ -111,6 +111,7 @@ class Notices:
     def tell_end(self, failure: str | None) -> None:
         """The last line; ``failure`` is what ended the daemon, if it did not end on purpose."""
         self._tell_groups(at_once=True)
+        self._tell_mode()
         held = f"{len(self._ledger.book.get_all_hedged_positions())} hedges stay open"
         if failure is None:
             self._tell(f"stopped: {held}")
@@ -182,11 +183,19 @@ class Notices:
     def _find_account_conditions(self) -> Iterator[tuple[str, Condition]]:
         account = self._account
         if account.is_key_refused:
-            yield "key", Condition("the exchange refuses the API key: nothing can be traded", "the exchange takes the API key again")
+            yield (
+                "key",
+                Condition(
+                    "the exchange refuses the API key: nothing can be traded", "the exchange takes the API key again"
+                ),
+            )
         for asset in account.find_low_margin(self._venue.margin_assets):
             balance = account.balances.get(asset)
             left = f"{balance.available:f} of {balance.total:f}" if balance is not None else "nothing"
-            yield f"margin {asset}", Condition(f"margin is low: {left} {asset} is free", f"margin in {asset} is enough again")
+            yield (
+                f"margin {asset}",
+                Condition(f"margin is low: {left} {asset} is free", f"margin in {asset} is enough again"),
+            )
         for symbol, distance in account.get_distances_bps(self._venue.get_newest_marks()).items():
             if distance < LIQUIDATION_NEAR_BPS:
                 begin = f"{symbol} is {distance:.0f} bps away from its liquidation: add margin"
