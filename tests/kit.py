@@ -32,7 +32,16 @@ from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
-from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import (
+    Balance,
+    JournalEntry,
+    MarkPrice,
+    OrderBook,
+    Traffic,
+    VenueOrder,
+    VenuePosition,
+    VenueTrade,
+)
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
@@ -102,6 +111,7 @@ class Venue:
         self.capacity = 10_000
         self.position_reads = 0
         self.balance_reads = 0
+        self.traffic = Traffic()
         account = Account(
             opening_balance=balance, maker_rate=Decimal("0.0002"), taker_rate=Decimal("0.0005"),
             dual_side=hedge_mode, multi_assets=False,
@@ -229,6 +239,9 @@ class Venue:
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         now = LoopClock().time()
         return {name: MarkPrice(name, market.mark, now) for name, market in self.ledger.markets.items()}
+
+    def get_traffic(self) -> Traffic:
+        return self.traffic
 
     async def fetch_order_book(self, symbol: str, depth: int) -> OrderBook:
         return OrderBook(symbol, (), ())

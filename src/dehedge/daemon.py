@@ -38,6 +38,8 @@ from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
+from dehedge.notices import Notices
+from dehedge.outward import build_heartbeat, build_outbox, describe_failure, note_start
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
@@ -50,6 +52,8 @@ log = structlog.get_logger()
 
 SHUTDOWN_S = 5.0
 """How long orders being sent may take to come to their end after SIGTERM."""
+FLUSH_S = 3.0
+"""How long the last message may take, once everything else has ended."""
 SUPERVISE_INTERVAL_S = 1.0
 ASSET_UNIT = 10**6
 """USDC has six decimals."""
@@ -98,6 +102,7 @@ class Daemon:
         self._chain = build_chain_reader(settings, self._clock)
         self._price_source = build_price_source(settings, self._clock)
         self._journal = SqliteJournal(settings.state_path)
+        self._outbox = build_outbox(settings)
         self._build_engine()
 
     def _build_connector(self, symbols: Mapping[str, str]) -> Connector:
@@ -113,7 +118,7 @@ class Daemon:
         clock, alarm, usage = self._clock, self._alarm, Usage()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
         book = replay(self._journal, clock, usage)
-        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
+        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage, tell=lambda change: self._notices.note_change(change))  # noqa: PLW0108
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
             get_prices=lambda: self._prices.latest,
@@ -139,6 +144,10 @@ class Daemon:
             auditor=auditor, executor=executor, reconciler=self._reconciler, clock=clock,
             connector_name=self._settings.connector,
         )  # fmt: skip
+        self._notices = Notices(
+            self._outbox, ledger=ledger, auditor=auditor, venue=venue, account=account, clock=clock,
+            not_ready_s=self._settings.notify_after_seconds,
+        )  # fmt: skip
         token = self._settings.http_token
         self._web = WebServer(
             self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
@@ -147,6 +156,22 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
+        self._outbox.start()
+        again = note_start(self._settings)
+        if again is not None:
+            self._notices.tell_start(self._settings.connector, again)
+        failure: BaseException | None = None
+        try:
+            await self._run()
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if failure is None or again is not None:
+                self._notices.tell_end(describe_failure(failure))
+            await self._outbox.close(FLUSH_S)
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
@@ -156,6 +181,9 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 work = tasks.create_task(self._work())
                 tasks.create_task(self._supervise())
+                heartbeat = build_heartbeat(self._settings, self._status.check_passing)
+                if heartbeat is not None:
+                    tasks.create_task(heartbeat.run(), name="heartbeat")
                 await self._stopped.wait()
                 await self._shut_down(work)
                 raise _Stopped
@@ -199,6 +227,7 @@ class Daemon:
         was_ready = None
         while True:
             obstacles = self._status.find_obstacles()
+            self._notices.look(obstacles)
             if self._status.check_alive():
                 systemd.notify("WATCHDOG=1")
             if was_ready is not (not obstacles):

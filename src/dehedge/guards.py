@@ -78,9 +78,13 @@ class Guards:
 
     def describe(self) -> list[Mapping[str, object]]:
         """Every limit that is set, as plain JSON data: what is used of it, and how many positions it holds now."""
+        return [self._describe(use) for use in self.measure()]
+
+    def measure(self) -> list[GuardUse]:
+        """Every limit that is set, and what was used of it at the last pass."""
         if self._inputs is None:
             return []
-        return [self._describe(use) for use in measure_guards(self._inputs, self.limits, self._policy.symbols)]
+        return measure_guards(self._inputs, self.limits, self._policy.symbols)
 
     def _describe(self, use: GuardUse) -> Mapping[str, object]:
         return {

@@ -18,7 +18,7 @@ import structlog
 
 from dehedge import metrics
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, OrderIntended, OrderReported, TradingModeSet, fold
+from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, TradingModeSet, fold
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
@@ -43,14 +43,16 @@ class Ledger:
         guardian: Guardian | None = None,
         *,
         usage: Usage | None = None,
+        tell: Callable[[HedgeChange], None] = lambda _: None,
     ) -> None:
-        """``usage`` is what the journal that made the book tells of the last hour."""
+        """``usage`` is what the journal that made the book tells of the last hour; ``tell`` is told of every change."""
         self.journal = journal
         self.book = book
         self.usage = usage or Usage()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
+        self._tell = tell
         self._lock = asyncio.Lock()
         self._versions: Counter[str] = Counter()
         self._intended: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -156,6 +158,7 @@ class Ledger:
         self.usage.note(at, event, changes)
         for change in changes:
             self._versions[change.symbol] += 1
+            self._tell(change)
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()
             log.info(
                 change.kind.value,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from dehedge.core.book import TradingMode
@@ -116,6 +117,24 @@ class OrderBook:
     asks: tuple[tuple[Decimal, Decimal], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How much of one of the exchange's limits is used in its window, such as 1200 orders in ``1M``."""
+
+    kind: str
+    window: str
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the exchange's limits leave. ``pause_s`` is for how long it wants to hear nothing yet."""
+
+    limits: tuple[LimitUse, ...] = ()
+    pause_s: float = 0.0
+
+
 class AccountSink(Protocol):
     """Where a connector puts what it learns by itself; every call is synchronous and cheap."""
 
@@ -140,6 +159,9 @@ class MarketData(Protocol):
 
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         """The newest streamed or fetched mark prices, by symbol."""
+
+    def get_traffic(self) -> Traffic:
+        """What is used of the limits, by our count or the exchange's, whichever is more."""
 
 
 class Connector(MarketData, Protocol):
@@ -237,6 +259,29 @@ class Insight(Protocol):
 
     async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
         """What would be done if prices moved, given as ``BTC-USD:-10`` in percent."""
+
+
+class Urgency(StrEnum):
+    """How soon somebody should look, in ascending order."""
+
+    INFO = "info"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for people, and when it became true in seconds."""
+
+    at: float
+    text: str
+    urgency: Urgency = Urgency.INFO
+
+
+class Notifier(Protocol):
+    """Tells people, some time soon and perhaps never; the call neither waits nor raises."""
+
+    def tell(self, notice: Notice) -> None: ...
 
 
 class Operator(Protocol):

@@ -26,6 +26,8 @@ from dehedge.ledger import Ledger
 log = structlog.get_logger()
 
 SETTLED_MAX = 10_000
+REFUSAL_REMEMBERED_S = 60.0
+"""Orders that came to nothing are told for so long after the last of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,11 @@ Reads the reconciler, the book and the feeds; changes only the kill switch. Mone
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from dehedge import __version__, metrics
+from dehedge import __version__
 from dehedge.auditor import Auditor
 from dehedge.core import switch
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
@@ -23,16 +22,18 @@ from dehedge.core.policy import HedgingPolicy
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView
+from dehedge.gauges import Gauges
 from dehedge.insight import InsightView
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock, Insight
 from dehedge.reconciler import Reconciler
+from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
+MODE_OBSTACLE = "trading mode is "
 REFUSALS_MAX = 3
-REFUSAL_REMEMBERED_S = 60.0
 STALL_S = 15.0
 """Without a pass for this long the loop no longer makes progress."""
 
@@ -66,6 +67,10 @@ class StatusView:
         self._reconciler = reconciler
         self._clock = clock
         self._connector_name = connector_name
+        self._gauges = Gauges(
+            policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, auditor=auditor,
+            executor=executor, reconciler=reconciler, clock=clock, connector_name=connector_name,
+        )  # fmt: skip
         self._switching = asyncio.Lock()
         self.insight: Insight = InsightView(
             policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, reconciler=reconciler,
@@ -78,6 +83,10 @@ class StatusView:
         last = self._reconciler.last_pass_loop_s
         return not self.is_recovered or last is None or asyncio.get_running_loop().time() - last < STALL_S
 
+    def check_passing(self) -> bool:
+        """True once there have been passes, and while there are."""
+        return self._reconciler.last_pass_loop_s is not None and self.check_alive()
+
     def find_obstacles(self) -> Sequence[str]:
         found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
         if not self.check_alive():
@@ -87,19 +96,11 @@ class StatusView:
         book = self._ledger.book
         if book.mode is not TradingMode.ACTIVE:
             reason = f" ({book.mode_reason})" if book.mode_reason else ""
-            found.append(f"trading mode is {book.mode.value}{reason}: resume to hedge again")
+            found.append(f"{MODE_OBSTACLE}{book.mode.value}{reason}: resume to hedge again")
         return found
 
     def measure(self) -> None:
-        metrics.READY.set(0 if self.find_obstacles() else 1)
-        decisions = self._reconciler.decisions.values()
-        metrics.observe_decisions(self._reconciler.count_decisions(), decisions, self._policy.symbols)
-        metrics.observe_book(self._ledger.book, self._policy.symbols)
-        if self._snapshots.latest is not None:
-            counts: Counter[str] = Counter()
-            for (_, market), count in self._snapshots.index.counts.items():
-                counts[market] += count
-            metrics.observe_snapshot(self._snapshots.latest, counts, self._policy.asset_unit)
+        self._gauges.measure(is_ready=not self.find_obstacles(), is_alive=self.check_alive())
 
     def _find_venue_obstacles(self) -> list[str]:
         if self._venue.error is not None:

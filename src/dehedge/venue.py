@@ -15,7 +15,7 @@ import structlog
 
 from dehedge.core.model import TradingRules
 from dehedge.errors import ConnectorError, OrderRejected, OutcomeUnknown, RateLimited, VenueUnavailable
-from dehedge.ports import Clock, Connector
+from dehedge.ports import Clock, Connector, Traffic
 
 log = structlog.get_logger()
 
@@ -86,6 +86,18 @@ class Venue:
     def tradable(self) -> Sequence[str]:
         """The configured symbols that the exchange lists."""
         return [symbol for symbol in self._symbols if symbol in self.rules]
+
+    @property
+    def margin_assets(self) -> frozenset[str]:
+        """What the symbols that we trade are margined in."""
+        return frozenset(self.rules[symbol].margin_asset for symbol in self.tradable)
+
+    def get_newest_marks(self) -> Mapping[str, Decimal]:
+        """The newest mark prices, however old: for what is shown, never for what is sized."""
+        return {symbol: mark.price for symbol, mark in self._connector.get_mark_prices().items()}
+
+    def get_traffic(self) -> Traffic:
+        return self._connector.get_traffic()
 
     def get_marks(self) -> Mapping[str, Decimal]:
         """The mark prices young enough to size by: streamed, or fetched a moment ago."""
