@@ -26,11 +26,13 @@ from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.web import WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.bookkeeper import Bookkeeper
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
 from dehedge.core.invariants import Breach
 from dehedge.core.policy import HedgingPolicy
+from dehedge.core.receipts import Receipts
 from dehedge.core.sizing import get_size_min
 from dehedge.core.usage import Usage
 from dehedge.executor import Executor
@@ -110,10 +112,10 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, alarm, usage = self._clock, self._alarm, Usage()
+        clock, alarm, usage, receipts = self._clock, self._alarm, Usage(), Receipts()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        book = replay(self._journal, clock, usage)
-        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
+        book = replay(self._journal, clock, usage, receipts)
+        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage, receipts=receipts)
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
             get_prices=lambda: self._prices.latest,
@@ -126,6 +128,9 @@ class Daemon:
         self._executor = executor = Executor(
             ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock,
             wake=alarm.note_change,
+        )
+        self._bookkeeper = Bookkeeper(
+            ledger=ledger, connector=self._connector, clock=clock, check_busy=executor.check_trading
         )
         limits = self._settings.guard_limits
         self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
@@ -182,6 +187,7 @@ class Daemon:
             tasks.create_task(self._auditor.run(), name="auditor")
             tasks.create_task(self._venue.run(), name="venue")
             tasks.create_task(self._venue.run_marks(self._alarm.note_change), name="marks")
+            tasks.create_task(self._bookkeeper.run(), name="bookkeeper")
             await self._reconciler.run()
 
     def _build_heads(self) -> HeadWatch:

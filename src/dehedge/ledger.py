@@ -22,6 +22,7 @@ from dehedge.core.events import Event, OrderIntended, OrderReported, TradingMode
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
+from dehedge.core.receipts import Receipts
 from dehedge.core.usage import Usage
 from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
@@ -43,11 +44,13 @@ class Ledger:
         guardian: Guardian | None = None,
         *,
         usage: Usage | None = None,
+        receipts: Receipts | None = None,
     ) -> None:
-        """``usage`` is what the journal that made the book tells of the last hour."""
+        """``usage`` is what the journal that made the book tells of the last hour, ``receipts`` of orders and funding."""
         self.journal = journal
         self.book = book
         self.usage = usage or Usage()
+        self.receipts = receipts or Receipts()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
@@ -154,6 +157,7 @@ class Ledger:
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
         self.usage.note(at, event, changes)
+        self.receipts.note(at, event)
         for change in changes:
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dehedge.core.book import TradingMode
 from dehedge.core.events import Event
@@ -87,6 +87,17 @@ class VenueTrade:
     fee_asset: str
     realized_profit: Decimal
     traded_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class VenueFunding:
+    """One booking of funding for a symbol; below 0 it was paid. ``venue_id`` names it among the symbol's."""
+
+    symbol: str
+    amount: Decimal
+    asset: str
+    paid_at: float
+    venue_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,14 @@ class Connector(MarketData, Protocol):
         """The quantity as the exchange writes it: plain decimal on the step."""
 
     def format_price(self, symbol: str, price: Decimal) -> str: ...
+
+
+@runtime_checkable
+class FundingSource(Protocol):
+    """A connector to an exchange that pays funding may also implement this."""
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        """Every booking of the account since then by our clock, oldest first. Raises as reads of ``Connector`` do."""
 
 
 @dataclass(frozen=True, slots=True)

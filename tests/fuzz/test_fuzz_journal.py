@@ -16,6 +16,7 @@ from hypothesis import given
 
 from dehedge.adapters.journal import _ADAPTERS, SqliteJournal
 from dehedge.core.book import HedgeBook, TradingMode
+from dehedge.core.costs import Fee, FundingPaid, OrderPriced
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
@@ -25,7 +26,6 @@ from dehedge.core.events import (
     HedgeWrittenDown,
     OrderAbandoned,
     OrderIntended,
-    OrderPriced,
     OrderReported,
     TradingModeSet,
 )
@@ -47,6 +47,8 @@ FACTS: list[Event] = [
     OrderReported(OrderReport(ORDER_ID, OrderStatus.PARTIALLY_FILLED, Decimal("0.004"), Decimal("60000.1"), "5"), 1_001.0),
     OrderReported(OrderReport(ORDER_ID, OrderStatus.FILLED, Decimal("0.010"), None, "5"), 1_002.0),
     OrderPriced(ORDER_ID, Decimal("60000.1")),
+    OrderPriced(ORDER_ID, Decimal("60000.1"), "5", Decimal("0.010"), (Fee("BNB", Decimal("0.0004")),), Decimal("-1.2")),
+    FundingPaid("BTCUSDT", Decimal("-0.0375"), "USDT", 1_002.5, "99"),
     OrderAbandoned(ORDER_ID, "never was"),
     HedgesCooled(((KEY, 1_003.0),)),
     HedgesReheated((KEY,), 1_004.0),

@@ -30,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from dehedge.adapters.journal_lock import JournalLock, Note
-from dehedge.core import events
+from dehedge.core import costs, events
 from dehedge.core.events import Event
 from dehedge.core.writers import build_deployment
 from dehedge.errors import JournalError, JournalFailed
@@ -52,7 +52,8 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     for kind in (
         events.OrderIntended,
         events.OrderReported,
-        events.OrderPriced,
+        costs.OrderPriced,
+        costs.FundingPaid,
         events.OrderAbandoned,
         events.HedgesCooled,
         events.HedgesReheated,
