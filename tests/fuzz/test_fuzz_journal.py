@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 
-from dehedge.adapters.journal import _ADAPTERS, SqliteJournal
+from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_rows import KINDS, decode
 from dehedge.core.book import HedgeBook, TradingMode
 from dehedge.core.costs import Fee, FundingPaid, OrderPriced
 from dehedge.core.events import (
@@ -187,7 +188,7 @@ class ForgedJournal:
 
     def read(self) -> Sequence[JournalEntry]:
         return [
-            JournalEntry(sequence, 1.0, self._journal._decode(sequence, kind, body))
+            JournalEntry(sequence, 1.0, decode(self._journal.path, sequence, kind, body))
             for sequence, (kind, body) in enumerate(self._rows, start=1)
         ]
 
@@ -196,7 +197,7 @@ def build_rows(random: Random) -> bytes:
     rows = []
     for fact in random.sample(FACTS, random.randrange(1, len(FACTS))) if random.randrange(3) == 0 else FACTS:
         kind = type(fact).__name__
-        body = json.loads(_ADAPTERS[kind].dump_json(fact))
+        body = json.loads(KINDS[kind].dump_json(fact))
         text = write(random, spoil(random, body) if random.randrange(4) == 0 else body).decode("utf-8", "replace")
         rows.append((kind if random.randrange(60) else random.choice(("HedgeTeleported", "\x1b[2J" * 200)), text))
     return json.dumps(rows).encode()
