@@ -22,11 +22,13 @@ from dehedge.adapters import systemd
 from dehedge.adapters.chain.heads import HeadWatch
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_reader import JournalReader
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.web import WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.bookkeeper import Bookkeeper
+from dehedge.chronicle import Chronicle
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
@@ -148,6 +150,7 @@ class Daemon:
         self._web = WebServer(
             self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
             token=token.get_secret_value() if token is not None else None,
+            history=Chronicle(JournalReader(self._settings.state_path)),
         )  # fmt: skip
 
     async def run(self) -> None:

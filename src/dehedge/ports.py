@@ -242,6 +242,20 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
+class JournalSource(Protocol):
+    """Reads a journal that somebody else writes, and touches nothing of it. Raises ``JournalError``."""
+
+    def read(self, since: float = 0.0, *, limit: int | None = None) -> Iterable[JournalEntry]:
+        """Every fact from that time on, oldest first, or the newest of them."""
+
+
+class HistorySource(Protocol):
+    """What the HTTP surface shows of the past."""
+
+    async def fetch_history(self, since: float, limit: int) -> Sequence[Mapping[str, object]]:
+        """The newest happenings since then, newest last, as plain JSON data. Raises ``JournalError``."""
+
+
 class Operator(Protocol):
     """What the HTTP surface shows and does; every answer is plain JSON data, money and quantities as strings."""
 

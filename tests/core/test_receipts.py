@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 
 from dehedge.core import receipts as module
+from dehedge.core.book import TradingMode
 from dehedge.core.costs import FundingPaid, OrderPriced
-from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, OrderReported
+from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, OrderReported, TradingModeSet
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import OrderReport, OrderStatus
 from dehedge.core.receipts import OVERLAP_S, Receipts, Unpriced
@@ -73,6 +74,7 @@ def test_filled_order_is_wanting_until_all_of_it_is_priced(events: list[Event]) 
         [INTENT, a_report(venue_order_id="")],
         [a_report()],
         [OrderAbandoned(NAME, "of another time")],
+        [TradingModeSet(TradingMode.HALTED, is_flattening=False)],
     ],
 )
 def test_nothing_is_wanting_without_a_fill_that_has_a_number(events: list[Event]) -> None:
