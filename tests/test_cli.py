@@ -22,7 +22,7 @@ from dehedge import __version__
 from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
 
-COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
+COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten", "history", "report", "bundle", "replay"]
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0

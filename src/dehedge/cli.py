@@ -146,6 +146,31 @@ def report(
 
 
 @app.command()
+def bundle(
+    since: Since = "1h",
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default named by the time.")] = None,
+    journal: JournalFile = None,
+    _version: Version = False,
+) -> None:
+    """Pack what was seen, decided and ordered into one file without secrets, for whoever looks into it."""
+    from dehedge.cli_bundle import make_bundle
+
+    _exit_with(lambda: make_bundle(journal, since=since, out=out))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A .zip that `dehedge bundle` wrote.")],
+    json_output: Json = False,
+    _version: Version = False,
+) -> None:
+    """Run a bundle's passes again: the same decisions, or the first one that differs (exit 1)."""
+    from dehedge import cli_bundle
+
+    _exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
+
+
+@app.command()
 def pause(
     level: Annotated[Level | None, typer.Option(help="By default at least no-opens: what is stricter stays.")] = None,
     reason: Reason = "",

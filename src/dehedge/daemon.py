@@ -24,6 +24,7 @@ from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.journal_reader import JournalReader
 from dehedge.adapters.pyth import PythSource
+from dehedge.adapters.recorder import FileRecorder, get_record_folder
 from dehedge.adapters.web import WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
@@ -136,10 +137,11 @@ class Daemon:
         )
         limits = self._settings.guard_limits
         self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
+        self._recorder = build_recorder(self._settings)
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, clock=clock, alarm=alarm,
-            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account),
+            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account), recorder=self._recorder,
         )  # fmt: skip
         self._status = StatusView(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
@@ -231,6 +233,8 @@ class Daemon:
         await self._chain.close()
         await self._ledger.drain()
         self._journal.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _on_snapshot(self) -> None:
         snapshot = self._snapshots.latest
@@ -288,6 +292,12 @@ def build_connector(
         clock=clock,
     )
     return CONNECTORS[settings.connector](options)
+
+
+def build_recorder(settings: Settings) -> FileRecorder | None:
+    """Beside the journal; None where nothing is to be recorded."""
+    folder = get_record_folder(settings.state_path)
+    return FileRecorder(folder, settings.record_max_mb * 1_000_000) if settings.record_max_mb else None
 
 
 def build_chain_reader(settings: Settings, clock: Clock) -> ChainReader:

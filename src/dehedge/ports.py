@@ -13,9 +13,11 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Decision
 from dehedge.core.events import Event
 from dehedge.core.model import ChainSnapshot, Leg, Market, PriceTick, Side, TradingRules
 from dehedge.core.orders import OrderReport, OrderRequest
+from dehedge.core.passes import PassView
 
 
 class Clock(Protocol):
@@ -240,6 +242,16 @@ class Journal(Protocol):
     def read(self) -> Iterable[JournalEntry]: ...
 
     def close(self) -> None: ...
+
+
+class PassRecorder(Protocol):
+    """Keeps what passes decided and from what; every call is synchronous, cheap, and never raises."""
+
+    def check_wanted(self, *, is_trading: bool) -> bool:
+        """True when the pass in hand should be kept; those that trade always are."""
+
+    def note(self, view: PassView, outcomes: Sequence[Decision]) -> None:
+        """Keep a pass, and what the operator's limits made of its decisions."""
 
 
 class JournalSource(Protocol):
