@@ -93,9 +93,11 @@ async def test_funding_is_journaled_once_and_foreign_symbols_are_not():
     world.venue.trade_by_hand("ETHUSDT", "BUY", "1")
     for symbol in ("BTCUSDT", "ETHUSDT"):
         world.venue.pay_funding(symbol, "0.0001")
-    await engine.run_for(FUNDING_INTERVAL_S + 5)
+    engine.bookkeeper._funding_due = 0.0
+    await engine.run_for(5)
     world.venue.pay_funding("BTCUSDT", "0.0001")
-    await engine.run_for(FUNDING_INTERVAL_S + 5)
+    engine.bookkeeper._funding_due = 0.0
+    await engine.run_for(5)
     await engine.die()
 
     paid = get_facts(world, FundingPaid)
@@ -120,7 +122,7 @@ async def test_hedging_goes_on_when_the_exchange_refuses_to_tell_of_funding(erro
     world.put(a_position())
     engine = Engine(world)
     await engine.start()
-    await engine.run_for(FUNDING_INTERVAL_S / 2)
+    await engine.run_for(70)
 
     world.put(a_position(2))
     await engine.run_for(20)
@@ -128,6 +130,19 @@ async def test_hedging_goes_on_when_the_exchange_refuses_to_tell_of_funding(erro
     assert len(get_facts(world, OrderPriced)) >= 1
     assert world.venue.funding_reads == 1
     await engine.die()
+
+
+async def test_funding_is_asked_for_every_quarter_of_an_hour_and_not_before_there_was_an_order():
+    ledger, venue = Ledger(MemoryJournal(), HedgeBook(), LoopClock()), Venue()
+    keeper = Bookkeeper(ledger=ledger, connector=venue, clock=LoopClock(), check_busy=lambda: False)
+    task = asyncio.ensure_future(keeper.run())
+    await asyncio.sleep(FUNDING_INTERVAL_S)
+    assert venue.funding_reads == 0
+
+    ledger.receipts.first_at = EPOCH
+    await asyncio.sleep(FUNDING_INTERVAL_S * 3)
+    assert venue.funding_reads == 3
+    task.cancel()
 
 
 class Silent(Venue):
