@@ -17,16 +17,26 @@ from fractions import Fraction
 from dehedge.account import AccountWatch
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.bookkeeper import Bookkeeper
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
 from dehedge.core.guards import GuardLimits
 from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Position, PriceTick, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.core.policy import HedgingPolicy
+from dehedge.core.receipts import Receipts
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 from dehedge.core.usage import Usage
-from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
+from dehedge.errors import (
+    ConnectorError,
+    JournalError,
+    OrderRejected,
+    OrderTooLarge,
+    OutcomeUnknown,
+    RateLimited,
+    VenueUnavailable,
+)
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
@@ -38,6 +48,7 @@ from dehedge.ports import (
     MarkPrice,
     OrderBook,
     Traffic,
+    VenueFunding,
     VenueOrder,
     VenuePosition,
     VenueTrade,
@@ -49,6 +60,7 @@ from dehedge.sim.exchange import BTCUSDT, ETHUSDT, Ask, Refused
 from dehedge.sim.exchange import Ledger as SimLedger
 from dehedge.sim.exchange import Order as SimOrder
 from dehedge.sim.exchange.account import Account
+from dehedge.sim.exchange.forced import pay_funding
 from dehedge.sim.exchange.market import Market as SimMarket
 from dehedge.sim.exchange.model import Position as SimPosition
 from dehedge.snapshots import SnapshotFeed
@@ -112,6 +124,9 @@ class Venue:
         self.position_reads = 0
         self.balance_reads = 0
         self.traffic = Traffic()
+        self.trade_reads = 0
+        self.funding_reads = 0
+        self.funding_error: ConnectorError | None = None
         account = Account(
             opening_balance=balance, maker_rate=Decimal("0.0002"), taker_rate=Decimal("0.0005"),
             dual_side=hedge_mode, multi_assets=False,
@@ -247,7 +262,30 @@ class Venue:
         return OrderBook(symbol, (), ())
 
     async def fetch_trade_history(self, symbol: str, since_s: float) -> Sequence[VenueTrade]:
-        return []
+        self.trade_reads += 1
+        await self._reach()
+        return [
+            VenueTrade(
+                symbol, Side(fill.side), Leg(fill.leg), str(fill.order_id), fill.price, fill.quantity, fill.commission,
+                "USDT", fill.realized, fill.at_ms / 1000,
+            )
+            for fill in self.ledger.fills
+            if fill.symbol == symbol and fill.at_ms >= since_s * 1000
+        ]  # fmt: skip
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        self.funding_reads += 1
+        await self._reach()
+        if self.funding_error is not None:
+            raise self.funding_error
+        return [
+            VenueFunding(income.symbol, income.amount, "USDT", income.at_ms / 1000, str(income.tran_id))
+            for income in self.ledger.account.incomes
+            if income.kind == "FUNDING_FEE" and income.at_ms >= since_s * 1000
+        ]
+
+    def pay_funding(self, symbol: str, rate: str) -> None:
+        pay_funding(self.ledger, symbol, Decimal(rate))
 
     async def fetch_balances(self) -> Sequence[Balance]:
         self.balance_reads += 1
@@ -346,9 +384,9 @@ class Engine:
         self.prices = PriceFeed(self.alarm.note_price)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.alarm.note_change)
-        usage = Usage()
-        book = replay(world.journal, self.clock, usage)
-        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
+        usage, receipts = Usage(), Receipts()
+        book = replay(world.journal, self.clock, usage, receipts)
+        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage, receipts=receipts)
         self.snapshots = SnapshotFeed(
             self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy,
             get_prices=lambda: self.prices.latest,
@@ -362,6 +400,9 @@ class Engine:
             ledger=self.ledger, connector=world.venue, auditor=self.auditor, settlement=settlement, clock=self.clock,
             wake=self.alarm.note_change,
         )  # fmt: skip
+        self.bookkeeper = Bookkeeper(
+            ledger=self.ledger, connector=world.venue, clock=self.clock, check_busy=self.executor.check_trading
+        )
         self.account = AccountWatch(
             limits=limits, ledger=self.ledger, connector=world.venue, clock=self.clock
         )
@@ -390,6 +431,7 @@ class Engine:
         self.tasks += [asyncio.ensure_future(self.auditor.run()), asyncio.ensure_future(self._feed_for_ever())]
         self.tasks.append(asyncio.ensure_future(self.venue.run_marks(self.alarm.note_change)))
         self.tasks.append(asyncio.ensure_future(self.account.run(self.alarm.note_change)))
+        self.tasks.append(asyncio.ensure_future(self.bookkeeper.run()))
         self.tasks.append(asyncio.ensure_future(self.reconciler.run()))
 
     def feed(self) -> None:

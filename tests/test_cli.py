@@ -30,7 +30,8 @@ from dehedge.errors import (
 )
 
 COMMANDS = [
-    "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "pause", "resume", "flatten", "notify"
+    "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
+    "pause", "resume", "flatten", "notify",
 ]  # fmt: skip
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +53,15 @@ class Level(StrEnum):
     HALTED = TradingMode.HALTED
 
 
+class Shape(StrEnum):
+    """How a report is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
     if wanted:
         typer.echo(f"dehedge {__version__}")
@@ -61,6 +71,8 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
 Reason = Annotated[str, typer.Option(help="Why; the log and the status show it.")]
+Since = Annotated[str, typer.Option(help="How far back: 90m, 24h, 7d, a day or moment (UTC), or all.")]
+JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than that of STATE_URL.")]
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
@@ -156,6 +168,63 @@ def whatif(
     from dehedge import questions
 
     _exit_with(lambda: questions.ask_whatif(url, moves, use_json=json_output))
+
+
+@app.command()
+def history(
+    since: Since = "24h",
+    market: Annotated[str, typer.Option(help="Of this market alone.")] = "",
+    journal: JournalFile = None,
+    json_output: Json = False,
+    _version: Version = False,
+) -> None:
+    """Tell from the journal what happened, in words; the daemon may run or not."""
+    from dehedge.cli_money import print_history
+
+    _exit_with(lambda: print_history(journal, since=since, market=market, use_json=json_output))
+
+
+@app.command()
+def report(
+    since: Since = "7d",
+    shape: Annotated[Shape, typer.Option("--format", help="How it is shown.")] = Shape.TEXT,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+    journal: JournalFile = None,
+    *,
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Add up from the journal what each hedge earned and cost, and what the vault would have lost without it."""
+    from dehedge.cli_money import write_report
+
+    wanted = Shape.JSON if json_output else shape
+    _exit_with(lambda: write_report(journal, since=since, shape=wanted, out=out, url=url))
+
+
+@app.command()
+def bundle(
+    since: Since = "1h",
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default named by the time.")] = None,
+    journal: JournalFile = None,
+    _version: Version = False,
+) -> None:
+    """Pack what was seen, decided and ordered into one file without secrets, for whoever looks into it."""
+    from dehedge.cli_bundle import make_bundle
+
+    _exit_with(lambda: make_bundle(journal, since=since, out=out))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A .zip that `dehedge bundle` wrote.")],
+    json_output: Json = False,
+    _version: Version = False,
+) -> None:
+    """Run a bundle's passes again: the same decisions, or the first one that differs (exit 1)."""
+    from dehedge import cli_bundle
+
+    _exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
 
 
 @app.command()

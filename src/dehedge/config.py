@@ -152,6 +152,7 @@ class Settings(GuardSettings, NotifySettings, HttpAddress):
     state_url: Annotated[str, AfterValidator(_check_state_url)] = Field(
         "sqlite:///dehedge.db", description="sqlite:///FILE in a folder that exists"
     )
+    record_max_mb: int = Field(64, ge=0, le=100_000, description="megabytes from 0 to 100000, 0 records nothing")
     http_allowed_hosts: Annotated[str, AfterValidator(_check_hosts)] | None = Field(
         None, description="host names or addresses without a port, separated by commas"
     )

@@ -22,15 +22,20 @@ from dehedge.adapters import systemd
 from dehedge.adapters.chain.heads import HeadWatch
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_reader import JournalReader
 from dehedge.adapters.pyth import PythSource
+from dehedge.adapters.recorder import FileRecorder, get_record_folder
 from dehedge.adapters.web import WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.bookkeeper import Bookkeeper
+from dehedge.chronicle import Chronicle
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
 from dehedge.core.invariants import Breach
 from dehedge.core.policy import HedgingPolicy
+from dehedge.core.receipts import Receipts
 from dehedge.core.sizing import get_size_min
 from dehedge.core.usage import Usage
 from dehedge.executor import Executor
@@ -115,10 +120,13 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, alarm, usage = self._clock, self._alarm, Usage()
+        clock, alarm, usage, receipts = self._clock, self._alarm, Usage(), Receipts()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        book = replay(self._journal, clock, usage)
-        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage, tell=lambda change: self._notices.note_change(change))  # noqa: PLW0108
+        book = replay(self._journal, clock, usage, receipts)
+        self._ledger = ledger = Ledger(
+            self._journal, book, clock, self._guardian, usage=usage, receipts=receipts,
+            tell=lambda change: self._notices.note_change(change),  # noqa: PLW0108  (there are none yet)
+        )  # fmt: skip
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
             get_prices=lambda: self._prices.latest,
@@ -132,12 +140,16 @@ class Daemon:
             ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock,
             wake=alarm.note_change,
         )
+        self._bookkeeper = Bookkeeper(
+            ledger=ledger, connector=self._connector, clock=clock, check_busy=executor.check_trading
+        )
         limits = self._settings.guard_limits
         self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
+        self._recorder = build_recorder(self._settings)
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, clock=clock, alarm=alarm,
-            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account),
+            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account), recorder=self._recorder,
         )  # fmt: skip
         self._status = StatusView(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
@@ -152,6 +164,7 @@ class Daemon:
         self._web = WebServer(
             self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
             token=token.get_secret_value() if token is not None else None,
+            history=Chronicle(JournalReader(self._settings.state_path)),
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -210,6 +223,7 @@ class Daemon:
             tasks.create_task(self._auditor.run(), name="auditor")
             tasks.create_task(self._venue.run(), name="venue")
             tasks.create_task(self._venue.run_marks(self._alarm.note_change), name="marks")
+            tasks.create_task(self._bookkeeper.run(), name="bookkeeper")
             await self._reconciler.run()
 
     def _build_heads(self) -> HeadWatch:
@@ -251,6 +265,8 @@ class Daemon:
         await self._chain.close()
         await self._ledger.drain()
         self._journal.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _on_snapshot(self) -> None:
         snapshot = self._snapshots.latest
@@ -308,6 +324,12 @@ def build_connector(
         clock=clock,
     )
     return CONNECTORS[settings.connector](options)
+
+
+def build_recorder(settings: Settings) -> FileRecorder | None:
+    """Beside the journal; None where nothing is to be recorded."""
+    folder = get_record_folder(settings.state_path)
+    return FileRecorder(folder, settings.record_max_mb * 1_000_000) if settings.record_max_mb else None
 
 
 def build_chain_reader(settings: Settings, clock: Clock) -> ChainReader:

@@ -22,6 +22,7 @@ from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
+from dehedge.core.receipts import Receipts
 from dehedge.core.usage import Usage
 from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
@@ -43,12 +44,17 @@ class Ledger:
         guardian: Guardian | None = None,
         *,
         usage: Usage | None = None,
+        receipts: Receipts | None = None,
         tell: Callable[[HedgeChange], None] = lambda _: None,
     ) -> None:
-        """``usage`` is what the journal that made the book tells of the last hour; ``tell`` is told of every change."""
+        """What the journal that made the book tells: ``usage`` of the last hour, ``receipts`` of orders and funding.
+
+        ``tell`` is told of every change.
+        """
         self.journal = journal
         self.book = book
         self.usage = usage or Usage()
+        self.receipts = receipts or Receipts()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
@@ -156,6 +162,7 @@ class Ledger:
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
         self.usage.note(at, event, changes)
+        self.receipts.note(at, event)
         for change in changes:
             self._versions[change.symbol] += 1
             self._tell(change)

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Decision
 from dehedge.core.events import Event
 from dehedge.core.model import ChainSnapshot, Leg, Market, PriceTick, Side, TradingRules
 from dehedge.core.orders import OrderReport, OrderRequest
+from dehedge.core.passes import PassView
 
 
 class Clock(Protocol):
@@ -88,6 +90,17 @@ class VenueTrade:
     fee_asset: str
     realized_profit: Decimal
     traded_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class VenueFunding:
+    """One booking of funding for a symbol; below 0 it was paid. ``venue_id`` names it among the symbol's."""
+
+    symbol: str
+    amount: Decimal
+    asset: str
+    paid_at: float
+    venue_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +233,14 @@ class Connector(MarketData, Protocol):
     def format_price(self, symbol: str, price: Decimal) -> str: ...
 
 
+@runtime_checkable
+class FundingSource(Protocol):
+    """A connector to an exchange that pays funding may also implement this."""
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        """Every booking of the account since then by our clock, oldest first. Raises as reads of ``Connector`` do."""
+
+
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
     """A fact as the journal holds it: its sequence number, its time in seconds and the event."""
@@ -282,6 +303,30 @@ class Notifier(Protocol):
     """Tells people, some time soon and perhaps never; the call neither waits nor raises."""
 
     def tell(self, notice: Notice) -> None: ...
+
+
+class PassRecorder(Protocol):
+    """Keeps what passes decided and from what; every call is synchronous, cheap, and never raises."""
+
+    def check_wanted(self, *, is_trading: bool) -> bool:
+        """True when the pass in hand should be kept; those that trade always are."""
+
+    def note(self, view: PassView, outcomes: Sequence[Decision]) -> None:
+        """Keep a pass, and what the operator's limits made of its decisions."""
+
+
+class JournalSource(Protocol):
+    """Reads a journal that somebody else writes, and touches nothing of it. Raises ``JournalError``."""
+
+    def read(self, since: float = 0.0, *, limit: int | None = None) -> Iterable[JournalEntry]:
+        """Every fact from that time on, oldest first, or the newest of them."""
+
+
+class HistorySource(Protocol):
+    """What the HTTP surface shows of the past."""
+
+    async def fetch_history(self, since: float, limit: int) -> Sequence[Mapping[str, object]]:
+        """The newest happenings since then, newest last, as plain JSON data. Raises ``JournalError``."""
 
 
 class Operator(Protocol):

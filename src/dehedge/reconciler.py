@@ -27,13 +27,14 @@ from dehedge.core.freshness import Basis, build_basis
 from dehedge.core.hedging import explain_quiet, find_judged_markets, plan, plan_flattening
 from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
+from dehedge.core.passes import PassView, check_trade, view_pass
 from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import check_stopped
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
-from dehedge.ports import Clock
+from dehedge.ports import Clock, PassRecorder
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
@@ -59,6 +60,7 @@ class Reconciler:
         guards: Guards,
         clock: Clock,
         alarm: Alarm,
+        recorder: PassRecorder | None = None,
     ) -> None:
         self.guards = guards
         self.decisions: Mapping[HedgeKey, Decision] = {}
@@ -76,6 +78,7 @@ class Reconciler:
         self._executor = executor
         self._clock = clock
         self._alarm = alarm
+        self._recorder = recorder
         self._agenda = Agenda()
         self._cooling = Cooling(policy.expiry_s * COOLING_AFTER)
 
@@ -131,11 +134,14 @@ class Reconciler:
         if not is_whole and self.guards.check_rivals(planned):
             self._agenda.request_whole()
             is_whole, planned = self._plan_due(observation, venue)
+        view = self._view(observation, venue, planned)
         events = self._cooling.note(book, planned, judged, observation.taken_at)
         if events:
             await self._ledger.record(*events)
         # From here to the orders nothing else runs, so that together they stay within the limits.
         decisions = self.guards.apply(planned, observation, venue, is_whole=is_whole)
+        if view is not None and self._recorder is not None:
+            self._recorder.note(view, decisions)
         newest = {decision.key: decision for decision in decisions}
         self.decisions = newest if is_whole else {**self.decisions, **newest}
         return decisions
@@ -145,6 +151,13 @@ class Reconciler:
         book = self._ledger.book
         keys, is_whole = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
         return is_whole, plan(observation, book, self._policy, venue, keys)
+
+    def _view(self, observation: Observation, venue: VenueState, planned: Sequence[Decision]) -> PassView | None:
+        """What is to be kept of this pass, if it is; taken before anything comes of it."""
+        recorder = self._recorder
+        if recorder is None or not recorder.check_wanted(is_trading=any(map(check_trade, planned))):
+            return None
+        return view_pass(self._ledger.book, observation, (self._policy, venue), planned)
 
     def observe(self) -> Observation | None:
         """Freeze what is known now; None until every input has been there once."""

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from tests.connectors.conftest import eventually
 
 from dehedge import metrics
 from dehedge.adapters.heartbeat import Heartbeat, ping
-from tests.connectors.conftest import eventually
 
 KEY = "3f2a9c10-secret-check-0123456789"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, OrderPriced, fold
+from dehedge.core.costs import OrderPriced
+from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, fold
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.usage import HOUR_S, Usage, Window

@@ -24,7 +24,7 @@ exchange's step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dehedge.core.absence import check_gone
@@ -68,7 +68,18 @@ def plan(
     """One decision for each of the keys: unless named, every position of the snapshot and every hedge of the book."""
     this = _Pass(observation, book, policy, venue)
     decide = _find_rule(this)
-    return [decide(this, key) for key in (list_keys(observation, book) if keys is None else keys)]
+    keys = list_keys(observation, book) if keys is None else keys
+    return [_note_price(this, decide(this, key)) for key in keys]
+
+
+def _note_price(this: _Pass, decision: Decision) -> Decision:
+    """A trade with the price that it was decided at, which the accounts want to know."""
+    if not isinstance(decision, OpenHedge | ResizeHedge | CloseHedge):
+        return decision
+    market, observation = decision.key.market, this.observation
+    if not check_price_fresh(observation, this.policy, market):
+        return decision
+    return replace(decision, share=decision.share._replace(price=get_price(observation.prices[market].price)))
 
 
 def list_keys(observation: Observation, book: HedgeBook) -> list[HedgeKey]:

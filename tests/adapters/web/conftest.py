@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
-from web_requests import HOST, TOKEN, Operator, Send
+from web_requests import HOST, TOKEN, History, Operator, Send
 
 from dehedge.adapters.web import WebServer
 
@@ -19,10 +19,15 @@ def operator() -> Operator:
 
 
 @pytest.fixture
-async def server(operator: Operator) -> AsyncIterator[WebServer]:
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+async def server(operator: Operator, history: History) -> AsyncIterator[WebServer]:
     registry = CollectorRegistry()
     Gauge("dehedge_test", "A gauge.", registry=registry).set(7)
-    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST])
+    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST], history=history)
     await server.start("127.0.0.1", 0)
     yield server
     await server.close()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from web_requests import TOKEN, Operator, Send, build_headers
+from web_requests import TOKEN, History, Operator, Send, build_headers
 
 from dehedge.adapters.web import WebServer
 from dehedge.errors import ConfigError, DehedgeError, JournalError
@@ -69,6 +69,24 @@ async def test_positions_come_in_pages(http: httpx.AsyncClient, operator: Operat
     operator.positions = [{"market": f"{number}"} for number in range(2_500)]
 
     assert len((await http.get(f"/api/v1/positions{query}")).json()["positions"]) == shown
+
+
+async def test_history_is_asked_for_by_time_and_number(http: httpx.AsyncClient, history: History):
+    assert (await http.get("/api/v1/history")).json() == {"events": [{"at": 0, "text": "200"}]}
+    answer = await http.get("/api/v1/history?since=1790000000&limit=5000")
+    assert answer.json() == {"events": [{"at": 1_790_000_000, "text": "1000"}]}
+
+    history.error = JournalError("journal x: the disk is failing")
+    answer = await http.get("/api/v1/history")
+    assert (answer.status_code, answer.json()) == (503, {"error": "journal x: the disk is failing"})
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "since=-1", "since=1.5", "since=now", "limit=x"])
+async def test_history_of_no_time_is_refused(http: httpx.AsyncClient, query: str):
+    answer = await http.get(f"/api/v1/history?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["error"]
 
 
 @pytest.mark.parametrize("query", ["limit=-1", "limit=", "offset=1e3", "offset=٣", "limit=1000000000"])

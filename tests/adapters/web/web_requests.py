@@ -84,6 +84,18 @@ class Operator:
         self.told.append((level, reason))
 
 
+class History:
+    """Implements ``ports.HistorySource``; tells what it was asked for."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    async def fetch_history(self, since: float, limit: int) -> Sequence[Mapping[str, object]]:
+        if self.error is not None:
+            raise self.error
+        return [{"at": since, "text": str(limit)}]
+
+
 def build_headers(token: str = TOKEN, scheme: str = "Bearer") -> dict[str, bytes]:
     return {"Authorization": f"{scheme} {token}".encode()}
 

@@ -16,10 +16,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection, Refused, build_error
-from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page
+from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page, read_span
 from dehedge.adapters.web.questions import build_routes
 from dehedge.errors import ConfigError, DehedgeError
-from dehedge.ports import Operator
+from dehedge.ports import HistorySource, Operator
 
 log = structlog.get_logger()
 
@@ -37,9 +37,11 @@ class WebServer:
         token: str | None,
         hosts: Collection[str] = (),
         life_s: float = LIFE_S,
+        history: HistorySource | None = None,
     ) -> None:
         self.port = 0
         self._operator = operator
+        self._history = history
         self._registry = registry
         self._guard = Guard(hosts, token)
         self._life_s = life_s
@@ -82,6 +84,7 @@ class WebServer:
         app.router.add_get("/api/v1/status", _answer(operator.get_status))
         app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
         app.router.add_get("/api/v1/positions", self._get_positions)
+        app.router.add_get("/api/v1/history", self._get_history)
         app.router.add_get("/api/v1/flat", self._get_flattening)
         app.router.add_routes(build_routes(operator.insight))
         app.router.add_post("/api/v1/pause", self._post_pause)
@@ -104,6 +107,15 @@ class WebServer:
     async def _get_positions(self, request: web.Request) -> web.Response:
         page = read_page(request)
         return web.json_response({"positions": self._operator.get_positions(page.offset, page.limit)})
+
+    async def _get_history(self, request: web.Request) -> web.Response:
+        """The newest happenings since a time."""
+        span = read_span(request)
+        try:
+            events = await self._history.fetch_history(span.since, span.limit) if self._history is not None else []
+        except DehedgeError as error:
+            return build_error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return web.json_response({"events": events})
 
     async def _get_flattening(self, _: web.Request) -> web.Response:
         return web.json_response(await self._operator.fetch_flattening())

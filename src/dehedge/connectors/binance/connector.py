@@ -30,12 +30,14 @@ from dehedge.connectors.binance.gateway import Credentials
 from dehedge.connectors.binance.history import History
 from dehedge.connectors.binance.market_data import BinanceMarketData
 from dehedge.connectors.binance.payloads import (
+    FUNDING,
     AccountConfig,
     SymbolConfig,
     floor_to,
     format_decimal,
     parse_account_config,
     parse_balances,
+    parse_funding,
     parse_margin_type,
     parse_order,
     parse_positions,
@@ -48,7 +50,7 @@ from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import Leg, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest
 from dehedge.errors import ConfigError, ConnectorError, OrderRejected, OutcomeUnknown
-from dehedge.ports import AccountSink, Balance, Clock, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import AccountSink, Balance, Clock, VenueFunding, VenueOrder, VenuePosition, VenueTrade
 
 log = structlog.get_logger()
 
@@ -172,12 +174,17 @@ class BinanceConnector(BinanceMarketData):
         return order.report if order else None
 
     async def fetch_order_history(self, symbol: str, since_s: float) -> Sequence[VenueOrder]:
-        rows = await History(self._gateway, endpoints.ALL_ORDERS, symbol, "orderId").fetch_since(since_s)
+        rows = await History(self._gateway, endpoints.ALL_ORDERS, {"symbol": symbol}, "orderId").fetch_since(since_s)
         return [parse_order(row.values) for row in rows]
 
     async def fetch_trade_history(self, symbol: str, since_s: float) -> Sequence[VenueTrade]:
-        rows = await History(self._gateway, endpoints.TRADES, symbol, "id").fetch_since(since_s)
+        rows = await History(self._gateway, endpoints.TRADES, {"symbol": symbol}, "id").fetch_since(since_s)
         return [parse_trade(row) for row in rows]
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        """Implements ``ports.FundingSource``."""
+        rows = await History(self._gateway, endpoints.INCOME, {"incomeType": FUNDING}, "tranId").fetch_since(since_s)
+        return sorted((parse_funding(row) for row in rows), key=lambda funding: funding.paid_at)
 
     async def fetch_positions(self) -> Sequence[VenuePosition]:
         positions = parse_positions(await self._gateway.fetch(endpoints.POSITIONS))

@@ -42,6 +42,7 @@ BALANCES = Endpoint("futures_account_balance", 5, READ_WINDOW_MS)
 ORDER = Endpoint("futures_get_order", 1, READ_WINDOW_MS)
 ALL_ORDERS = Endpoint("futures_get_all_orders", 5, READ_WINDOW_MS)
 TRADES = Endpoint("futures_account_trades", 5, READ_WINDOW_MS)
+INCOME = Endpoint("futures_income_history", 30, READ_WINDOW_MS)
 
 PLACE = Endpoint("futures_create_order", 0, WRITE_WINDOW_MS, is_write=True, orders=1)
 MODIFY = Endpoint("futures_modify_order", 0, WRITE_WINDOW_MS, is_write=True, orders=1)
