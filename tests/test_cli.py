@@ -290,12 +290,12 @@ def test_hedges_are_listed(tmp_path: Path, url: str):
     assert json.loads(as_json.output) == {"hedges": []}
 
 
-def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
+def test_check_finds_the_daemon_that_runs_already(daemon: Daemon, url: str):
     outcome = run_dehedge(daemon.folder, "check", **{**ACCOUNT, "HTTP_PORT": url.rpartition(":")[2]})
 
-    lines = [line for line in outcome.output.splitlines() if line.startswith("warn  ")]
-    assert any(line.startswith("warn  journal: journal dehedge.db is held by another daemon") for line in lines)
-    assert any(line.endswith("a dehedge daemon runs there") for line in lines)
+    lines = outcome.output.splitlines()
+    assert any(line.startswith("pass  journal: ") and line.endswith("held by the daemon that runs here") for line in lines)
+    assert any(line.startswith("warn  HTTP port: a dehedge daemon runs on 127.0.0.1:") for line in lines)
 
 
 def test_run_warns_of_unknown_variables(daemon: Daemon, url: str):

@@ -41,8 +41,8 @@ from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
 
 BINANCE_URLS = {
-    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
-    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
+    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com", "https://api.binance.com"),
+    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com", ""),
 }
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
@@ -178,6 +178,11 @@ class Settings(GuardSettings, HttpAddress):
     @property
     def binance_ws(self) -> str:
         return self.binance_futures_ws_url or BINANCE_URLS[self.binance_environment][1]
+
+    @property
+    def binance_spot(self) -> str:
+        """Where the exchange tells what a key may do; a key is sent to no other host than the one given."""
+        return self.binance_futures_url or BINANCE_URLS[self.binance_environment][2]
 
     @property
     def http_hosts(self) -> list[str]:
