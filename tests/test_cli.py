@@ -224,7 +224,7 @@ def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: st
 
     assert outcome.code == EXIT_CRASHED
     assert outcome.errors == [
-        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); is it running? see --url"
+        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); start it by `dehedge run`, or see --url"
     ]
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,9 +30,11 @@ app = typer.Typer(
     name="dehedge",
     help="Hedges the DePerp insurance vault on a futures exchange.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+BEGIN, FOLLOW, STEER = "To begin with", "To follow the daemon", "To steer the daemon"
 
 
 class Level(StrEnum):
@@ -60,21 +62,34 @@ def callback(_version: Version = False) -> None:
     """Hedges the DePerp insurance vault on a futures exchange."""
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge init --yes")
+def init(
+    yes: Annotated[bool, typer.Option("--yes", help="Take every default, for paper, and ask nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+    _version: Version = False,
+) -> None:
+    """Write .env and markets.toml, from the real chain's markets and the exchange's symbols."""
+    from dehedge.setup import init_folder
+
+    _exit_with(lambda: init_folder(is_default=yes, may_replace=force))
+
+
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge run")
 def run(_version: Version = False) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
     _exit_with(_run)
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge check --json")
 def check(json_output: Json = False, _version: Version = False) -> None:
-    """Try every part of the configuration against the real services, read-only."""
+    """Try every part of the configuration against the real services, read-only, within 20 seconds."""
     from dehedge.check import run_checks
+    from dehedge.leaving import run_and_leave
 
-    _exit_with(lambda: _run_async(run_checks(use_json=json_output)))
+    _exit_with(lambda: run_and_leave(run_checks(use_json=json_output)))
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge demo --pace 10")
 def demo(
     pace: Annotated[float, typer.Option(min=0.05, help="1 is the told pace; smaller is faster.")] = 1.0,
     _version: Version = False,
@@ -85,15 +100,24 @@ def demo(
     _exit_with(lambda: _run_async(run_demo(pace=pace)))
 
 
-@app.command()
-def status(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
-    """Ask the running daemon how it is."""
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge status --watch")
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="A table that follows the daemon until Ctrl-C.")] = False,
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Ask the running daemon how it is; exit 1 while it is not ready."""
+    if watch and not json_output:
+        from dehedge.live import watch_status
+
+        _exit_with(lambda: watch_status(url))
     from dehedge.client import print_status
 
     _exit_with(lambda: print_status(url, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge hedges --json")
 def hedges(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
     """List the hedges that the running daemon holds."""
     from dehedge.client import print_hedges
@@ -101,7 +125,7 @@ def hedges(json_output: Json = False, url: Url = "", _version: Version = False) 
     _exit_with(lambda: print_hedges(url, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog='Example: dehedge pause --level reduce-only --reason "exchange maintenance"')
 def pause(
     level: Annotated[Level | None, typer.Option(help="By default at least no-opens: what is stricter stays.")] = None,
     reason: Reason = "",
@@ -114,7 +138,7 @@ def pause(
     _exit_with(lambda: control.pause(url, level.value if level is not None else None, reason))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog='Example: dehedge resume --reason "all is well"')
 def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> None:
     """Hedge again after a pause or a flattening."""
     from dehedge import control
@@ -122,7 +146,7 @@ def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> Non
     _exit_with(lambda: control.resume(url, reason))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog="Example: dehedge flatten --timeout 300")
 def flatten(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to follow until it is flat.")] = 120.0,
@@ -180,7 +204,7 @@ def _run_async(work: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(work)
 
 
-def _exit_with(work: Any) -> None:
+def _exit_with(work: Any) -> NoReturn:
     """Run a command and end with its exit code; every expected error is told in one line."""
     try:
         code = work()
@@ -214,4 +238,4 @@ def _tell(error: DehedgeError) -> int:
 
 
 def main() -> None:
-    app()
+    app(prog_name="dehedge")

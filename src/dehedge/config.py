@@ -35,7 +35,7 @@ from dehedge.addresses import (
 )
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.environment import SECRETS, Environment, read_environment
+from dehedge.environment import DOTENV_FILE, SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
@@ -265,7 +265,8 @@ def _describe(item: Mapping[str, Any], environment: Environment) -> str:
     name = field.upper()
     accepted = f"accepted: {Settings.model_fields[field].description}"
     if item["type"] == "missing":
-        return f"{name}: not set; {accepted}"
+        hint = "" if DOTENV_FILE.exists() else f"; there is no {DOTENV_FILE} here: `dehedge init` writes one"
+        return f"{name}: not set; {accepted}{hint}"
     given = [] if name in SECRETS else [f"got {_shorten(_redact(_hide(field, str(item['input'])), environment))!r}"]
     reason = [str(item["ctx"]["error"])] if item["type"] == "value_error" else []
     return f"{name}: {', '.join([*given, *reason, accepted])}"
