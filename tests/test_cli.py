@@ -22,7 +22,7 @@ from dehedge import __version__
 from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
 from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
 
-COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
+COMMANDS = ["init", "run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0
@@ -133,8 +133,51 @@ def test_help_lists_every_command(tmp_path: Path):
     assert all(f" {command} " in outcome.output for command in COMMANDS)
 
 
-def test_unknown_command_is_a_usage_error(tmp_path: Path):
-    assert run_dehedge(tmp_path, "fly").code == 2
+def test_help_groups_every_command_and_gives_an_example_of_each():
+    outcome = CliRunner().invoke(app, ["--help"])
+
+    assert [panel for panel in ("To begin with", "To follow the daemon", "To steer the daemon") if panel not in outcome.stdout] == []
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert command.rich_help_panel, name
+        assert command.epilog.startswith(f"Example: dehedge {name}"), name
+        assert command.epilog in CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "120"}).stdout
+
+
+def test_unknown_command_is_a_usage_error_that_names_the_nearest(tmp_path: Path):
+    outcome = run_dehedge(tmp_path, "statsu")
+
+    assert outcome.code == 2
+    assert "No such command 'statsu'. Did you mean 'status'?" in " ".join(outcome.errors)
+    assert outcome.errors[0] == "Usage: dehedge [OPTIONS] COMMAND [ARGS]..."
+
+
+def test_completion_is_shown_for_the_shell_that_asks(tmp_path: Path):
+    command = f"{sys.executable} -m dehedge --show-completion bash; exit $?"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=build_environment({}), capture_output=True, text=True, timeout=TIMEOUT_S,
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F" in done.stdout
+    assert "_DEHEDGE_COMPLETE" in done.stdout
+
+
+def test_completion_knows_the_commands(tmp_path: Path):
+    completing = {"_DEHEDGE_COMPLETE": "complete_bash", "COMP_WORDS": "dehedge fl", "COMP_CWORD": "1"}
+
+    assert run_dehedge(tmp_path, **completing).output.split() == ["flatten"]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_folder_without_a_configuration_is_told_what_to_type(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, command)
+
+    told = [*outcome.errors, *outcome.output.splitlines()]
+    assert outcome.code == EXIT_CONFIG
+    assert any("there is no .env here: `dehedge init` writes one" in line for line in told)
+    assert any("markets.toml" in line and "`dehedge init`" in line for line in told)
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

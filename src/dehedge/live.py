@@ -25,8 +25,8 @@ INTERVAL_S = 1.0
 ANSWER_S = 2.0
 PRICE_STALE_S, CHAIN_STALE_S = 10.0, 30.0
 """What the daemon takes for stale by default; its own limits are in its obstacles."""
-FRAME_LINES = 12
-"""What of the screen is left for everything but the hedges and the markets."""
+FRAME_LINES = 16
+"""What of the screen is kept for everything but hedges, markets and obstacles."""
 HEDGES_MIN = 3
 
 
@@ -73,7 +73,8 @@ def build_view(watch: Watch, now: float, height: int) -> RenderableType:
     footer = Text("Ctrl-C ends this and not the daemon", style="dim")
     if watch.status is None:
         return Group(Text(f"{watch.error or 'asking'}; trying again", style="red"), footer)
-    rows = max(height - FRAME_LINES - len(watch.status["prices"]), HEDGES_MIN)
+    taken = sum(len(watch.status[name]) for name in ("prices", "reasons"))
+    rows = max(height - FRAME_LINES - taken, HEDGES_MIN)
     picture = Group(
         *_build_head(watch.status, now),
         _build_markets(watch, now),
