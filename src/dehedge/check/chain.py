@@ -27,10 +27,15 @@ LATENCY_WARN_S = 1.0
 TIMING = HeadTiming(open_s=5.0)
 
 
+def name_endpoint(kind: str, number: int, host: str) -> str:
+    """By its number in the setting, and by its host: the rest of a URL may be a key."""
+    return f"{kind} {number} ({host})"
+
+
 async def check_endpoint(reader: ChainReader, number: int) -> Found[ChainReader]:
     """Hands the reader, which has one endpoint, on where it can read. Numbers are from 1 on, as in NETWORKS."""
     report = await reader.fetch_endpoint_report(0)
-    name = f"RPC {number} ({report.host})"
+    name = name_endpoint("RPC", number, report.host)
     if report.error is not None:
         return Found([build_failure(name, report.error, f"check number {number} in NETWORKS")])
     return Found([_judge_endpoint(name, report)], reader)
@@ -57,7 +62,7 @@ def _describe_page(page: PageReport | None) -> str:
 
 async def check_heads(number: int, url: str, chain_id: int) -> Found[None]:
     """They only hasten what is read over NETWORKS."""
-    name = f"websocket {number} ({build_host(urlsplit(url))})"
+    name = name_endpoint("websocket", number, build_host(urlsplit(url)))
     try:
         await fetch_subscription(url, chain_id, TIMING)
     except ChainUnavailable as error:

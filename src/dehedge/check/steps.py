@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from dehedge.adapters.chain.source import ChainReader
+from dehedge.adapters.chain.transport import build_host
 from dehedge.check.account import (
     check_balance,
     check_connection,
@@ -25,7 +27,7 @@ from dehedge.check.account import (
     check_standing,
     check_symbol_settings,
 )
-from dehedge.check.chain import check_contracts, check_endpoint, check_heads, check_snapshot
+from dehedge.check.chain import check_contracts, check_endpoint, check_heads, check_snapshot, name_endpoint
 from dehedge.check.exchange import Rules, check_exchange, get_symbols
 from dehedge.check.foresight import MOVE_PERCENT, World, check_margin, fetch_marks
 from dehedge.check.journal import check_journal
@@ -106,12 +108,13 @@ def _start_local(check: Check) -> Fact[HedgeBook]:
 
 def _start_chain(check: Check) -> Fact[ChainSnapshot]:
     run, settings, budget = check.run, check.settings, check.budget
-    usable = [
-        run.start(f"RPC {number}", budget.node, partial(check_endpoint, _open_reader(check, url), number))
-        for number, url in enumerate(settings.rpc_urls, start=1)
-    ]
+    usable = []
+    for number, url in enumerate(settings.rpc_urls, start=1):
+        name = name_endpoint("RPC", number, build_host(urlsplit(url)))
+        usable.append(run.start(name, budget.node, partial(check_endpoint, _open_reader(check, url), number)))
     for number, url in enumerate(settings.head_urls, start=1):
-        run.start(f"websocket {number}", budget.node, partial(check_heads, number, url, settings.chain_id))
+        name = name_endpoint("websocket", number, build_host(urlsplit(url)))
+        run.start(name, budget.node, partial(check_heads, number, url, settings.chain_id))
     deployed = run.start("contracts", budget.contracts, check_contracts, FirstOf(usable))
     return run.start("snapshot", budget.snapshot, partial(check_snapshot, settings, check.symbols), deployed)
 
