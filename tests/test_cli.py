@@ -30,7 +30,7 @@ from dehedge.errors import (
 )
 
 COMMANDS = [
-    "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
+    "init", "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
     "pause", "resume", "flatten", "notify",
 ]  # fmt: skip
 TOKEN = "the-http-token-of-a-test"
@@ -143,8 +143,51 @@ def test_help_lists_every_command(tmp_path: Path):
     assert all(f" {command} " in outcome.output for command in COMMANDS)
 
 
-def test_unknown_command_is_a_usage_error(tmp_path: Path):
-    assert run_dehedge(tmp_path, "fly").code == 2
+def test_help_groups_every_command_and_gives_an_example_of_each():
+    outcome = CliRunner().invoke(app, ["--help"])
+
+    assert [panel for panel in ("To begin with", "To follow the daemon", "To steer the daemon") if panel not in outcome.stdout] == []
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert command.rich_help_panel, name
+        assert command.epilog.startswith(f"Example: dehedge {name}"), name
+        assert command.epilog in CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "120"}).stdout
+
+
+def test_unknown_command_is_a_usage_error_that_names_the_nearest(tmp_path: Path):
+    outcome = run_dehedge(tmp_path, "statsu")
+
+    assert outcome.code == 2
+    assert "No such command 'statsu'. Did you mean 'status'?" in " ".join(outcome.errors)
+    assert outcome.errors[0] == "Usage: dehedge [OPTIONS] COMMAND [ARGS]..."
+
+
+def test_completion_is_shown_for_the_shell_that_asks(tmp_path: Path):
+    command = f"{sys.executable} -m dehedge --show-completion bash; exit $?"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=build_environment({}), capture_output=True, text=True, timeout=TIMEOUT_S,
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F" in done.stdout
+    assert "_DEHEDGE_COMPLETE" in done.stdout
+
+
+def test_completion_knows_the_commands(tmp_path: Path):
+    completing = {"_DEHEDGE_COMPLETE": "complete_bash", "COMP_WORDS": "dehedge fl", "COMP_CWORD": "1"}
+
+    assert run_dehedge(tmp_path, **completing).output.split() == ["flatten"]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_folder_without_a_configuration_is_told_what_to_type(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, command)
+
+    told = [*outcome.errors, *outcome.output.splitlines()]
+    assert outcome.code == EXIT_CONFIG
+    assert any("there is no .env here: `dehedge init` writes one" in line for line in told)
+    assert any("markets.toml" in line and "`dehedge init`" in line for line in told)
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -237,7 +280,7 @@ def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: st
 
     assert outcome.code == EXIT_CRASHED
     assert outcome.errors == [
-        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); is it running? see --url"
+        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); start it by `dehedge run`, or see --url"
     ]
 
 
@@ -318,12 +361,12 @@ def test_question_is_one_line_when_the_daemon_knows_no_answer_yet(tmp_path: Path
     assert foreseen == Outcome(2, "", ["dehedge: market 'BTC-USD' is not known; known are: none yet"])
 
 
-def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
+def test_check_finds_the_daemon_that_runs_already(daemon: Daemon, url: str):
     outcome = run_dehedge(daemon.folder, "check", **{**ACCOUNT, "HTTP_PORT": url.rpartition(":")[2]})
 
-    lines = [line for line in outcome.output.splitlines() if line.startswith("warn  ")]
-    assert any(line.startswith("warn  journal: journal dehedge.db is held by another daemon") for line in lines)
-    assert any(line.endswith("a dehedge daemon runs there") for line in lines)
+    lines = outcome.output.splitlines()
+    assert any(line.startswith("pass  journal: ") and line.endswith("held by the daemon that runs here") for line in lines)
+    assert any(line.startswith("warn  HTTP port: a dehedge daemon runs on 127.0.0.1:") for line in lines)
 
 
 def test_run_warns_of_unknown_variables(daemon: Daemon, url: str):

@@ -215,7 +215,7 @@ def test_defaults_are_the_documented_ones(given: SetVariables):
     assert settings.risk_factors.profit_limit_interest == Fraction(2, 5)
     assert settings.risk_factors.are_one_condition
     assert settings.http_token is None
-    assert (settings.binance_rest, settings.binance_ws) == BINANCE_URLS["mainnet"]
+    assert (settings.binance_rest, settings.binance_ws, settings.binance_spot) == BINANCE_URLS["mainnet"]
 
 
 def test_limits_of_the_guards_are_the_variables(given: SetVariables):
@@ -241,7 +241,7 @@ def test_exchange_urls_follow_the_environment_unless_given(given: SetVariables):
     given(BINANCE_ENVIRONMENT="demo", BINANCE_FUTURES_WS_URL="ws://127.0.0.1:1")
     settings = read_settings()
 
-    assert settings.binance_rest == BINANCE_URLS["demo"][0]
+    assert (settings.binance_rest, settings.binance_spot) == (BINANCE_URLS["demo"][0], "")
     assert settings.binance_ws == "ws://127.0.0.1:1"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -40,9 +40,11 @@ app = typer.Typer(
     name="dehedge",
     help="Hedges the DePerp insurance vault on a futures exchange.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+BEGIN, FOLLOW, LOOK_BACK, STEER = "To begin with", "To follow the daemon", "To look back", "To steer the daemon"
 
 
 class Level(StrEnum):
@@ -81,21 +83,34 @@ def callback(_version: Version = False) -> None:
     """Hedges the DePerp insurance vault on a futures exchange."""
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge init --yes")
+def init(
+    yes: Annotated[bool, typer.Option("--yes", help="Take every default, for paper, and ask nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+    _version: Version = False,
+) -> None:
+    """Write .env and markets.toml, from the real chain's markets and the exchange's symbols."""
+    from dehedge.setup import init_folder
+
+    _exit_with(lambda: init_folder(is_default=yes, may_replace=force))
+
+
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge run")
 def run(_version: Version = False) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
     _exit_with(_run)
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge check --json")
 def check(json_output: Json = False, _version: Version = False) -> None:
-    """Try every part of the configuration against the real services, read-only."""
+    """Try every part of the configuration against the real services, read-only, within 20 seconds."""
     from dehedge.check import run_checks
+    from dehedge.leaving import run_and_leave
 
-    _exit_with(lambda: _run_async(run_checks(use_json=json_output)))
+    _exit_with(lambda: run_and_leave(run_checks(use_json=json_output)))
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge notify")
 def notify(json_output: Json = False, _version: Version = False) -> None:
     """Send a test message to everybody whom the daemon would tell, and say what became of it."""
     from dehedge.cli_notify import send_test_message
@@ -103,7 +118,7 @@ def notify(json_output: Json = False, _version: Version = False) -> None:
     _exit_with(lambda: _run_async(send_test_message(use_json=json_output)))
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN, epilog="Example: dehedge demo --pace 10")
 def demo(
     pace: Annotated[float, typer.Option(min=0.05, help="1 is the told pace; smaller is faster.")] = 1.0,
     _version: Version = False,
@@ -114,15 +129,24 @@ def demo(
     _exit_with(lambda: _run_async(run_demo(pace=pace)))
 
 
-@app.command()
-def status(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
-    """Ask the running daemon how it is."""
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge status --watch")
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="A table that follows the daemon until Ctrl-C.")] = False,
+    json_output: Json = False,
+    url: Url = "",
+    _version: Version = False,
+) -> None:
+    """Ask the running daemon how it is; exit 1 while it is not ready."""
+    if watch and not json_output:
+        from dehedge.live import watch_status
+
+        _exit_with(lambda: watch_status(url))
     from dehedge.client import print_status
 
     _exit_with(lambda: print_status(url, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge hedges --json")
 def hedges(json_output: Json = False, url: Url = "", _version: Version = False) -> None:
     """List the hedges that the running daemon holds."""
     from dehedge.client import print_hedges
@@ -130,7 +154,7 @@ def hedges(json_output: Json = False, url: Url = "", _version: Version = False) 
     _exit_with(lambda: print_hedges(url, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge explain BTC-USD 0x1f3a")
 def explain(
     market: Annotated[str, typer.Argument(help="Such as BTC-USD.")],
     position: Annotated[str, typer.Argument(help="The trader's address, or as much of its beginning as is needed.")],
@@ -144,7 +168,7 @@ def explain(
     _exit_with(lambda: questions.explain(url, market, position, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge trips --limit 5")
 def trips(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many positions.")] = 20,
     json_output: Json = False,
@@ -157,7 +181,10 @@ def trips(
     _exit_with(lambda: questions.list_trips(url, limit, use_json=json_output))
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(
+    rich_help_panel=FOLLOW, epilog='Example: dehedge whatif "BTC-USD -10%" "ETH-USD -12%"',
+    context_settings={"ignore_unknown_options": True},
+)  # fmt: skip
 def whatif(
     moves: Annotated[list[str], typer.Argument(help='A market and a percentage each, such as "BTC-USD -10%".')],
     json_output: Json = False,
@@ -170,7 +197,7 @@ def whatif(
     _exit_with(lambda: questions.ask_whatif(url, moves, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge history --since 7d --market BTC-USD")
 def history(
     since: Since = "24h",
     market: Annotated[str, typer.Option(help="Of this market alone.")] = "",
@@ -184,7 +211,7 @@ def history(
     _exit_with(lambda: print_history(journal, since=since, market=market, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge report --since 30d --format html --out report.html")
 def report(
     since: Since = "7d",
     shape: Annotated[Shape, typer.Option("--format", help="How it is shown.")] = Shape.TEXT,
@@ -202,7 +229,7 @@ def report(
     _exit_with(lambda: write_report(journal, since=since, shape=wanted, out=out, url=url))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge bundle --since 2h --out incident.zip")
 def bundle(
     since: Since = "1h",
     out: Annotated[Path | None, typer.Option(help="The file to write; by default named by the time.")] = None,
@@ -215,7 +242,7 @@ def bundle(
     _exit_with(lambda: make_bundle(journal, since=since, out=out))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge replay incident.zip")
 def replay(
     file: Annotated[Path, typer.Argument(help="A .zip that `dehedge bundle` wrote.")],
     json_output: Json = False,
@@ -227,7 +254,7 @@ def replay(
     _exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog='Example: dehedge pause --level reduce-only --reason "exchange maintenance"')
 def pause(
     level: Annotated[Level | None, typer.Option(help="By default at least no-opens: what is stricter stays.")] = None,
     reason: Reason = "",
@@ -240,7 +267,7 @@ def pause(
     _exit_with(lambda: control.pause(url, level.value if level is not None else None, reason))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog='Example: dehedge resume --reason "all is well"')
 def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> None:
     """Hedge again after a pause or a flattening."""
     from dehedge import control
@@ -248,7 +275,7 @@ def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> Non
     _exit_with(lambda: control.resume(url, reason))
 
 
-@app.command()
+@app.command(rich_help_panel=STEER, epilog="Example: dehedge flatten --timeout 300")
 def flatten(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to follow until it is flat.")] = 120.0,
@@ -306,7 +333,7 @@ def _run_async(work: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(work)
 
 
-def _exit_with(work: Any) -> None:
+def _exit_with(work: Any) -> NoReturn:
     """Run a command and end with its exit code; every expected error is told in one line."""
     try:
         code = work()
@@ -342,4 +369,4 @@ def _tell(error: DehedgeError) -> int:
 
 
 def main() -> None:
-    app()
+    app(prog_name="dehedge")

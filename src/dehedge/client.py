@@ -85,7 +85,7 @@ def _show_status(status: Mapping[str, Any]) -> None:
         console.print(f"{market}: {price['price']}")
     for guard in status.get("guards", []):
         if guard["held"]:
-            console.print(Text.assemble(("  - ", "yellow"), _describe_guard(guard)))
+            console.print(Text.assemble(("  - ", "yellow"), describe_guard(guard)))
     decisions = ", ".join(f"{count} {reason}" for reason, count in sorted(status["decisions"].items()))
     held = f"{format_count(status['hedges'], 'hedge')}, {format_count(len(status['orders_in_flight']), 'order')} in flight"
     console.print(f"{held}; {decisions}" if decisions else held)
@@ -100,7 +100,7 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def _describe_guard(guard: Mapping[str, Any]) -> str:
+def describe_guard(guard: Mapping[str, Any]) -> str:
     where = "" if guard["scope"] == "all" else f" in {guard['scope']}"
     used = f"{guard['used']} of " if guard["used"] is not None else ""
     held = format_count(guard["held"], "open or increase", "opens or increases")
@@ -119,7 +119,7 @@ def fetch_answer(
     url: str, what: str, query: Mapping[str, str | list[str]] | None = None, *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
     """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
-    base = _get_base(url)
+    base = get_base(url)
     try:
         # Without the environment's proxies, which know nothing of this machine.
         response = httpx.get(f"{base}/api/v1/{what}", params=query, timeout=timeout_s, trust_env=False)
@@ -128,7 +128,7 @@ def fetch_answer(
         answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         shown = f"{hide_userinfo(base)} ({type(error).__name__})"
-        raise DehedgeError(f"no daemon answers at {shown}; is it running? see --url") from error
+        raise DehedgeError(f"no daemon answers at {shown}; start it by `dehedge run`, or see --url") from error
     if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
         raise DehedgeError(f"what answers at {hide_userinfo(base)} is not dehedge; see --url")
     return answer
@@ -149,7 +149,7 @@ def _check_refused(response: httpx.Response, what: str) -> None:
 def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) -> None:
     """Tell the daemon to do something. Raises ``DehedgeError`` unless it says that it does."""
     fetch_answer(url, "status")
-    base = _get_base(url)
+    base = get_base(url)
     shown = hide_userinfo(base)
     headers = {b"Authorization": b"Bearer " + token.encode()}
     try:
@@ -175,7 +175,7 @@ def _get_words(response: httpx.Response) -> str:
     return str(words)
 
 
-def _get_base(url: str) -> str:
+def get_base(url: str) -> str:
     """What was given is not repeated: without its scheme nobody can tell where a password in it ends."""
     if url and not url.startswith(("http://", "https://")):
         raise DehedgeError("--url: begin with http:// (or https://), such as http://127.0.0.1:8780")

@@ -35,15 +35,15 @@ from dehedge.addresses import (
 )
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.environment import SECRETS, Environment, read_environment
+from dehedge.environment import DOTENV_FILE, SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
 from dehedge.notify_settings import NotifySettings
 
 BINANCE_URLS = {
-    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
-    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
+    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com", "https://api.binance.com"),
+    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com", ""),
 }
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
@@ -182,6 +182,11 @@ class Settings(GuardSettings, NotifySettings, HttpAddress):
         return self.binance_futures_ws_url or BINANCE_URLS[self.binance_environment][1]
 
     @property
+    def binance_spot(self) -> str:
+        """Where the exchange tells what a key may do; a key is sent to no other host than the one given."""
+        return self.binance_futures_url or BINANCE_URLS[self.binance_environment][2]
+
+    @property
     def http_hosts(self) -> list[str]:
         """The names that the daemon is called by, beside the loopback's."""
         allowed = self.http_allowed_hosts.split(",") if self.http_allowed_hosts is not None else []
@@ -262,7 +267,8 @@ def _describe(item: Mapping[str, Any], environment: Environment) -> str:
     name = field.upper()
     accepted = f"accepted: {Settings.model_fields[field].description}"
     if item["type"] == "missing":
-        return f"{name}: not set; {accepted}"
+        hint = "" if DOTENV_FILE.exists() else f"; there is no {DOTENV_FILE} here: `dehedge init` writes one"
+        return f"{name}: not set; {accepted}{hint}"
     given = [] if name in SECRETS else [f"got {_shorten(_redact(_hide(field, str(item['input'])), environment))!r}"]
     reason = [str(item["ctx"]["error"])] if item["type"] == "value_error" else []
     return f"{name}: {', '.join([*given, *reason, accepted])}"

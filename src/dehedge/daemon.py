@@ -315,6 +315,7 @@ def build_connector(
         api_secret=secret.get_secret_value() if secret is not None else "",
         rest_url=settings.binance_rest,
         ws_url=settings.binance_ws,
+        spot_url=settings.binance_spot,
         leverage=settings.leverage,
         margin_type=settings.margin_type,
         state_path=f"{settings.state_path}.paper",

@@ -113,6 +113,23 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPermissions:
+    """What the exchange lets the API key do."""
+
+    may_withdraw: bool
+    may_trade_futures: bool
+    is_bound_to_addresses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeverageBracket:
+    """A tier: positions of up to ``notional_max`` may be held at up to ``leverage_max``."""
+
+    leverage_max: int
+    notional_max: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class MarkPrice:
     """The exchange's mark price of a symbol and when it was true, in seconds."""
 

@@ -236,7 +236,8 @@ CALLS: dict[str, Callable[[BinanceConnector], Awaitable[Any]]] = {
     "orders": lambda connector: connector.fetch_order_history("BTCUSDT", time.time() - 60),
     "funding": lambda connector: connector.fetch_funding(time.time() - 60),
     "trades": lambda connector: connector.fetch_trade_history("BTCUSDT", time.time() - 60),
-    "settings": lambda connector: connector.fetch_symbol_config("BTCUSDT"),
+    "settings": lambda connector: connector.standing.fetch_symbol_config("BTCUSDT"),
+    "brackets": lambda connector: connector.standing.fetch_brackets("BTCUSDT"),
     "key": lambda connector: connector._account_stream.build_url(),
 }
 WRITES: dict[str, Callable[[BinanceConnector], Awaitable[Any]]] = {

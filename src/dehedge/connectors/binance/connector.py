@@ -26,7 +26,7 @@ from dehedge.connectors.binance.failures import (
     WRONG_MODE,
     RequestRefused,
 )
-from dehedge.connectors.binance.gateway import Credentials
+from dehedge.connectors.binance.gateway import Credentials, Gateway
 from dehedge.connectors.binance.history import History
 from dehedge.connectors.binance.market_data import BinanceMarketData
 from dehedge.connectors.binance.payloads import (
@@ -45,6 +45,7 @@ from dehedge.connectors.binance.payloads import (
 )
 from dehedge.connectors.binance.rows import MalformedPayload
 from dehedge.connectors.binance.settings import SymbolSettings
+from dehedge.connectors.binance.standing import Standing
 from dehedge.connectors.binance.tally import OnBreach, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import Leg, TradingRules
@@ -82,7 +83,9 @@ class BinanceConnector(BinanceMarketData):
         timing: Timing = DEFAULT_TIMING,
         on_breach: OnBreach = ignore_breach,
         pause_path: str = "",
+        spot_url: str = "",
     ) -> None:
+        """``spot_url`` is where the exchange tells what a key may do; empty where it does not."""
         self._credentials = Credentials(api_key, api_secret)
         super().__init__(
             rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing,
@@ -93,6 +96,7 @@ class BinanceConnector(BinanceMarketData):
         self.unknown_window_s = endpoints.WRITE_WINDOW_MS / 1000 + LAG_S
         self._settings = SymbolSettings(self._gateway, SymbolConfig(leverage, parse_margin_type(margin_type)))
         self._modes_doubted = asyncio.Event()
+        self.standing = Standing(self._gateway, lambda: Gateway(spot_url, self._credentials, clock, timing) if spot_url else None)
         self._account_stream = AccountStream(self._gateway, ws_url, timing)
         self._account_stream.on_settings = self._modes_doubted.set
 
@@ -106,15 +110,6 @@ class BinanceConnector(BinanceMarketData):
         self.hedge_mode = config.hedge_mode
         rules = await self.fetch_trading_rules()
         self.watch(symbol for symbol in symbols if symbol in rules)
-
-    @property
-    def clock_offset_s(self) -> float:
-        """How far the exchange's clock is ahead of ours, as last measured."""
-        return self._gateway.clock.offset_s
-
-    async def fetch_symbol_config(self, symbol: str) -> SymbolConfig:
-        """The leverage and margin type that the account has set for a symbol."""
-        return await self._settings.fetch(symbol)
 
     async def prepare_symbol(self, symbol: str) -> None:
         self._get_rules(symbol)

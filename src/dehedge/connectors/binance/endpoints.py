@@ -37,6 +37,9 @@ EXTEND_KEY = Endpoint("futures_stream_keepalive", 1)
 
 ACCOUNT_CONFIG = Endpoint("futures_account_config", 5, READ_WINDOW_MS)
 SYMBOL_CONFIG = Endpoint("futures_symbol_config", 5, READ_WINDOW_MS)
+BRACKETS = Endpoint("futures_leverage_bracket", 1, READ_WINDOW_MS)
+RESTRICTIONS = Endpoint("get_account_api_permissions", 1, READ_WINDOW_MS)
+"""Of the key; asked of the spot exchange's host."""
 POSITIONS = Endpoint("futures_position_information", 5, READ_WINDOW_MS)
 BALANCES = Endpoint("futures_account_balance", 5, READ_WINDOW_MS)
 ORDER = Endpoint("futures_get_order", 1, READ_WINDOW_MS)
