@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from dehedge import cli_money
 from dehedge.adapters.journal import SqliteJournal
-from dehedge.chronicle import Chronicle
 from dehedge.cli import app
 from dehedge.core.book import TradingMode
 from dehedge.core.costs import Fee, FundingPaid, OrderPriced
@@ -26,6 +25,7 @@ from dehedge.core.events import Event, ForeignPositionSeen, TradingModeSet
 from dehedge.core.model import HedgeKey, Leg
 from dehedge.core.orders import Action
 from dehedge.errors import DehedgeError
+from dehedge.history import HistoryView
 from dehedge.reporting.spans import parse_since
 from tests.core.builders import a_position, a_report, a_share, an_intent
 
@@ -248,7 +248,7 @@ def test_span_that_is_none_is_refused():
             parse_since(text, START)
 
 
-async def test_chronicle_shows_the_newest_since_a_time(folder: Path):
+async def test_history_shows_the_newest_since_a_time(folder: Path):
     from dehedge.adapters.journal_reader import JournalReader
 
     path = folder / "dehedge.db"
@@ -256,10 +256,10 @@ async def test_chronicle_shows_the_newest_since_a_time(folder: Path):
         for number in range(5):
             event = TradingModeSet(TradingMode.ACTIVE, is_flattening=False, reason=f"{number}")
             await journal.append(START + number, [event])
-        chronicle = Chronicle(JournalReader(path))
+        view = HistoryView(JournalReader(path))
 
         async def read(since: float, limit: int) -> list[str]:
-            return [str(event["text"])[-1] for event in await chronicle.fetch_history(since, limit)]
+            return [str(event["text"])[-1] for event in await view.fetch_history(since, limit)]
 
         assert await read(0, 200) == ["0", "1", "2", "3", "4"]
         assert await read(START + 2, 200) == ["2", "3", "4"]

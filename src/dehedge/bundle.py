@@ -21,10 +21,10 @@ from dehedge.adapters.journal_rows import encode
 from dehedge.adapters.pass_rows import PassRow, decode_pass, encode_decisions
 from dehedge.adapters.recorder import get_record_folder, read_lines
 from dehedge.addresses import hide_all_but_host
-from dehedge.chronicle import CONTEXT_S, describe_entries
 from dehedge.config import Settings
 from dehedge.core.passes import run_again
 from dehedge.errors import DehedgeError
+from dehedge.history import CONTEXT_S, describe_entries
 from dehedge.logs import Redactor
 from dehedge.ports import JournalEntry
 

@@ -17,13 +17,13 @@ from rich.table import Table
 
 from dehedge.adapters.journal_reader import JournalReader
 from dehedge.addresses import parse_file_url
-from dehedge.chronicle import CONTEXT_S, describe_entries
 from dehedge.client import PIPE_WIDTH, fetch_answer
 from dehedge.config import Settings
 from dehedge.core.lives import Sight
 from dehedge.core.report import Report, build_report
 from dehedge.environment import read_environment
 from dehedge.errors import ConfigError, DehedgeError
+from dehedge.history import CONTEXT_S, describe_entries
 from dehedge.reporting.page import render_page
 from dehedge.reporting.reading import read_records
 from dehedge.reporting.rows import build_report_data

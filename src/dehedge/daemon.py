@@ -29,7 +29,6 @@ from dehedge.adapters.web import WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.bookkeeper import Bookkeeper
-from dehedge.chronicle import Chronicle
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
@@ -42,6 +41,7 @@ from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
+from dehedge.history import HistoryView
 from dehedge.ledger import Ledger
 from dehedge.notices import Notices
 from dehedge.outward import build_heartbeat, build_outbox, describe_failure, note_start
@@ -164,7 +164,7 @@ class Daemon:
         self._web = WebServer(
             self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
             token=token.get_secret_value() if token is not None else None,
-            history=Chronicle(JournalReader(self._settings.state_path)),
+            history=HistoryView(JournalReader(self._settings.state_path)),
         )  # fmt: skip
 
     async def run(self) -> None:

@@ -17,7 +17,7 @@ CONTEXT_S = 60.0
 """An order that ended lately was intended this much earlier."""
 
 
-class Chronicle:
+class HistoryView:
     """Implements ``ports.HistorySource``."""
 
     def __init__(self, journal: JournalSource) -> None:
