@@ -23,9 +23,10 @@ from dehedge.adapters.chain.heads import HeadWatch
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.pyth import PythSource
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.web import Dashboard, WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.chronicle import Chronicle
 from dehedge.config import Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
@@ -38,6 +39,7 @@ from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
+from dehedge.overview import Overview
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
 from dehedge.recovery import recover, replay
@@ -110,10 +112,10 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, alarm, usage = self._clock, self._alarm, Usage()
+        clock, alarm, usage, chronicle = self._clock, self._alarm, Usage(), Chronicle()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        book = replay(self._journal, clock, usage)
-        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
+        book = replay(self._journal, clock, usage, chronicle)
+        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage, chronicle=chronicle)
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
             get_prices=lambda: self._prices.latest,
@@ -139,11 +141,20 @@ class Daemon:
             auditor=auditor, executor=executor, reconciler=self._reconciler, clock=clock,
             connector_name=self._settings.connector,
         )  # fmt: skip
-        token = self._settings.http_token
-        self._web = WebServer(
-            self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
-            token=token.get_secret_value() if token is not None else None,
+        self._overview = Overview(
+            status=self._status, policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue,
+            ledger=ledger, reconciler=self._reconciler, clock=clock,
         )  # fmt: skip
+        self._web = self._build_web()
+
+    def _build_web(self) -> WebServer:
+        settings = self._settings
+        account = settings.connector if settings.connector == "paper" else settings.binance_environment
+        dashboard = Dashboard(self._status, self._overview, clock=self._clock, account=account)
+        token = settings.http_token.get_secret_value() if settings.http_token is not None else None
+        return WebServer(
+            self._status, registry=metrics.REGISTRY, hosts=settings.http_hosts, token=token, dashboard=dashboard
+        )
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
@@ -156,6 +167,7 @@ class Daemon:
             async with asyncio.TaskGroup() as tasks:
                 work = tasks.create_task(self._work())
                 tasks.create_task(self._supervise())
+                tasks.create_task(self._overview.run(), name="overview")
                 await self._stopped.wait()
                 await self._shut_down(work)
                 raise _Stopped

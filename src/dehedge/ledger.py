@@ -17,6 +17,7 @@ from decimal import Decimal
 import structlog
 
 from dehedge import metrics
+from dehedge.chronicle import Chronicle
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event, OrderIntended, OrderReported, TradingModeSet, fold
 from dehedge.core.invariants import Breach, Law
@@ -43,11 +44,13 @@ class Ledger:
         guardian: Guardian | None = None,
         *,
         usage: Usage | None = None,
+        chronicle: Chronicle | None = None,
     ) -> None:
-        """``usage`` is what the journal that made the book tells of the last hour."""
+        """``usage`` is what the journal that made the book tells of the last hour; ``chronicle`` is told of each fact."""
         self.journal = journal
         self.book = book
         self.usage = usage or Usage()
+        self.chronicle = chronicle or Chronicle()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
@@ -154,6 +157,7 @@ class Ledger:
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
         self.usage.note(at, event, changes)
+        self.chronicle.note(at, event, changes)
         for change in changes:
             self._versions[change.symbol] += 1
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()

@@ -12,6 +12,7 @@ import asyncio
 import structlog
 
 from dehedge.auditor import Auditor
+from dehedge.chronicle import Chronicle
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import fold
 from dehedge.core.usage import Usage
@@ -26,10 +27,12 @@ RESOLVE_MAX_S = 10.0
 SYMBOLS_MAX_S = 10.0
 
 
-def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeBook:
+def replay(
+    journal: Journal, clock: Clock, usage: Usage | None = None, chronicle: Chronicle | None = None
+) -> HedgeBook:
     """The book as the journal tells it. Raises ``JournalError`` for a fact that cannot follow those before it.
 
-    What was used of the operator's limits is counted into ``usage``.
+    What was used of the operator's limits is counted into ``usage``; ``chronicle`` is told of each fact.
     """
     book = HedgeBook()
     for entry in journal.read():
@@ -39,6 +42,8 @@ def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeB
             raise JournalError(f"journal entry {entry.sequence} contradicts those before it: {error}") from error
         if usage is not None:
             usage.note(entry.at, entry.event, changes)
+        if chronicle is not None:
+            chronicle.note(entry.at, entry.event, changes)
     hedges = book.get_all_hedged_positions()
     book.note_judged({key.market for key in hedges}, clock.time())
     log.info("journal_replayed", hedges=len(hedges), in_flight=len(book.in_flight), mode=book.mode.value)

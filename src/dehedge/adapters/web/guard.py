@@ -118,11 +118,15 @@ def check_site(request: web.Request) -> None:
 
 def read_page(request: web.Request) -> Page:
     """Which part is asked for by ``offset`` and ``limit``."""
-    asked = {name: request.query.get(name, str(value)) for name, value in Page()._asdict().items()}
-    for name, text in asked.items():
-        if not _NUMBER.fullmatch(text):
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
-    return Page(int(asked["offset"]), min(int(asked["limit"]), PAGE_LENGTH_MAX))
+    return Page(read_number(request, "offset", 0), min(read_number(request, "limit", PAGE_LENGTH_MAX), PAGE_LENGTH_MAX))
+
+
+def read_number(request: web.Request, name: str, default: int) -> int:
+    """A whole number of the query."""
+    text = request.query.get(name, str(default))
+    if not _NUMBER.fullmatch(text):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
+    return int(text)
 
 
 async def read_command(request: web.Request, *, takes_level: bool) -> Command:
