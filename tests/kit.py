@@ -17,6 +17,7 @@ from fractions import Fraction
 from dehedge.account import AccountWatch
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.chronicle import Chronicle
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
 from dehedge.core.guards import GuardLimits
@@ -333,9 +334,9 @@ class Engine:
         self.prices = PriceFeed(self.alarm.note_price)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.alarm.note_change)
-        usage = Usage()
-        book = replay(world.journal, self.clock, usage)
-        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
+        usage, chronicle = Usage(), Chronicle()
+        book = replay(world.journal, self.clock, usage, chronicle)
+        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage, chronicle=chronicle)
         self.snapshots = SnapshotFeed(
             self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy,
             get_prices=lambda: self.prices.latest,

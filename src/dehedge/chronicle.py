@@ -146,6 +146,6 @@ def _describe_state(event: TradingModeSet | ForeignPositionSeen | HedgesCooled |
             text = f"{event.quantity:f} on {event.leg.value} beside our hedges"
             return Entry("foreign_position_seen", text, symbol=event.symbol)
         case HedgesCooled(placed_at=cooled):
-            return Entry("risk_gone", f"{len(cooled)} hedges whose risk has gone")
+            return Entry("risk_gone", f"hedges whose risk has gone: {len(cooled)}")
         case HedgesReheated(keys=keys):
-            return Entry("risk_back", f"{len(keys)} hedges whose risk came back")
+            return Entry("risk_back", f"hedges whose risk came back: {len(keys)}")

@@ -213,7 +213,7 @@ class Overview:
 
 def _show(coins: Decimal, price: Decimal | None) -> Mapping[str, str | None]:
     """An amount of coins, and what it is worth at the price; None where there is none."""
-    return {"coins": f"{coins:f}", "usd": f"{round(coins * price, USD_PLACES):f}" if price is not None else None}
+    return {"coins": f"{coins:f}", "usd": f"{coins * price:.{USD_PLACES}f}" if price is not None else None}
 
 
 def _describe_input(name: str, at: float | None, max_age_s: float | None, error: str | None) -> Mapping[str, object]:

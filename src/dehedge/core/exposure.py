@@ -64,6 +64,6 @@ def _sum_up(columns: Columns, chosen: Flags, coins: Floats) -> list[Crowd]:
     sizes = np.bincount(places, weights=columns.size[chosen], minlength=width)
     sums = np.bincount(places, weights=coins[chosen], minlength=width)
     return [
-        Crowd(int(count), round(float(size)), round(Decimal(float(total)), COIN_PLACES))
+        Crowd(int(count), round(float(size)), Decimal(f"{float(total):.{COIN_PLACES}f}"))
         for count, size, total in zip(counts, sizes, sums, strict=True)
     ]

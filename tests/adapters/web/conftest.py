@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
-from web_requests import HOST, TOKEN, Operator, Send
+from web_requests import HOST, TOKEN, Onlooker, Operator, Send
 
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.web import Dashboard, WebServer
 
 
 @pytest.fixture
@@ -19,10 +19,20 @@ def operator() -> Operator:
 
 
 @pytest.fixture
-async def server(operator: Operator) -> AsyncIterator[WebServer]:
+def onlooker() -> Onlooker:
+    return Onlooker()
+
+
+@pytest.fixture
+def dashboard(operator: Operator, onlooker: Onlooker) -> Dashboard:
+    return Dashboard(operator, onlooker, clock=onlooker, account="paper")
+
+
+@pytest.fixture
+async def server(operator: Operator, dashboard: Dashboard) -> AsyncIterator[WebServer]:
     registry = CollectorRegistry()
     Gauge("dehedge_test", "A gauge.", registry=registry).set(7)
-    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST])
+    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST], dashboard=dashboard)
     await server.start("127.0.0.1", 0)
     yield server
     await server.close()
