@@ -130,7 +130,7 @@ async def test_sample_is_taken_each_ten_seconds_and_shown_as_columns_with_marks(
     await engine.die()
 
 
-async def test_nothing_is_sampled_before_anything_is_known_and_time_goes_forward():
+async def test_nothing_is_sampled_before_anything_is_known_and_time_goes_forward(monkeypatch):
     engine = Engine(World())
     overview = an_overview(engine)
     overview.look()
@@ -138,7 +138,8 @@ async def test_nothing_is_sampled_before_anything_is_known_and_time_goes_forward
 
     engine.feed()
     overview.look()
-    engine.clock.time = lambda now=engine.clock.time(): now - 3_600
+    back_then = engine.clock.time() - 3_600
+    monkeypatch.setattr(engine.clock, "time", lambda: back_then)
     overview.look()
 
     assert len(overview.get_series()["times"]) == 1

@@ -1,38 +1,43 @@
-"""``make screenshot``: the dashboard as the README shows it, of a daemon that has seen a market move for a minute."""
+"""``make screenshot``: the dashboard as the README shows it, of a daemon that has seen a market move for a while."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
 
-from dehedge.sim.paths import read_path
 from tests.browser.stage import VARIABLES, Stage, a_stage
 
-STEPS = 110
+STEPS = 180
 STEP_S = 0.5
-SIZE = {"width": 1280, "height": 1400}
+WAIT_MS = 120_000
+SIZE = {"width": 1280, "height": 1300}
 
 
 async def take(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dehedge-screenshot-") as folder:
-        async with a_stage(Path(folder), variables={**VARIABLES, "HEDGE_EXPIRY_SECONDS": "6"}) as stage:
+        async with a_stage(
+            Path(folder), variables={**VARIABLES, "HEDGE_EXPIRY_SECONDS": "6", "CONNECTOR": "paper"}
+        ) as stage:
             await _move(stage)
             page = await stage.browser.new_page(viewport=SIZE, color_scheme="dark")
             await page.goto(stage.daemon.url)
-            await page.locator("#hedges tbody tr").first.wait_for()
+            await page.locator("#hedges tbody tr").first.wait_for(timeout=WAIT_MS)
             await page.locator("#charts canvas").first.wait_for()
             await asyncio.sleep(3)
             await page.screenshot(path=path)
 
 
 async def _move(stage: Stage) -> None:
-    path = read_path("BTC-USD")
+    """Bitcoin dips and comes back, so that its hedge closes and opens again; ether falls, so that one opens and stays."""
     for step in range(STEPS):
-        price = path[step] * Decimal("0.95") if step > STEPS // 2 else path[step]
-        stage.world.set_price("BTC-USD", price)
+        part = step / STEPS
+        wave = math.sin(2 * math.pi * part)
+        stage.world.set_price("BTC-USD", round(Decimal(60_000 + (400 if wave > 0 else 1_700) * wave), 1))
+        stage.world.set_price("ETH-USD", round(Decimal(3_000 - 95 * part + 4 * math.sin(40 * part)), 2))
         await asyncio.sleep(STEP_S)
 
 

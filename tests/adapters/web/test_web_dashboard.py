@@ -49,7 +49,8 @@ async def test_every_file_of_the_page_is_served(http: httpx.AsyncClient, path: s
 @pytest.mark.parametrize(
     "path",
     [b"/static/", b"/static/../server.py", b"/static/%2e%2e/server.py", b"/static/..%2fserver.py", b"/static/panels",
-     b"/static/panels/", b"/static//style.css", b"/static/style.css%00", b"/static", b"/index.html", b"/favicon.ico"],
+     b"/static/panels/", b"/static//style.css", b"/static/style.css%00", b"/static", b"/index.html", b"/favicon.ico",
+     b"//healthz"],
 )  # fmt: skip
 async def test_what_is_no_file_of_the_page_is_not_found(send: Send, path: bytes):
     answer = await send(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
