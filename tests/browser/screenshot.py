@@ -14,14 +14,13 @@ from tests.browser.stage import VARIABLES, Stage, a_stage
 STEPS = 180
 STEP_S = 0.5
 WAIT_MS = 120_000
-SIZE = {"width": 1280, "height": 1300}
+SIZE = {"width": 1280, "height": 1350}
 
 
 async def take(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dehedge-screenshot-") as folder:
-        async with a_stage(
-            Path(folder), variables={**VARIABLES, "HEDGE_EXPIRY_SECONDS": "6", "CONNECTOR": "paper"}
-        ) as stage:
+        variables = {**VARIABLES, "HEDGE_EXPIRY_SECONDS": "6", "CONNECTOR": "paper"}
+        async with a_stage(Path(folder), variables=variables, is_odd=False) as stage:
             await _move(stage)
             page = await stage.browser.new_page(viewport=SIZE, color_scheme="dark")
             await page.goto(stage.daemon.url)

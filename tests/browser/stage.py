@@ -44,8 +44,10 @@ def find_chromium() -> str | None:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, *, variables: Mapping[str, str] = VARIABLES) -> AsyncIterator[Stage]:
-    """A daemon that has hedged one position, and a browser."""
+async def a_stage(
+    folder: Path, *, variables: Mapping[str, str] = VARIABLES, is_odd: bool = True
+) -> AsyncIterator[Stage]:
+    """A daemon that has hedged one position, and a browser; ``is_odd`` where a market is named with markup."""
     world = World(PRICES, use_anvil=False)
     daemon = None
     async with async_playwright() as playwright:
@@ -53,8 +55,10 @@ async def a_stage(folder: Path, *, variables: Mapping[str, str] = VARIABLES) -> 
             await world.start()
             await world.chain.set_vault(VAULT_USD * USD)
             await world.chain.set_shield(SHIELD_USD * USD)
-            await world.chain.set_market(SimMarket(market=MARKUP, name=MARKUP, pyth_feed=get_feed("SOL-USD")))
-            await world.chain.put(RISKY, QUIET, ODD)
+            await world.chain.put(RISKY, QUIET)
+            if is_odd:
+                await world.chain.set_market(SimMarket(market=MARKUP, name=MARKUP, pyth_feed=get_feed("SOL-USD")))
+                await world.chain.put(ODD)
             daemon = DaemonProcess(folder, world.build_environment(**variables))
             await daemon.start()
             # A container's root has no sandbox; the page is ours alone.

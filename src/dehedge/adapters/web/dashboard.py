@@ -33,7 +33,7 @@ class Dashboard:
         self._clock = clock
         self._account = account
         self._assets: Mapping[str, Asset] = read_assets()
-        self._paths: list[str] = []
+        self._app: web.Application | None = None
         self.hub = Hub(
             {
                 "hello": self._build_hello,
@@ -48,7 +48,8 @@ class Dashboard:
         )
 
     def add_routes(self, app: web.Application) -> None:
-        """Add the paths; those of the API that are there already are told to the page."""
+        """Add the paths. All of the application are told to the page, which asks for nothing else."""
+        self._app = app
         app.router.add_get("/", self._get_page)
         app.router.add_get("/static/{path:.+}", self._get_asset)
         app.router.add_get("/api/v1/stream", self._get_stream, allow_head=False)
@@ -57,7 +58,6 @@ class Dashboard:
         app.router.add_get("/api/v1/exposure", self._get_exposure)
         app.router.add_get("/api/v1/inputs", self._get_inputs)
         app.on_shutdown.append(self._close)
-        self._paths = sorted({route.resource.canonical for route in app.router.routes() if route.resource is not None})
 
     async def _close(self, _: web.Application) -> None:
         await self.hub.close()
@@ -87,7 +87,9 @@ class Dashboard:
         return web.json_response(await self._build_inputs())
 
     async def _build_hello(self) -> object:
-        return {"version": __version__, "account": self._account, "paths": self._paths}
+        resources = self._app.router.resources() if self._app is not None else ()
+        paths = sorted({resource.canonical for resource in resources})
+        return {"version": __version__, "account": self._account, "paths": paths}
 
     async def _build_beat(self) -> object:
         return {"now": self._clock.time()}

@@ -11,9 +11,8 @@ export async function openExplanation({ market, position_id: id }) {
   const checks = new Table("Checks", [
     { title: "Check", cell: (row) => row.name },
     { title: "Fired", cell: (row) => (row.fired ? "yes" : "no"), tone: (row) => (row.fired ? "warn" : "") },
-    { title: "Left", number: true, cell: (row) => row.left },
-    { title: "Right", number: true, cell: (row) => row.right },
-    { title: "Margin", number: true, cell: (row) => `${row.margin} ${row.unit ?? ""}` },
+    { title: "Is", number: true, cell: (row) => `${row.left} ${row.relation ?? ":"} ${row.right}` },
+    { title: "By", number: true, cell: (row) => `${row.margin} ${row.unit ?? ""}` },
   ], (row) => row.name, "");
   const dialog = el("dialog", { "aria-labelledby": "explain-title", class: "large" },
     el("h2", { id: "explain-title" }, `${market}, ${trader(id)}`), text, checks.element,

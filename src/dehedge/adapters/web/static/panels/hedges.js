@@ -11,7 +11,7 @@ const key = (row) => `${row.market}|${row.position_id}`;
 function describeEnd(row) {
   if (row.status !== "OPEN") return `an order is in flight (${words(row.status.toLowerCase())})`;
   if (row.closes_at) return `in ${duration(row.closes_at - getNow())}, at ${time(row.closes_at, getNow())} UTC, unless the risk comes back`;
-  return "once the risk has been gone for long enough, or the position is";
+  return "once its risk has gone for a while, or its position";
 }
 
 const MONEY = [["Profit at mark, USD", "profit_usd"], ["Fees, USD", "fees_usd"], ["Funding, USD", "funding_usd"]];
@@ -26,10 +26,10 @@ export function buildHedges() {
     { title: "Side", keep: true, cell: (row) => row.side },
     { title: "Quantity", number: true, cell: (row) => (row.quantity === row.target ? coins(row.quantity) : `${coins(row.quantity)} of ${coins(row.target)}`) },
     { title: "Age", number: true, cell: (row) => ages.get(key(row)) },
-    { title: "Opened because of", cell: (row) => words(row.reason) },
-    { title: "Now", cell: (row) => words(row.decision) || "–" },
-    { title: "Closes", cell: describeEnd },
-    ...MONEY.map(([title, name]) => ({ title, number: true, cell: (row) => usd(row[name], { signed: true }), tone: (row) => tone(row[name]) })),
+    { title: "Opened because of", long: true, cell: (row) => words(row.reason) },
+    { title: "Now", keep: true, cell: (row) => words(row.decision) || "–" },
+    { title: "Closes", long: true, cell: describeEnd },
+    ...MONEY.map(([title, name]) => ({ title, field: name, number: true, cell: (row) => usd(row[name], { signed: true }), tone: (row) => tone(row[name]) })),
   ], key, "No hedges are held.");
   const pager = new Pager("hedges", LENGTH, show);
   body.append(table.element, pager.element);

@@ -23,14 +23,15 @@ function buildHeld() {
   return new Table("Held back", [
     { title: "Market", keep: true, cell: (row) => row.market },
     { title: "Trader", keep: true, cell: (row) => trader(row.position_id) },
-    { title: "Held back by", cell: (row) => words(row.guard ?? row.reason) },
+    { title: "Held back by", cell: (row) => row.text ?? words(row.reason) },
   ], key, "Nothing would be held back.");
 }
 
 function describe({ margin, vault, liquidated }) {
   const short = Number(margin.short_usd) > 0 ? `, ${usd(margin.short_usd)} USD too little` : "";
+  const available = margin.available_usd === null ? `what is available is not known (${margin.error})` : `${usd(margin.available_usd)} available`;
   const legs = liquidated.map((row) => `${row.symbol} ${row.leg} ${coins(row.quantity)} at ${amount(row.liquidation_price)}`);
-  return `Margin: ${usd(margin.needed_usd)} USD needed, ${usd(margin.available_usd)} available${short}. `
+  return `Margin: ${usd(margin.needed_usd)} USD needed, ${available}${short}. `
     + `Vault: ${usd(vault.before)}, unhedged ${usd(vault.after_unhedged)}. `
     + `The exchange would liquidate: ${legs.join(", ") || "nothing"}.`;
 }
