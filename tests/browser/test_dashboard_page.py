@@ -17,7 +17,7 @@ from tests.browser.stage import MARKUP, VAULT_USD, Stage, check_hedged
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
 ]
 
 # A machine with other work is slow, and no test waits for what has come.
@@ -93,6 +93,9 @@ async def test_page_follows_the_world_without_being_loaded_again(page: Page, sta
     await expect(page.locator("#hedges tbody tr", has_text="ETH-USD")).to_have_count(0)
     await page.locator("#charts select").select_option("ETH-USD")
     await expect(page.locator("#charts figcaption").first).to_contain_text("▲ 1 opened, ▼ 1 closed")
+    await page.reload()
+    await expect(page.locator("#charts figcaption").first).to_contain_text("BTC-USD 60,000.00")
+    await expect(page.locator("#charts figcaption").first).to_contain_text("▲ 1 opened, ▼ 0 closed")
     await stage.world.chain.set_vault(VAULT_USD * USD)
 
 

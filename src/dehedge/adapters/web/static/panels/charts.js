@@ -90,7 +90,7 @@ export function buildCharts() {
   let market = null;
   let events = null;
   const choice = el("select", { "aria-label": "Market of the chart" });
-  const prices = new Chart("Price of the market, with hedges opened and closed", [{ label: "Price", tone: "--accent" }], () => series?.marks ?? []);
+  const prices = new Chart("Price of the market, with hedges opened and closed", [{ label: "Price", tone: "--accent" }], getMarks);
   const funds = new Chart("Vault and shield", [{ label: "Vault", tone: "--accent" }, { label: "Shield", tone: "--warn", scale: "shield", dash: [8, 6] }]);
   body.append(el("label", { class: "choice" }, el("span", {}, "Market"), choice), el("div", { class: "charts" }, prices.element, funds.element));
   choice.addEventListener("change", () => { market = choice.value; read(); });
@@ -112,6 +112,11 @@ export function buildCharts() {
     }
   }
 
+  /** Those of the market that is shown; the first reading is of all. */
+  function getMarks() {
+    return (series?.marks ?? []).filter((mark) => mark.market === market);
+  }
+
   /** The samples, and behind them the moment. */
   function showNow(now) {
     if (!series) return;
@@ -119,7 +124,7 @@ export function buildCharts() {
     if (!market) return;
     const times = [...series.times, now.at];
     const line = [...(series.prices[market] ?? series.times.map(() => null)), now.prices[market] ?? null].map(number);
-    prices.update([times, line], describePrices(market, line, series.marks));
+    prices.update([times, line], describePrices(market, line, getMarks()));
     funds.update(
       [times, [...series.vault, now.vault].map(number), [...series.shield, now.shield].map(number)],
       `Vault ${amount(now.vault)} USDC, shield ${amount(now.shield)} USDC`,
