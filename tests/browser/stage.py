@@ -24,7 +24,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 VAULT_USD, SHIELD_USD = 500_000, 600
 VARIABLES = {
     "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "4", "POLL_INTERVAL_SECONDS": "0.3", "PRICE_INTERVAL_SECONDS": "0.3",
-    "MAX_PRICE_AGE_SECONDS": "3",
+    "MAX_PRICE_AGE_SECONDS": "4",
 }  # fmt: skip
 RISKY = build_position(0xA1, "BTC-USD", is_long=True, size_usd=20_000, price=Decimal(57_000))
 QUIET = build_position(0xA2, "ETH-USD", is_long=False, size_usd=20_000, price=Decimal(3_010))
