@@ -7,7 +7,7 @@ ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench lock clean
+.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench screenshot lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 takes hours"
 	@echo "make check    lint, types, import contracts"
 	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
+	@echo "make screenshot  take the picture of the dashboard for the README; needs chromium"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
 	@echo "make clean    remove what the others made"
@@ -46,6 +47,10 @@ fuzz: install
 	@echo "FUZZ_SCALE=$(FUZZ_SCALE): each test takes $(FUZZ_SCALE) times its examples"
 	@FUZZ_SCALE=$(FUZZ_SCALE) $(BIN)/python -m pytest tests/fuzz --numprocesses=auto --override-ini=timeout=0 \
 	  --hypothesis-show-statistics --durations=0 $(ARGS)
+
+screenshot: install
+	@mkdir -p docs/images
+	@$(BIN)/python -m tests.browser.screenshot docs/images/dashboard.png
 
 check: install
 	$(BIN)/ruff check

@@ -24,10 +24,8 @@ from dehedge.core.guards import GuardLimits
 from dehedge.core.model import ChainSnapshot, HedgeKey, Leg, Market, Position, PriceTick, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.core.policy import HedgingPolicy
-from dehedge.core.receipts import Receipts
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.core.usage import Usage
 from dehedge.errors import (
     ConnectorError,
     JournalError,
@@ -54,6 +52,7 @@ from dehedge.ports import (
     VenueTrade,
 )
 from dehedge.reconciler import Reconciler
+from dehedge.records import Records
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
 from dehedge.sim.exchange import BTCUSDT, ETHUSDT, Ask, Refused
@@ -384,9 +383,9 @@ class Engine:
         self.prices = PriceFeed(self.alarm.note_price)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.alarm.note_change)
-        usage, receipts = Usage(), Receipts()
-        book = replay(world.journal, self.clock, usage, receipts)
-        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage, receipts=receipts)
+        records = Records()
+        book = replay(world.journal, self.clock, records)
+        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, records=records)
         self.snapshots = SnapshotFeed(
             self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy,
             get_prices=lambda: self.prices.latest,

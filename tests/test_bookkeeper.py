@@ -47,7 +47,7 @@ async def test_order_has_a_receipt_with_fee_and_profit_when_it_opened_and_when_i
     assert opened.fees == (Fee("USDT", world.venue.ledger.fills[0].commission),)
     assert (opened.realized_profit, closed.realized_profit > 0) == (0, True)
     assert world.venue.trade_reads == 2
-    assert engine.ledger.receipts.unpriced == {}
+    assert engine.ledger.records.receipts.unpriced == {}
 
 
 async def test_receipt_is_asked_for_after_a_restart_and_once_only():
@@ -139,7 +139,7 @@ async def test_funding_is_asked_for_every_quarter_of_an_hour_and_not_before_ther
     await asyncio.sleep(FUNDING_INTERVAL_S)
     assert venue.funding_reads == 0
 
-    ledger.receipts.first_at = EPOCH
+    ledger.records.receipts.first_at = EPOCH
     await asyncio.sleep(FUNDING_INTERVAL_S * 3)
     assert venue.funding_reads == 3
     task.cancel()
@@ -157,8 +157,8 @@ class Silent(Venue):
 
 async def test_exchange_without_funding_and_trades_is_asked_less_and_less():
     ledger = Ledger(MemoryJournal(), HedgeBook(), LoopClock())
-    ledger.receipts.unpriced["7"] = Unpriced(an_intent().request.client_order_id, "7", "BTCUSDT", Decimal(1), EPOCH)
-    ledger.receipts.first_at = EPOCH
+    ledger.records.receipts.unpriced["7"] = Unpriced(an_intent().request.client_order_id, "7", "BTCUSDT", Decimal(1), EPOCH)
+    ledger.records.receipts.first_at = EPOCH
     venue = Silent()
     keeper = Bookkeeper(ledger=ledger, connector=venue, clock=LoopClock(), check_busy=lambda: False)
     task = asyncio.ensure_future(keeper.run())
@@ -167,7 +167,7 @@ async def test_exchange_without_funding_and_trades_is_asked_less_and_less():
     assert 10 < venue.trade_reads < 20
     assert ledger.journal.last_sequence == 0
     await asyncio.sleep(TRADE_AGE_MAX_S)
-    assert ledger.receipts.unpriced == {}
+    assert ledger.records.receipts.unpriced == {}
     task.cancel()
 
 

@@ -266,7 +266,7 @@ async def test_guards_spend_no_more_on_fees_than_the_hour_has():
 
     # An open at 60,000 costs 4.98 and its close at 57,000 costs 4.731: the fourth makes 34.113, and its close is not held.
     assert count_sent(world, "BUY") == 4 == count_sent(world, "SELL")
-    assert engine.ledger.usage.filled.total * 5 / 10_000 == Decimal("38.844")
+    assert engine.ledger.records.usage.filled.total * 5 / 10_000 == Decimal("38.844")
     world.set_price("BTC-USD", RISKY)
     await engine.run_for(5)
     assert get_reason(engine) is Reason.FEE_LIMIT
@@ -355,7 +355,7 @@ async def test_guards_remember_what_was_used_when_the_daemon_starts_again():
     world.venue.force("ETHUSDT", "3.333")
     engine.auditor.request()
     await engine.run_for(10)
-    usage = engine.ledger.usage
+    usage = engine.ledger.records.usage
     await engine.die()
 
     second = await an_engine(world, **limits)
@@ -364,7 +364,7 @@ async def test_guards_remember_what_was_used_when_the_daemon_starts_again():
 
     assert get_reason(second) is Reason.OPENS_LIMIT
     assert get_reason(second, a_position(2, market="ETH-USD")) is Reason.FORCED_LIMIT
-    again = second.ledger.usage
+    again = second.ledger.records.usage
     assert usage.filled.total > 0
     for name in ("growth", "filled", "opens", "forced"):
         assert list(getattr(again, name)._entries) == list(getattr(usage, name)._entries)

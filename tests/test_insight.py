@@ -50,7 +50,7 @@ def as_json(answer: Mapping[str, object]) -> Any:
 
 def get_traces(engine: Engine) -> object:
     """All that a question could have changed."""
-    book, usage = engine.book, engine.ledger.usage
+    book, usage = engine.book, engine.ledger.records.usage
     windows = [deepcopy(vars(window)) for window in (usage.growth, usage.filled, usage.opens, usage.forced)]
     hedges = dict(book.get_all_hedged_positions())
     return deepcopy((
@@ -318,7 +318,7 @@ async def test_whatif_works_on_copies():
     assert isinstance(scene.inputs.usage, Usage)
     assert scene.inputs.book is not engine.book
     assert scene.inputs.book == engine.book
-    assert scene.inputs.usage is not engine.ledger.usage
+    assert scene.inputs.usage is not engine.ledger.records.usage
     assert scene.inputs.venue.group_max is not engine.executor.backoff.group_max
     await engine.die()
 

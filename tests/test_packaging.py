@@ -14,8 +14,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
@@ -270,6 +272,20 @@ async def test_health_check_of_the_image_tells_health(is_alive: bool, code: int)
     await server.close()
 
 
+def test_wheel_and_image_hold_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = ROOT / "src/dehedge/adapters/web/static"
+    wanted = {f"dehedge/adapters/web/static/{path.relative_to(page)}" for path in page.rglob("*") if path.is_file()}
+    monkeypatch.chdir(ROOT)
+    with ZipFile(tmp_path / build_wheel(str(tmp_path))) as archive:
+        held = set(archive.namelist())
+
+    assert len(wanted) > 20
+    assert wanted - held == set()
+    # The image takes the folder as it is.
+    assert "COPY src/dehedge /build/dehedge" in (ROOT / "Dockerfile").read_text()
+    assert "!src/dehedge" in (ROOT / ".dockerignore").read_text()
+
+
 def test_image_is_built_of_files_that_reach_the_builder():
     copied = re.findall(r"^COPY (?!--from)(?:--\S+ )*(\S+) ", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     admitted = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -279,7 +295,7 @@ def test_image_is_built_of_files_that_reach_the_builder():
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-@pytest.mark.parametrize("target", ["help", "demo", "test", "fuzz", "check", "audit", "install", "tools"])
+@pytest.mark.parametrize("target", ["help", "demo", "test", "fuzz", "check", "audit", "install", "tools", "screenshot"])
 def test_target_of_the_makefile_exists(target: str):
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 

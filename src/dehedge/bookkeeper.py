@@ -63,7 +63,7 @@ class Bookkeeper:
             log.debug("receipts_failed", error=str(error))
             wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
             return max(wait_s, self._get_delay_s())
-        self._failures = self._failures + 1 if self._ledger.receipts.unpriced else 0
+        self._failures = self._failures + 1 if self._ledger.records.receipts.unpriced else 0
         return self._get_delay_s()
 
     def _get_delay_s(self) -> float:
@@ -72,10 +72,10 @@ class Bookkeeper:
     async def _learn_prices(self) -> None:
         by_symbol: defaultdict[str, list[Unpriced]] = defaultdict(list)
         oldest = self._clock.time() - TRADE_AGE_MAX_S
-        for order in list(self._ledger.receipts.unpriced.values()):
+        for order in list(self._ledger.records.receipts.unpriced.values()):
             if order.since < oldest:
                 log.warning("order_not_priced", symbol=order.symbol, venue_order_id=order.venue_order_id)
-                self._ledger.receipts.give_up(order.venue_order_id)
+                self._ledger.records.receipts.give_up(order.venue_order_id)
             else:
                 by_symbol[order.symbol].append(order)
         for symbol, orders in by_symbol.items():
@@ -98,7 +98,7 @@ class Bookkeeper:
 
     async def _learn_funding(self) -> None:
         """Ask for what was booked since the last look, where the exchange has funding and we ever traded."""
-        receipts, now = self._ledger.receipts, asyncio.get_running_loop().time()
+        receipts, now = self._ledger.records.receipts, asyncio.get_running_loop().time()
         source, first_at = self._connector, receipts.first_at
         is_due = first_at is not None and now >= self._funding_due
         if first_at is None or not is_due or self._check_busy() or not isinstance(source, FundingSource):
@@ -109,7 +109,7 @@ class Bookkeeper:
         await self._record_funding(await source.fetch_funding(since))
 
     async def _record_funding(self, booked: Iterable[VenueFunding]) -> None:
-        book, receipts = self._ledger.book, self._ledger.receipts
+        book, receipts = self._ledger.book, self._ledger.records.receipts
         facts = [FundingPaid(one.symbol, one.amount, one.asset, one.paid_at, one.venue_id) for one in booked]
         new = [fact for fact in facts if fact.symbol in book.symbols and receipts.check_new(fact)]
         await self._ledger.record(*sorted(new, key=lambda fact: fact.paid_at))

@@ -25,7 +25,7 @@ from dehedge.adapters.journal import SqliteJournal
 from dehedge.adapters.journal_reader import JournalReader
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.recorder import FileRecorder, get_record_folder
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.web import Dashboard, WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
 from dehedge.bookkeeper import Bookkeeper
@@ -34,9 +34,7 @@ from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
 from dehedge.core.invariants import Breach
 from dehedge.core.policy import HedgingPolicy
-from dehedge.core.receipts import Receipts
 from dehedge.core.sizing import get_size_min
-from dehedge.core.usage import Usage
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
@@ -45,8 +43,10 @@ from dehedge.history import HistoryView
 from dehedge.ledger import Ledger
 from dehedge.notices import Notices
 from dehedge.outward import build_heartbeat, build_outbox, describe_failure, note_start
+from dehedge.overview import Overview
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
+from dehedge.records import Records
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
 from dehedge.snapshots import SnapshotFeed
@@ -120,11 +120,11 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, alarm, usage, receipts = self._clock, self._alarm, Usage(), Receipts()
+        clock, alarm, records = self._clock, self._alarm, Records()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        book = replay(self._journal, clock, usage, receipts)
+        book = replay(self._journal, clock, records)
         self._ledger = ledger = Ledger(
-            self._journal, book, clock, self._guardian, usage=usage, receipts=receipts,
+            self._journal, book, clock, self._guardian, records=records,
             tell=lambda change: self._notices.note_change(change),  # noqa: PLW0108  (there are none yet)
         )  # fmt: skip
         self._snapshots = SnapshotFeed(
@@ -160,11 +160,20 @@ class Daemon:
             self._outbox, ledger=ledger, auditor=auditor, venue=venue, account=account, clock=clock,
             not_ready_s=self._settings.notify_after_seconds,
         )  # fmt: skip
-        token = self._settings.http_token
-        self._web = WebServer(
-            self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
-            token=token.get_secret_value() if token is not None else None,
-            history=HistoryView(JournalReader(self._settings.state_path)),
+        self._overview = Overview(
+            status=self._status, policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue,
+            ledger=ledger, reconciler=self._reconciler, clock=clock,
+        )  # fmt: skip
+        self._web = self._build_web()
+
+    def _build_web(self) -> WebServer:
+        settings = self._settings
+        account = settings.connector if settings.connector == "paper" else settings.binance_environment
+        dashboard = Dashboard(self._status, self._overview, clock=self._clock, account=account)
+        token = settings.http_token.get_secret_value() if settings.http_token is not None else None
+        return WebServer(
+            self._status, registry=metrics.REGISTRY, hosts=settings.http_hosts, token=token, dashboard=dashboard,
+            history=HistoryView(JournalReader(settings.state_path)),
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -197,6 +206,7 @@ class Daemon:
                 heartbeat = build_heartbeat(self._settings, self._status.check_passing)
                 if heartbeat is not None:
                     tasks.create_task(heartbeat.run(), name="heartbeat")
+                tasks.create_task(self._overview.run(), name="overview")
                 await self._stopped.wait()
                 await self._shut_down(work)
                 raise _Stopped

@@ -53,7 +53,7 @@ class Guards:
 
         ``is_whole`` when they are all that matter, so that what none of them is held by holds nothing.
         """
-        usage = self._ledger.usage
+        usage = self._ledger.records.usage
         usage.advance(observation.taken_at)
         inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self.account.latest)
         guarded = apply_guards(decisions, inputs, self.limits)
@@ -70,7 +70,7 @@ class Guards:
 
     def copy_inputs(self, observation: Observation, venue: VenueState) -> GuardInputs:
         """What a pass would be held against now, as copies: nothing that is done with them changes anything."""
-        usage = self._ledger.usage.copy()
+        usage = self._ledger.records.usage.copy()
         usage.advance(observation.taken_at)
         venue = replace(venue, group_max=dict(venue.group_max))
         book = self._ledger.book.copy()

@@ -22,10 +22,9 @@ from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
-from dehedge.core.receipts import Receipts
-from dehedge.core.usage import Usage
 from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
+from dehedge.records import Records
 
 log = structlog.get_logger()
 
@@ -43,18 +42,13 @@ class Ledger:
         clock: Clock,
         guardian: Guardian | None = None,
         *,
-        usage: Usage | None = None,
-        receipts: Receipts | None = None,
+        records: Records | None = None,
         tell: Callable[[HedgeChange], None] = lambda _: None,
     ) -> None:
-        """What the journal that made the book tells: ``usage`` of the last hour, ``receipts`` of orders and funding.
-
-        ``tell`` is told of every change.
-        """
+        """``records`` have what the journal told that made the book; ``tell`` is told of every change."""
         self.journal = journal
         self.book = book
-        self.usage = usage or Usage()
-        self.receipts = receipts or Receipts()
+        self.records = records or Records()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
@@ -161,8 +155,7 @@ class Ledger:
             self._versions[event.request.symbol] += 1
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
-        self.usage.note(at, event, changes)
-        self.receipts.note(at, event)
+        self.records.note(at, event, changes)
         for change in changes:
             self._versions[change.symbol] += 1
             self._tell(change)

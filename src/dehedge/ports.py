@@ -377,3 +377,25 @@ class Operator(Protocol):
 
     async def flatten(self, *, reason: str = "") -> None:
         """No more opens, and every hedge is closed."""
+
+
+class Onlooker(Protocol):
+    """What the dashboard shows beyond ``Operator``; plain JSON data, money and quantities as strings."""
+
+    def get_now(self) -> Mapping[str, object]:
+        """Prices, vault and shield of this moment."""
+
+    def get_series(self, market: str | None = None) -> Mapping[str, object]:
+        """The same of the last hours, of one market or of all, with the hedges opened and closed meanwhile."""
+
+    def count_events(self) -> int:
+        """The number of the newest event; grows with each one."""
+
+    def get_events(self, after: int) -> Sequence[Mapping[str, object]]:
+        """The newest events, oldest first, with a number above ``after``."""
+
+    def get_inputs(self) -> Sequence[Mapping[str, object]]:
+        """When each input was last true."""
+
+    async def measure_exposure(self) -> Sequence[Mapping[str, object]]:
+        """By market: the traders' net, what is hedged of it and what is not."""

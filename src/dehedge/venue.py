@@ -107,6 +107,10 @@ class Venue:
         is_fetched_fresh = asyncio.get_running_loop().time() - self._marks_fetched_at <= MARK_AGE_MAX_S
         return {**self._fetched_marks, **fresh} if is_fetched_fresh else fresh
 
+    def get_mark_times(self) -> Mapping[str, float]:
+        """When each streamed mark price was true, by the exchange's time."""
+        return {symbol: mark.time_s for symbol, mark in self._connector.get_mark_prices().items()}
+
     def find_missing_marks(self) -> Sequence[str]:
         """Tradable symbols without a mark price to size by; they are asked for, and may be there the next time."""
         marks = self.get_marks()

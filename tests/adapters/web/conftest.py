@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
-from web_requests import HOST, TOKEN, History, Operator, Send
+from web_requests import HOST, TOKEN, History, Onlooker, Operator, Send
 
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.web import Dashboard, WebServer
 
 
 @pytest.fixture
@@ -24,10 +24,22 @@ def history() -> History:
 
 
 @pytest.fixture
-async def server(operator: Operator, history: History) -> AsyncIterator[WebServer]:
+def onlooker() -> Onlooker:
+    return Onlooker()
+
+
+@pytest.fixture
+def dashboard(operator: Operator, onlooker: Onlooker) -> Dashboard:
+    return Dashboard(operator, onlooker, clock=onlooker, account="paper")
+
+
+@pytest.fixture
+async def server(operator: Operator, dashboard: Dashboard, history: History) -> AsyncIterator[WebServer]:
     registry = CollectorRegistry()
     Gauge("dehedge_test", "A gauge.", registry=registry).set(7)
-    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST], history=history)
+    server = WebServer(
+        operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST], dashboard=dashboard, history=history
+    )
     await server.start("127.0.0.1", 0)
     yield server
     await server.close()

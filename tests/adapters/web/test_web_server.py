@@ -191,7 +191,7 @@ async def test_unknown_method_is_refused(send: Send, operator: Operator, method:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/v1/", "/api/v1/halt", "/api/v1/pause/", "//healthz", "/../etc/passwd"]
+    "path", ["/api", "/api/v1/", "/api/v1/halt", "/api/v1/pause/", "/../etc/passwd"]
 )
 async def test_other_paths_are_not_found(http: httpx.AsyncClient, path: str):
     assert (await http.post(path, headers=build_headers(TOKEN))).status_code == 404

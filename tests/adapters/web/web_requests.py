@@ -96,6 +96,44 @@ class History:
         return [{"at": since, "text": str(limit)}]
 
 
+class Onlooker:
+    """Implements ``ports.Onlooker``; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.now = 1_800_000_000.0
+        self.padding = ""
+        self.error: Exception | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def get_now(self) -> Mapping[str, object]:
+        self._note("now")
+        return {"vault": "12.5", "padding": self.padding}
+
+    def get_series(self, market: str | None = None) -> Mapping[str, object]:
+        self._note(f"series {market}")
+        return {"prices": {}}
+
+    def count_events(self) -> int:
+        return 7
+
+    def get_events(self, after: int) -> Sequence[Mapping[str, object]]:
+        return [{"number": number} for number in range(after + 1, 8)]
+
+    def get_inputs(self) -> Sequence[Mapping[str, object]]:
+        return [{"name": "chain"}]
+
+    async def measure_exposure(self) -> Sequence[Mapping[str, object]]:
+        return [{"market": "BTC-USD"}]
+
+    def _note(self, what: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(what)
+
+
 def build_headers(token: str = TOKEN, scheme: str = "Bearer") -> dict[str, bytes]:
     return {"Authorization": f"{scheme} {token}".encode()}
 

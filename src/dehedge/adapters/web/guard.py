@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -126,25 +126,23 @@ def check_site(request: web.Request) -> None:
 
 def read_page(request: web.Request) -> Page:
     """Which part is asked for by ``offset`` and ``limit``, no more than ``PAGE_LENGTH_MAX`` rows."""
-    offset, limit = _read_numbers(request, Page()._asdict())
-    return Page(offset, min(limit, PAGE_LENGTH_MAX))
+    return Page(read_number(request, "offset", 0), min(read_number(request, "limit", PAGE_LENGTH_MAX), PAGE_LENGTH_MAX))
 
 
 def read_span(request: web.Request) -> Span:
     """Which time is asked for by ``since``, in whole seconds since 1970, and how much of it by ``limit``."""
-    (limit,) = _read_numbers(request, {"limit": Span().limit})
     since = request.query.get("since", "0")
     if not _TIME.fullmatch(since):
         raise Refusal(HTTPStatus.BAD_REQUEST, "since is a number of whole seconds since 1970")
-    return Span(int(since), min(limit, PAGE_LENGTH_MAX))
+    return Span(int(since), min(read_number(request, "limit", Span().limit), PAGE_LENGTH_MAX))
 
 
-def _read_numbers(request: web.Request, defaults: Mapping[str, int]) -> list[int]:
-    asked = {name: request.query.get(name, str(value)) for name, value in defaults.items()}
-    for name, text in asked.items():
-        if not _NUMBER.fullmatch(text):
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
-    return [int(text) for text in asked.values()]
+def read_number(request: web.Request, name: str, default: int) -> int:
+    """A whole number of the query."""
+    text = request.query.get(name, str(default))
+    if not _NUMBER.fullmatch(text):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
+    return int(text)
 
 
 async def read_command(request: web.Request, *, takes_level: bool) -> Command:

@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection, Refused, build_error
+from dehedge.adapters.web.dashboard import Dashboard
 from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page, read_span
 from dehedge.adapters.web.questions import build_routes
 from dehedge.errors import ConfigError, DehedgeError
@@ -38,6 +39,7 @@ class WebServer:
         hosts: Collection[str] = (),
         life_s: float = LIFE_S,
         history: HistorySource | None = None,
+        dashboard: Dashboard | None = None,
     ) -> None:
         self.port = 0
         self._operator = operator
@@ -45,6 +47,7 @@ class WebServer:
         self._registry = registry
         self._guard = Guard(hosts, token)
         self._life_s = life_s
+        self._dashboard = dashboard
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -90,6 +93,8 @@ class WebServer:
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
         app.router.add_post("/api/v1/flatten", self._post_flatten)
+        if self._dashboard is not None:
+            self._dashboard.add_routes(app)
         return app
 
     async def _get_health(self, _: web.Request) -> web.Response:

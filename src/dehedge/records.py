@@ -1,0 +1,29 @@
+"""What is kept of the journaled facts beside the book: for the limits, for the accounts, and for whoever looks.
+
+One bundle, told of each fact once: by ``recovery`` of those before the start, by the ledger of those after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dehedge.chronicle import Chronicle
+from dehedge.core.events import Event, HedgeChange
+from dehedge.core.receipts import Receipts
+from dehedge.core.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """``usage`` of the operator's limits in the last hour, ``receipts`` of orders and funding, the newest facts in words."""
+
+    usage: Usage = field(default_factory=Usage)
+    receipts: Receipts = field(default_factory=Receipts)
+    chronicle: Chronicle = field(default_factory=Chronicle)
+
+    def note(self, at: float, event: Event, changes: Sequence[HedgeChange]) -> None:
+        """A fact was journaled and folded."""
+        self.usage.note(at, event, changes)
+        self.receipts.note(at, event)
+        self.chronicle.note(at, event, changes)
