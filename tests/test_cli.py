@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dehedge import __version__
-from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, EXIT_USAGE, _exit_with, app
+from dehedge.cli import app
 from dehedge.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -28,6 +28,7 @@ from dehedge.errors import (
     JournalLocked,
     QuestionInvalid,
 )
+from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, EXIT_USAGE, exit_with
 
 COMMANDS = [
     "init", "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
@@ -407,7 +408,7 @@ def test_expected_error_becomes_lines_and_a_code(
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        _exit_with(fail)
+        exit_with(fail)
 
     assert caught.value.code == code
     assert capsys.readouterr().err.splitlines() == [f"dehedge: {line}" for line in lines]
@@ -419,4 +420,4 @@ def test_unexpected_error_goes_on_to_crash_the_process(error: Exception):
         raise error
 
     with pytest.raises(type(error)):
-        _exit_with(fail)
+        exit_with(fail)

@@ -12,7 +12,8 @@ from dehedge.core.guards import GuardLimits
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import Leg
 from dehedge.notices import CALM_S, FAILURES_QUIET_S, GROUP_S, REPEAT_S, Notices
-from dehedge.ports import Balance, Notice, Urgency
+from dehedge.ports import Balance
+from dehedge.surfaces import Notice, Urgency
 from tests.kit import Engine, World, a_position
 from tests.test_status import a_view
 
@@ -24,7 +25,7 @@ RISKS = "vault_drawdown+shield_pnl_risk+profit_limit"
 
 
 class Told:
-    """A ``ports.Notifier`` that keeps everything."""
+    """A ``surfaces.Notifier`` that keeps everything."""
 
     def __init__(self) -> None:
         self.notices: list[Notice] = []

@@ -22,10 +22,10 @@ from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
 from dehedge.adapters.web import WebServer
-from dehedge.cli import EXIT_CONFIG
 from dehedge.config import Settings, read_configuration
 from dehedge.daemon import SHUTDOWN_S, SUPERVISE_INTERVAL_S
 from dehedge.environment import SECRETS
+from dehedge.exits import EXIT_CONFIG
 from dehedge.markets import read_markets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -243,7 +243,7 @@ def test_image_runs_as_nobody_in_particular():
 
 
 class Operator:
-    """As much of ``ports.Operator`` as health needs."""
+    """As much of ``surfaces.Operator`` as health needs."""
 
     def __init__(self, *, is_alive: bool) -> None:
         self.is_alive = is_alive

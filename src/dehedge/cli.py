@@ -1,18 +1,13 @@
-"""The commands. Errors become one clear line each and an exit code that a supervisor understands.
-
-0 done, 1 crashed (restart it), 2 wrong usage, 75 another daemon holds the journal, 78 configuration error, or a journal that
-cannot be used at start (do not restart).
-"""
+"""The commands; each is told in ``--help`` and carried out by a module of its own. How they end is in ``exits``."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -21,20 +16,12 @@ from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
 from dehedge.errors import (
-    AuthenticationFailed,
     ConfigError,
-    DehedgeError,
     JournalError,
     JournalFailed,
     JournalLocked,
-    QuestionInvalid,
 )
-
-EXIT_CRASHED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
-EXIT_LOCKED = 75
-EXIT_CONFIG = 78
+from dehedge.exits import exit_with
 
 app = typer.Typer(
     name="dehedge",
@@ -92,13 +79,13 @@ def init(
     """Write .env and markets.toml, from the real chain's markets and the exchange's symbols."""
     from dehedge.setup import init_folder
 
-    _exit_with(lambda: init_folder(is_default=yes, may_replace=force))
+    exit_with(lambda: init_folder(is_default=yes, may_replace=force))
 
 
 @app.command(rich_help_panel=BEGIN, epilog="Example: dehedge run")
 def run(_version: Version = False) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    _exit_with(_run)
+    exit_with(_run)
 
 
 @app.command(rich_help_panel=BEGIN, epilog="Example: dehedge check --json")
@@ -107,7 +94,7 @@ def check(json_output: Json = False, _version: Version = False) -> None:
     from dehedge.check import run_checks
     from dehedge.leaving import run_and_leave
 
-    _exit_with(lambda: run_and_leave(run_checks(use_json=json_output)))
+    exit_with(lambda: run_and_leave(run_checks(use_json=json_output)))
 
 
 @app.command(rich_help_panel=BEGIN, epilog="Example: dehedge notify")
@@ -115,7 +102,7 @@ def notify(json_output: Json = False, _version: Version = False) -> None:
     """Send a test message to everybody whom the daemon would tell, and say what became of it."""
     from dehedge.cli_notify import send_test_message
 
-    _exit_with(lambda: _run_async(send_test_message(use_json=json_output)))
+    exit_with(lambda: _run_async(send_test_message(use_json=json_output)))
 
 
 @app.command(rich_help_panel=BEGIN, epilog="Example: dehedge demo --pace 10")
@@ -126,7 +113,7 @@ def demo(
     """Play a story on this machine, offline: a local chain, price service and exchange, and the real daemon."""
     from dehedge.sim.demo import run_demo
 
-    _exit_with(lambda: _run_async(run_demo(pace=pace)))
+    exit_with(lambda: _run_async(run_demo(pace=pace)))
 
 
 @app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge status --watch")
@@ -140,10 +127,10 @@ def status(
     if watch and not json_output:
         from dehedge.live import watch_status
 
-        _exit_with(lambda: watch_status(url))
+        exit_with(lambda: watch_status(url))
     from dehedge.client import print_status
 
-    _exit_with(lambda: print_status(url, use_json=json_output))
+    exit_with(lambda: print_status(url, use_json=json_output))
 
 
 @app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge hedges --json")
@@ -151,7 +138,7 @@ def hedges(json_output: Json = False, url: Url = "", _version: Version = False) 
     """List the hedges that the running daemon holds."""
     from dehedge.client import print_hedges
 
-    _exit_with(lambda: print_hedges(url, use_json=json_output))
+    exit_with(lambda: print_hedges(url, use_json=json_output))
 
 
 @app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge explain BTC-USD 0x1f3a")
@@ -165,7 +152,7 @@ def explain(
     """Explain why a position is hedged or not: every figure of the three checks, the decision and its reason."""
     from dehedge import questions
 
-    _exit_with(lambda: questions.explain(url, market, position, use_json=json_output))
+    exit_with(lambda: questions.explain(url, market, position, use_json=json_output))
 
 
 @app.command(rich_help_panel=FOLLOW, epilog="Example: dehedge trips --limit 5")
@@ -178,7 +165,7 @@ def trips(
     """List the positions that are nearest to the price at which they turn risky."""
     from dehedge import questions
 
-    _exit_with(lambda: questions.list_trips(url, limit, use_json=json_output))
+    exit_with(lambda: questions.list_trips(url, limit, use_json=json_output))
 
 
 @app.command(
@@ -194,7 +181,7 @@ def whatif(
     """Tell what would be done if prices moved: hedges, margin, refusals, liquidations. Nothing is sent."""
     from dehedge import questions
 
-    _exit_with(lambda: questions.ask_whatif(url, moves, use_json=json_output))
+    exit_with(lambda: questions.ask_whatif(url, moves, use_json=json_output))
 
 
 @app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge history --since 7d --market BTC-USD")
@@ -208,7 +195,7 @@ def history(
     """Tell from the journal what happened, in words; the daemon may run or not."""
     from dehedge.cli_money import print_history
 
-    _exit_with(lambda: print_history(journal, since=since, market=market, use_json=json_output))
+    exit_with(lambda: print_history(journal, since=since, market=market, use_json=json_output))
 
 
 @app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge report --since 30d --format html --out report.html")
@@ -226,7 +213,7 @@ def report(
     from dehedge.cli_money import write_report
 
     wanted = Shape.JSON if json_output else shape
-    _exit_with(lambda: write_report(journal, since=since, shape=wanted, out=out, url=url))
+    exit_with(lambda: write_report(journal, since=since, shape=wanted, out=out, url=url))
 
 
 @app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge bundle --since 2h --out incident.zip")
@@ -239,7 +226,7 @@ def bundle(
     """Pack what was seen, decided and ordered into one file without secrets, for whoever looks into it."""
     from dehedge.cli_bundle import make_bundle
 
-    _exit_with(lambda: make_bundle(journal, since=since, out=out))
+    exit_with(lambda: make_bundle(journal, since=since, out=out))
 
 
 @app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge replay incident.zip")
@@ -251,7 +238,7 @@ def replay(
     """Run a bundle's passes again: the same decisions, or the first one that differs (exit 1)."""
     from dehedge import cli_bundle
 
-    _exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
+    exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
 
 
 @app.command(rich_help_panel=STEER, epilog='Example: dehedge pause --level reduce-only --reason "exchange maintenance"')
@@ -264,7 +251,7 @@ def pause(
     """Stop opening hedges, stop all that adds exposure, or halt; survives restarts."""
     from dehedge import control
 
-    _exit_with(lambda: control.pause(url, level.value if level is not None else None, reason))
+    exit_with(lambda: control.pause(url, level.value if level is not None else None, reason))
 
 
 @app.command(rich_help_panel=STEER, epilog='Example: dehedge resume --reason "all is well"')
@@ -272,7 +259,7 @@ def resume(reason: Reason = "", url: Url = "", _version: Version = False) -> Non
     """Hedge again after a pause or a flattening."""
     from dehedge import control
 
-    _exit_with(lambda: control.resume(url, reason))
+    exit_with(lambda: control.resume(url, reason))
 
 
 @app.command(rich_help_panel=STEER, epilog="Example: dehedge flatten --timeout 300")
@@ -287,7 +274,7 @@ def flatten(
     """Close every hedge, and follow until the exchange says that nothing of ours is left; exit 1 when something is."""
     from dehedge import control
 
-    _exit_with(lambda: control.flatten(url, reason, is_confirmed=yes, timeout_s=timeout, use_json=json_output))
+    exit_with(lambda: control.flatten(url, reason, is_confirmed=yes, timeout_s=timeout, use_json=json_output))
 
 
 def _run() -> int:
@@ -331,41 +318,6 @@ def _warn_of_doubts() -> None:
 
 def _run_async(work: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(work)
-
-
-def _exit_with(work: Any) -> NoReturn:
-    """Run a command and end with its exit code; every expected error is told in one line."""
-    try:
-        code = work()
-    except DehedgeError as error:
-        code = _tell(error)
-    except BaseExceptionGroup as group:
-        expected = _find_expected(group)
-        if expected is None:
-            raise
-        code = _tell(expected)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        code = EXIT_INTERRUPTED
-    raise SystemExit(code)
-
-
-def _find_expected(group: BaseExceptionGroup[BaseException]) -> DehedgeError | None:
-    """The error to tell, when the group holds nothing but expected ones."""
-    expected, rest = group.split(DehedgeError)
-    while isinstance(expected, BaseExceptionGroup):
-        expected = expected.exceptions[0]  # type: ignore[assignment]
-    return expected if rest is None and isinstance(expected, DehedgeError) else None
-
-
-def _tell(error: DehedgeError) -> int:
-    problems = error.problems if isinstance(error, ConfigError) else (str(error),)
-    for problem in problems:
-        print(f"dehedge: {problem}", file=sys.stderr)
-    if isinstance(error, JournalLocked):
-        return EXIT_LOCKED
-    if isinstance(error, QuestionInvalid):
-        return EXIT_USAGE
-    return EXIT_CONFIG if isinstance(error, ConfigError | AuthenticationFailed) else EXIT_CRASHED
 
 
 def main() -> None:

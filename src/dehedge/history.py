@@ -18,7 +18,7 @@ CONTEXT_S = 60.0
 
 
 class HistoryView:
-    """Implements ``ports.HistorySource``."""
+    """Implements ``surfaces.HistorySource``."""
 
     def __init__(self, journal: JournalSource) -> None:
         self._journal = journal

@@ -1,6 +1,6 @@
 """Why, how near and what if: explanations, trigger prices and moved prices, as plain JSON data.
 
-Implements ``ports.Insight`` on the live book and changes nothing: what is computed is computed from frozen inputs and from
+Implements ``surfaces.Insight`` on the live book and changes nothing: what is computed is computed from frozen inputs and from
 copies. Little is done at once, large books go in slices or to a thread, so that no price waits for a question. Made by
 ``status``; the arithmetic is in ``core.explain``, ``core.trips`` and ``core.whatif``, the JSON in ``answers``.
 """

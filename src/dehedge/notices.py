@@ -21,8 +21,9 @@ from dehedge.auditor import Auditor
 from dehedge.core.book import TradingMode
 from dehedge.core.events import Change, HedgeChange
 from dehedge.ledger import Ledger
-from dehedge.ports import Clock, Notice, Notifier, Urgency
+from dehedge.ports import Clock
 from dehedge.status import MODE_OBSTACLE, UNKNOWN_MAX_S
+from dehedge.surfaces import Notice, Notifier, Urgency
 from dehedge.venue import Venue
 
 GROUP_S = 3.0

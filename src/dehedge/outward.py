@@ -18,7 +18,7 @@ from dehedge.adapters.notify.outbox import build_body
 from dehedge.config import Settings
 from dehedge.errors import DehedgeError
 from dehedge.logs import Redactor
-from dehedge.ports import Notice, Urgency
+from dehedge.surfaces import Notice, Urgency
 
 
 class Trial(NamedTuple):

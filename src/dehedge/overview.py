@@ -1,6 +1,6 @@
 """What the dashboard shows beyond the status: exposure by market, the age of each input, the event log and the charts.
 
-Implements ``ports.Onlooker``. Reads what the engine knows and changes nothing of it; its only state is the chronicle, which
+Implements ``surfaces.Onlooker``. Reads what the engine knows and changes nothing of it; its only state is the chronicle, which
 it keeps with one look a second. Money and quantities are strings. Made and run by the daemon.
 """
 
@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import structlog
 
-from dehedge.chronicle import SAMPLE_INTERVAL_S, SAMPLES_MAX, Entry, Sample
+from dehedge.chronicle import SAMPLE_INTERVAL_S, SAMPLES_MAX, Sample
 from dehedge.core.exposure import NOBODY, Crowds, measure_crowds
 from dehedge.core.hedging import get_price
+from dehedge.core.history import Happening
 from dehedge.core.policy import HedgingPolicy
 from dehedge.core.trigger import Rows
 from dehedge.feed import PriceFeed
@@ -32,6 +33,17 @@ log = structlog.get_logger()
 LOOK_INTERVAL_S = 1.0
 USD_PLACES = 2
 HISTORY_S = SAMPLES_MAX * SAMPLE_INTERVAL_S
+LEVELS = {
+    "invariant_broken": "critical",
+    **dict.fromkeys(
+        (
+            "feed_failed", "readiness_lost", "order_ended", "order_given_up", "hedge_forced", "hedge_written_down",
+            "foreign_position", "trading_mode",
+        ),
+        "warning",
+    ),
+}  # fmt: skip
+"""By the kind of what happened; all else is for information."""
 
 
 class Seen(NamedTuple):
@@ -43,7 +55,7 @@ class Seen(NamedTuple):
 
 
 class Overview:
-    """Implements ``ports.Onlooker``."""
+    """Implements ``surfaces.Onlooker``."""
 
     def __init__(
         self,
@@ -82,10 +94,10 @@ class Overview:
     def look(self) -> None:
         """Note which states have changed since the last look, and a sample when one is due."""
         now, newest = self._clock.time(), self._look_at_states()
-        for entry in _compare(self._seen, newest):
-            self._chronicle.note_entry(now, entry)
+        for kind, text in _compare(self._seen, newest):
+            self._chronicle.note_state(Happening(now, kind, text))
         for breach in list(self._ledger.guardian.told.values())[self._seen.laws : newest.laws]:
-            self._chronicle.note_entry(now, Entry("invariant_broken", str(breach), "critical"))
+            self._chronicle.note_state(Happening(now, "invariant_broken", str(breach)))
         self._seen = newest
         samples = self._chronicle.samples
         while samples and samples[-1].at > now:
@@ -144,9 +156,7 @@ class Overview:
         return self._chronicle.count
 
     def get_events(self, after: int) -> Sequence[Mapping[str, object]]:
-        return [
-            {"number": number, "at": at, **entry._asdict()} for number, at, entry in self._chronicle.get_entries(after)
-        ]
+        return [_describe_happening(*numbered) for numbered in self._chronicle.get_happenings(after)]
 
     def get_inputs(self) -> Sequence[Mapping[str, object]]:
         """When each input was last true, how old it may become (null: it has no such limit), and what is wrong with it."""
@@ -220,13 +230,21 @@ def _describe_input(name: str, at: float | None, max_age_s: float | None, error:
     return {"name": name, "at": at, "max_age_s": max_age_s, "error": error}
 
 
-def _compare(before: Seen, after: Seen) -> Iterator[Entry]:
+def _describe_happening(number: int, it: Happening) -> Mapping[str, object]:
+    market, position_id = it.key or ("", "")
+    return {
+        "number": number, "at": it.at, "kind": it.kind, "text": it.text, "level": LEVELS.get(it.kind, "info"),
+        "market": market, "position_id": position_id, "symbol": it.symbol,
+    }  # fmt: skip
+
+
+def _compare(before: Seen, after: Seen) -> Iterator[tuple[str, str]]:
     """What changed between two looks, in words."""
     for name in sorted(after.errors.keys() - before.errors.keys()):
-        yield Entry("feed_failed", f"{name}: {after.errors[name]}", "warning")
+        yield "feed_failed", f"{name}: {after.errors[name]}"
     for name in sorted(before.errors.keys() - after.errors.keys()):
-        yield Entry("feed_recovered", name)
+        yield "feed_recovered", name
     if after.obstacles and not before.obstacles:
-        yield Entry("readiness_lost", "; ".join(after.obstacles), "warning")
+        yield "readiness_lost", "; ".join(after.obstacles)
     if before.obstacles and not after.obstacles:
-        yield Entry("readiness_gained", "every input and the exchange are well")
+        yield "readiness_gained", "every input and the exchange are well"

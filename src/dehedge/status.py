@@ -25,10 +25,11 @@ from dehedge.flattening import FlattenView
 from dehedge.gauges import Gauges
 from dehedge.insight import InsightView
 from dehedge.ledger import Ledger
-from dehedge.ports import Clock, Insight
+from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
 from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
+from dehedge.surfaces import Insight
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
@@ -39,7 +40,7 @@ STALL_S = 15.0
 
 
 class StatusView:
-    """Implements ``ports.Operator``."""
+    """Implements ``surfaces.Operator``."""
 
     def __init__(
         self,

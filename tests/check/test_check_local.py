@@ -16,7 +16,7 @@ from dehedge.check import journal, local
 from dehedge.check.local import check_disk, check_limits, check_port
 from dehedge.check.report import Status
 from dehedge.config import Settings
-from dehedge.daemon import SystemClock
+from dehedge.parts import SystemClock
 
 SETTINGS: Mapping[str, Any] = {
     "networks": "http://127.0.0.1:1", "connector": "paper", "http_host": "127.0.0.1", "http_port": 1,

@@ -38,8 +38,8 @@ from dehedge.check.run import ABOVE, Fact, FirstOf, Found, Run
 from dehedge.config import Settings
 from dehedge.core.book import HedgeBook
 from dehedge.core.model import ChainSnapshot
-from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_policy, build_price_source
 from dehedge.errors import ConfigError
+from dehedge.parts import SystemClock, build_chain_reader, build_connector, build_policy, build_price_source
 from dehedge.ports import Connector
 
 CLOSE_S = 1.0

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dehedge.config import Settings
 from dehedge.connectors.binance import BinanceMarketData
 from dehedge.core.model import TradingRules
-from dehedge.daemon import SystemClock, build_chain_reader
 from dehedge.logs import configure_logging
+from dehedge.parts import SystemClock, build_chain_reader
 
 
 async def fetch_markets(settings: Settings) -> Sequence[str]:

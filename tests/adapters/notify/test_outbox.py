@@ -21,7 +21,7 @@ from dehedge.adapters.notify.outbox import (
     Outbox,
     build_body,
 )
-from dehedge.ports import Notice, Urgency
+from dehedge.surfaces import Notice, Urgency
 
 pytestmark = pytest.mark.looptime
 

@@ -18,7 +18,7 @@ from dehedge.adapters.notify.outbox import NotDelivered
 from dehedge.adapters.notify.sender import build_senders
 from dehedge.addresses import find_notify_secrets, parse_notify_urls, split_notify_urls
 from dehedge.errors import ConfigError
-from dehedge.ports import Urgency
+from dehedge.surfaces import Urgency
 
 KEY = "Sup3rSecretPathKey0123456789"
 PASSWORD = "p4ssw0rd-of-the-hook"

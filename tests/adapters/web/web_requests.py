@@ -13,7 +13,7 @@ Send = Callable[[bytes], Awaitable[bytes]]
 
 
 class Insight:
-    """Implements ``ports.Insight``; remembers what it was asked."""
+    """Implements ``surfaces.Insight``; remembers what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -36,7 +36,7 @@ class Insight:
 
 
 class Operator:
-    """Implements ``ports.Operator``; remembers what it was told to do."""
+    """Implements ``surfaces.Operator``; remembers what it was told to do."""
 
     def __init__(self) -> None:
         self.insight = Insight()
@@ -85,7 +85,7 @@ class Operator:
 
 
 class History:
-    """Implements ``ports.HistorySource``; tells what it was asked for."""
+    """Implements ``surfaces.HistorySource``; tells what it was asked for."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -97,7 +97,7 @@ class History:
 
 
 class Onlooker:
-    """Implements ``ports.Onlooker``; counts what it was asked for."""
+    """Implements ``surfaces.Onlooker``; counts what it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

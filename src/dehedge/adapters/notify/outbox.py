@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from dehedge import metrics
-from dehedge.ports import Notice, Urgency
+from dehedge.surfaces import Notice, Urgency
 
 log = structlog.get_logger()
 
@@ -157,7 +157,7 @@ class Channel:
 
 
 class Outbox:
-    """Implements ``ports.Notifier`` for any number of addresses, also none. ``redact`` takes secrets out of a line."""
+    """Implements ``surfaces.Notifier`` for any number of addresses, also none. ``redact`` takes secrets out of a line."""
 
     def __init__(
         self, senders: Sequence[Sender], *, title: str, redact: Callable[[str], str] = lambda line: line

@@ -19,7 +19,7 @@ from apprise.common import PersistentStoreMode
 from dehedge.adapters.notify.outbox import NotDelivered
 from dehedge.addresses import check_is_local, find_notify_secrets
 from dehedge.errors import ConfigError
-from dehedge.ports import Urgency
+from dehedge.surfaces import Urgency
 
 SEND_S = 30.0
 REASON_LENGTH_MAX = 200

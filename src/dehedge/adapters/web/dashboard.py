@@ -1,6 +1,6 @@
 """The dashboard: its page and files, and the paths that only it asks for.
 
-Knows ``ports.Operator`` and ``ports.Onlooker``. Everything here is read without a token, like the status; what the page
+Knows ``surfaces.Operator`` and ``surfaces.Onlooker``. Everything here is read without a token, like the status; what the page
 changes goes through the commands of ``server``, with the token. The page loads nothing but what this daemon serves, which
 its Content-Security-Policy says to the browser as well. Made by the daemon, and given to ``server``.
 """
@@ -16,7 +16,8 @@ from dehedge import __version__
 from dehedge.adapters.web.assets import Asset, read_assets
 from dehedge.adapters.web.guard import Refusal, read_number
 from dehedge.adapters.web.stream import Hub, serve_stream
-from dehedge.ports import Clock, Onlooker, Operator
+from dehedge.ports import Clock
+from dehedge.surfaces import Onlooker, Operator
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "

@@ -1,6 +1,6 @@
 """The paths that explain and foresee: why a position is hedged, which are nearest to it, what if prices moved.
 
-Reads what is asked for from the query and hands it to ``ports.Insight``, which knows what it may be. A question that means
+Reads what is asked for from the query and hands it to ``surfaces.Insight``, which knows what it may be. A question that means
 nothing is answered with 400 and what to ask instead, one that cannot be answered now with 503. Used by ``server``.
 """
 
@@ -13,7 +13,7 @@ from aiohttp import web
 
 from dehedge.adapters.web.guard import Refusal, read_page
 from dehedge.errors import DehedgeError, QuestionInvalid
-from dehedge.ports import Insight
+from dehedge.surfaces import Insight
 
 
 def build_routes(insight: Insight) -> list[web.AbstractRouteDef]:

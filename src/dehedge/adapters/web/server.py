@@ -1,6 +1,6 @@
 """The paths of the HTTP surface, and who answers them.
 
-Knows only ``ports.Operator``. What changes something wants the bearer token; what is refused before, and what a connection
+Knows only ``surfaces.Operator``. What changes something wants the bearer token; what is refused before, and what a connection
 may cost, is in ``guard`` and ``connection``. The answer to a command comes as soon as it is recorded.
 """
 
@@ -20,7 +20,7 @@ from dehedge.adapters.web.dashboard import Dashboard
 from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page, read_span
 from dehedge.adapters.web.questions import build_routes
 from dehedge.errors import ConfigError, DehedgeError
-from dehedge.ports import HistorySource, Operator
+from dehedge.surfaces import HistorySource, Operator
 
 log = structlog.get_logger()
 
