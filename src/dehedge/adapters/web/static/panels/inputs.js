@@ -10,9 +10,9 @@ const isOld = ({ at, max_age_s: limit }, now) => limit !== null && (at === null 
 export const findStale = (inputs, now) => inputs.filter((input) => isOld(input, now));
 
 function describe(input) {
-  if (input.error) return input.error;
-  if (isOld(input, getNow())) return input.at === null ? "nothing yet" : "stale";
-  return "ok";
+  if (!isOld(input, getNow())) return input.error ?? "ok";
+  const state = input.at === null ? "nothing yet" : "stale";
+  return input.error ? `${state}: ${input.error}` : state;
 }
 
 export function buildInputs() {
