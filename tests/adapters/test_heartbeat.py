@@ -32,7 +32,7 @@ async def a_switch():
     switch = Switch()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", switch.serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     switch.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ping/{KEY}"

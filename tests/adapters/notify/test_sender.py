@@ -52,7 +52,7 @@ async def a_hook() -> AsyncIterator[Hook]:
     hook = Hook()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", hook.serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     hook.port = runner.addresses[0][1]
