@@ -276,11 +276,12 @@ def build_promtool_tests() -> dict[str, Any]:
     return {"rule_files": [str(RULES)], "evaluation_interval": f"{promql.STEP_S}s", "tests": tests}
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")
 def test_promtool_is_of_the_same_opinion(tmp_path: Path):
     assert PROMTOOL is not None
     (tmp_path / "tests.yml").write_text(yaml.safe_dump(build_promtool_tests()))
 
     for words in (["check", "rules", str(RULES)], ["test", "rules", str(tmp_path / "tests.yml")]):
-        done = subprocess.run([PROMTOOL, *words], capture_output=True, text=True, timeout=50, check=False)
+        done = subprocess.run([PROMTOOL, *words], capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -11,11 +11,12 @@ import pytest
 from dehedge import __version__, metrics
 from dehedge.core.book import TradingMode
 from dehedge.core.guards import GuardLimits
-from dehedge.core.model import Leg
+from dehedge.core.model import Leg, Position
+from dehedge.core.policy import HedgingPolicy
 from dehedge.errors import AuthenticationFailed
 from dehedge.ports import LimitUse, Traffic
 from dehedge.settlement import REFUSAL_REMEMBERED_S, Refusals
-from tests.kit import EPOCH, Engine, World, a_position
+from tests.kit import EPOCH, Engine, World, a_policy, a_position
 from tests.test_status import a_view
 
 pytestmark = pytest.mark.looptime
@@ -27,11 +28,13 @@ def read(name: str, **labels: str) -> float | None:
     return metrics.REGISTRY.get_sample_value(f"dehedge_{name}", labels)
 
 
-async def an_engine(*positions, limits: GuardLimits | None = None) -> Engine:
+async def an_engine(
+    *positions: Position, limits: GuardLimits | None = None, policy: HedgingPolicy | None = None
+) -> Engine:
     world = World()
     world.venue.ledger.account.get_settings("BTCUSDT").isolated = True
     world.put(*positions)
-    engine = Engine(world, limits=limits)
+    engine = Engine(world, policy, limits)
     await engine.start()
     await engine.run_for(2)
     return engine
@@ -71,10 +74,11 @@ async def test_gauges_show_a_risk_without_a_hedge():
 
 
 async def test_gauges_do_not_count_a_risk_that_is_too_small_for_a_hedge():
-    engine = await an_engine(a_position(1, size_usd=900))
+    engine = await an_engine(a_position(1, size_usd=40, entry=10_000), policy=a_policy(size_min=0))
     measure(engine)
 
-    assert read("hedges", market="BTC-USD", side="BUY") == read("positions_unhedged", market="BTC-USD") == 0
+    assert read("decisions", reason="too_small") == read("positions_at_risk", market="BTC-USD") == 1
+    assert read("positions_unhedged", market="BTC-USD") == 0
     await engine.die()
 
 
