@@ -397,9 +397,7 @@ def test_keys_that_are_named_are_decided_and_no_others() -> None:
 
 
 def test_key_that_is_gone_before_it_was_hedged_needs_nothing() -> None:
-    (decision,) = plan(gone, a_book(), a_policy(), a_venue(), [KEY])
-
-    assert name(decision) == (Hold, Reason.NOT_AT_RISK)
+    assert plan(gone, a_book(), a_policy(), a_venue(), [KEY]) == [Hold(KEY, Reason.NOT_AT_RISK)]
 
 
 def test_held_key_is_closed_and_a_bare_one_left_when_everything_is_flattened() -> None:
