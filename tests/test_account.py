@@ -173,7 +173,7 @@ async def test_account_waits_as_long_as_the_exchange_asks():
     assert venue.balance_reads == 1
 
 
-async def test_view_is_all_of_the_account_whatever_the_guards_need_and_is_none_of_their_readings():
+async def test_view_is_all_of_the_account_whatever_the_guards_need():
     venue = Venue()
     venue.trade_by_hand("BTCUSDT", "SELL", "0.1")
     watch = a_watch(venue, GuardLimits())
@@ -181,7 +181,18 @@ async def test_view_is_all_of_the_account_whatever_the_guards_need_and_is_none_o
 
     assert view.available == {"USDT": venue.ledger.margin.compute_totals().available}
     assert view.holdings == [Holding("BTCUSDT", Leg.BOTH, Decimal("-0.1"), view.holdings[0].liquidation_price)]
-    assert watch.latest is None
+    assert watch.latest is not None
+    assert watch.latest.available == view.available
+
+
+async def test_view_takes_the_reading_of_the_guards_where_it_is_new():
+    venue = Venue()
+    watch = a_watch(venue)
+    task = asyncio.ensure_future(watch.run(lambda: None))
+    await asyncio.sleep(READ_INTERVAL_S - 1)
+    await watch.view()
+    assert venue.balance_reads == 1
+    task.cancel()
 
 
 async def test_view_is_read_once_in_ten_seconds_however_often_it_is_asked_for():

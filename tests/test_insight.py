@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dehedge import answers, insight
+from dehedge.account import READ_INTERVAL_S
 from dehedge.core.book import HedgeBook
 from dehedge.core.guards import GuardLimits
 from dehedge.core.usage import Usage
@@ -326,6 +327,7 @@ async def test_whatif_works_on_copies():
 async def test_whatif_tells_the_rest_when_the_account_cannot_be_read():
     engine, view = await a_running_engine(SAFE)
     engine.world.venue.is_down = True
+    await engine.run_for(READ_INTERVAL_S)
     answer = as_json(await view.foresee(["BTC-USD:5"]))
 
     assert answer["margin"] == {

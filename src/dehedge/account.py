@@ -1,9 +1,8 @@
-"""Reads the account's free margin and liquidation prices: for the guards in time, for the operator at all times.
+"""Reads the account's margin and positions: for the guards in time, for the operator at all times.
 
-Each of the two costs request weight 5: every ten seconds where the operator has set a guard on one of them, else every
-minute. A reading that fails leaves the last one, which ages; ``core.guards`` holds what adds exposure once it is too old.
-Tells whether the key is refused, and of which asset too little is free. Run by the daemon. ``view`` is for operators: read
-when it is asked for, as seldom, and never what a guard is held against.
+A reading costs request weight 10: every ten seconds where the operator has set a guard on it, else every minute and when
+somebody asks. One that fails leaves the last one, which ages; ``core.guards`` holds what adds exposure once it is too old.
+Tells whether the key is refused, and of which asset too little is free. Run by the daemon.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dehedge.core.guards import AccountReading, GuardLimits, Liquidation
 from dehedge.core.whatif import Account, Holding
 from dehedge.errors import AuthenticationFailed, ConnectorError, RateLimited
 from dehedge.ledger import Ledger
-from dehedge.ports import Balance, Clock, Connector
+from dehedge.ports import Balance, Clock, Connector, VenuePosition
 
 log = structlog.get_logger()
 
@@ -43,38 +42,30 @@ class AccountWatch:
         self._ledger = ledger
         self._connector = connector
         self._clock = clock
-        self._is_failing = False
-        self._viewing = asyncio.Lock()
-        self._viewed: Account | ConnectorError | None = None
-        self._viewed_until = float("-inf")
+        self._reading = asyncio.Lock()
+        self._newest: Account | ConnectorError | None = None
+        self._fresh_until = float("-inf")
 
     async def run(self, wake: Callable[[], None]) -> None:
         """Read again and again; wakes whoever decides by it where a guard does."""
         while True:
-            delay_s = await self._try_read()
+            async with self._reading:
+                await self._read()
             if self._limits.needs_account:
                 wake()
-            await asyncio.sleep(delay_s)
+            is_well = isinstance(self._newest, Account)
+            delay_s = WATCH_INTERVAL_S if is_well and not self._limits.needs_account else READ_INTERVAL_S
+            await asyncio.sleep(max(delay_s, self._fresh_until - asyncio.get_running_loop().time()))
 
     async def view(self) -> Account:
-        """All of the account's margin and positions, ten seconds old at most. Raises ``ConnectorError``, as seldom."""
-        async with self._viewing:
-            loop = asyncio.get_running_loop()
-            if self._viewed is None or loop.time() >= self._viewed_until:
-                self._viewed = await self._try_view()
-                self._viewed_until = loop.time() + _get_delay_s(self._viewed)
-            if isinstance(self._viewed, ConnectorError):
-                raise self._viewed
-            return self._viewed
-
-    async def _try_view(self) -> Account | ConnectorError:
-        try:
-            balances = await self._connector.fetch_balances()
-            positions = await self._connector.fetch_positions()
-        except ConnectorError as error:
-            return error
-        available = {balance.asset: balance.available for balance in balances}
-        return Account(available, [Holding(p.symbol, p.leg, p.quantity, p.liquidation_price) for p in positions])
+        """The account, ten seconds old at most. Raises ``ConnectorError`` where it cannot be read."""
+        async with self._reading:
+            if asyncio.get_running_loop().time() >= self._fresh_until:
+                await self._read()
+        assert self._newest is not None, "it was read just now"
+        if isinstance(self._newest, ConnectorError):
+            raise self._newest
+        return self._newest
 
     def find_low_margin(self, assets: Iterable[str]) -> Sequence[str]:
         """Those of these assets of which too little is free; none before the first reading."""
@@ -96,38 +87,42 @@ class AccountWatch:
                 found[symbol] = min(found.get(symbol, distance), distance)
         return found
 
-    async def _try_read(self) -> float:
-        """Read once; how long to wait until the next."""
+    async def _read(self) -> None:
+        was_failing, delay_s = isinstance(self._newest, ConnectorError), READ_INTERVAL_S
         try:
-            self.latest = await self._fetch()
+            self._newest = await self._fetch()
         except ConnectorError as error:
-            if not self._is_failing:
-                log.warning("account_read_failed", error=str(error))
-            self._is_failing = True
+            self._newest = error
             self.is_key_refused = isinstance(error, AuthenticationFailed)
-            return _get_delay_s(error)
-        if self._is_failing:
-            log.info("account_read_recovered")
-        self._is_failing = self.is_key_refused = False
-        return READ_INTERVAL_S if self._limits.needs_account else WATCH_INTERVAL_S
+            if isinstance(error, RateLimited):
+                delay_s = max(delay_s, error.retry_after_s)
+            if not was_failing:
+                log.warning("account_read_failed", error=str(error))
+        else:
+            self.is_key_refused = False
+            if was_failing:
+                log.info("account_read_recovered")
+        self._fresh_until = asyncio.get_running_loop().time() + delay_s
 
-    async def _fetch(self) -> AccountReading:
+    async def _fetch(self) -> Account:
         read_at = self._clock.time()
         in_flight = [order.intended_at for order in self._ledger.book.in_flight.values()]
-        balances = {balance.asset: balance for balance in await self._connector.fetch_balances()}
-        liquidations = await self._fetch_liquidations()
-        self.balances = balances
-        available = {asset: balance.available for asset, balance in balances.items()}
-        return AccountReading(read_at, min([read_at, *in_flight]) - VIEW_LAG_S, available, liquidations)
-
-    async def _fetch_liquidations(self) -> Mapping[LegKey, Liquidation]:
-        return {
-            (position.symbol, position.leg): Liquidation(position.quantity > 0, position.liquidation_price)
-            for position in await self._connector.fetch_positions()
-            if position.liquidation_price is not None
-        }
+        balances = await self._connector.fetch_balances()
+        account = build_account(balances, await self._connector.fetch_positions())
+        settled_until = min([read_at, *in_flight]) - VIEW_LAG_S
+        self.balances = {balance.asset: balance for balance in balances}
+        self.latest = AccountReading(read_at, settled_until, account.available, get_liquidations(account))
+        return account
 
 
-def _get_delay_s(outcome: object) -> float:
-    """Until the next reading."""
-    return max(READ_INTERVAL_S, outcome.retry_after_s if isinstance(outcome, RateLimited) else 0.0)
+def build_account(balances: Iterable[Balance], positions: Iterable[VenuePosition]) -> Account:
+    available = {balance.asset: balance.available for balance in balances}
+    return Account(available, [Holding(p.symbol, p.leg, p.quantity, p.liquidation_price) for p in positions])
+
+
+def get_liquidations(account: Account) -> Mapping[LegKey, Liquidation]:
+    return {
+        (held.symbol, held.leg): Liquidation(held.quantity > 0, held.liquidation_price)
+        for held in account.holdings
+        if held.liquidation_price is not None
+    }

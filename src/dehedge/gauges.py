@@ -14,7 +14,7 @@ from decimal import Decimal
 from dehedge import __version__, metrics
 from dehedge.auditor import Auditor
 from dehedge.core.book import TradingMode
-from dehedge.core.decisions import Reason
+from dehedge.core.decisions import NOT_WORTH_A_HEDGE, Reason
 from dehedge.core.freshness import check_price_fresh
 from dehedge.core.model import Observation, Side
 from dehedge.core.policy import HedgingPolicy
@@ -26,9 +26,6 @@ from dehedge.reconciler import Reconciler
 from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
-
-NOT_WORTH_A_HEDGE = (Reason.BELOW_MIN_COLLATERAL, Reason.TOO_SMALL)
-"""Positions that are too small are not meant to be hedged."""
 
 
 class Gauges:

@@ -18,6 +18,7 @@ from dehedge.check.report import Status
 from dehedge.core.book import TradingMode
 from dehedge.core.events import TradingModeSet
 from dehedge.sim.chain import InProcessChain, SimMarket, SimPosition
+from dehedge.sim.chain.model import DATA_REGISTRY, USDC
 from dehedge.sim.exchange import Ask, ExchangeSettings, SimExchange
 from dehedge.sim.hermes import Fault
 from dehedge.sim.world import FEEDS, World
@@ -46,6 +47,23 @@ async def test_every_part_passes_when_all_is_well(world: World, check: Check):
     assert lines["BTCUSDT"].detail.startswith("trading, step 0.001, ")
     assert lines["position mode"].detail.startswith("one-way mode")
     assert "USDT" in lines["balance"].detail
+    assert lines["notifications"].detail.startswith("nobody is told")
+
+
+@pytest.mark.parametrize(
+    ("urls", "status", "told"),
+    [
+        ("", Status.WARN, "nobody is told when something is wrong (NOTIFY_URLS), and there is no dead man's switch"),
+        ("json://127.0.0.1:1/", Status.PASS, "1 address, no dead man's switch (HEARTBEAT_URL); `dehedge notify`"),
+        ("nonsense://x", Status.FAIL, ""),
+    ],
+)
+async def test_whom_it_tells_is_said_and_nobody_is_told(check: Check, urls: str, status: Status, told: str):
+    lines = await check(NODE_ENV="production", DATAREGISTRY=DATA_REGISTRY, USDC=USDC, NOTIFY_URLS=urls)
+    line = lines["notifications" if status is not Status.FAIL else "NOTIFY_URLS"]
+
+    assert line.status is status
+    assert line.detail.startswith(told)
 
 
 @pytest.mark.parametrize("connector", ["binance", "paper"])

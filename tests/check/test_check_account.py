@@ -15,7 +15,7 @@ from dehedge.connectors.binance.rows import MalformedPayload
 from dehedge.connectors.binance.standing import parse_brackets
 from dehedge.connectors.paper import PaperConnector
 from dehedge.ports import LeverageBracket
-from dehedge.sim.exchange import ExchangeSettings, SimExchange
+from dehedge.sim.exchange import Ask, ExchangeSettings, SimExchange
 from dehedge.sim.exchange.faults import Answer, Executes, Fault, FaultRule, build_error
 from dehedge.sim.world import World, build_position
 from tests.check.kit import Check, list_failed
@@ -152,7 +152,7 @@ async def test_account_that_stops_answering_fails_line_by_line(world: World, che
 
     lines = await check()
 
-    assert sorted(list_failed(lines)) == ["BTCUSDT leverage", "ETHUSDT leverage", "balance", "positions"]
+    assert sorted(list_failed(lines)) == ["BTCUSDT leverage", "ETHUSDT leverage", "balance and positions"]
     assert {lines[name].remedy for name in list_failed(lines)} == {"try again"}
     assert lines["margin for a move of 10 %"].detail == "not tried: it takes a snapshot, prices and the account"
 
@@ -162,9 +162,9 @@ async def test_margin_for_a_move_is_that_of_the_worse_way(world: World, check: C
 
     line = (await check())["margin for a move of 10 %"]
 
-    # Up by a tenth both longs win 6,000: 1 BTC at 66,000 and 20 ETH at 3,300, at a leverage of 20.
+    # Up by a tenth both longs win 6,000: 1 BTC at 66,000 and 20 ETH at 3,300, at a leverage of 20, and 5 bps of fees.
     assert line.status is Status.PASS
-    assert line.detail == "up, 2 hedges of 132,000 USD would take 6,600.00 USDT of 100,000.00 available"
+    assert line.detail == "up, 2 hedges would be opened: they need 6,666.00 of 100,000.00 available"
 
 
 async def test_margin_that_is_short_is_a_warning_with_what_to_add(world: World, check: Check):
@@ -173,12 +173,39 @@ async def test_margin_that_is_short_is_a_warning_with_what_to_add(world: World, 
     world.exchange = SimExchange(ExchangeSettings(marks=world.exchange.settings.marks, balance=Decimal(5_000)))
     await world.exchange.start()
 
-    whole = (await check())["margin for a move of 10 %"]
-    reserved = (await check(MIN_FREE_MARGIN_USD="1000"))["margin for a move of 10 %"]
+    line = (await check())["margin for a move of 10 %"]
 
-    assert whole.status is Status.WARN
-    assert whole.remedy == "add 1,600.00 USDT to the futures account, or raise LEVERAGE"
-    assert reserved.remedy.startswith("add 2,600.00 USDT")
+    assert line.status is Status.WARN
+    assert line.detail == "up, 2 hedges would be opened: they need 6,666.00 of 5,000.00 available"
+    assert line.remedy == "add 1,666.00 to the futures account, or raise LEVERAGE"
+
+
+async def test_limit_that_would_refuse_a_hedge_is_a_warning(world: World, check: Check):
+    await put_traders(world, 60_000)
+
+    line = (await check(MAX_MARKET_NOTIONAL_USD="10"))["refused at a move of 10 %"]
+
+    assert line.status is Status.WARN
+    assert line.detail.startswith("2 hedges: ")
+    assert "MAX_MARKET_NOTIONAL_USD" in line.detail
+
+
+async def test_limit_that_would_cut_a_hedge_is_a_warning(world: World, check: Check):
+    await put_traders(world, 60_000)
+
+    line = (await check(MAX_MARKET_NOTIONAL_USD="1000"))["limits at a move of 10 %"]
+
+    assert (line.status, line.detail) == (Status.WARN, "2 hedges would be smaller than asked for")
+
+
+async def test_position_that_the_exchange_would_close_at_a_move_is_a_warning(world: World, check: Check):
+    world.exchange.ledger.account.get_settings("BTCUSDT").isolated = True
+    world.exchange.ledger.place(Ask("BTCUSDT", "BUY", Decimal("0.1")))
+
+    line = (await check())["liquidation at a move of 10 %"]
+
+    assert line.status is Status.WARN
+    assert line.detail.startswith("the exchange closes 0.100 BTCUSDT at ")
 
 
 async def test_margin_is_none_when_nobody_would_win_more_than_the_shield(check: Check):

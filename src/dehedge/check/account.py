@@ -7,6 +7,7 @@ looked at only, ``run`` sets them. Of an exchange that tells less than the real 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -69,7 +70,12 @@ class RealAccount(Protocol):
     def standing(self) -> Standing: ...
 
 
-Balances = Mapping[str, Balance]
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the account has: margin by asset, and positions."""
+
+    balances: Mapping[str, Balance]
+    positions: Sequence[VenuePosition]
 
 
 async def check_connection(connector: Connector, rules: Rules | None) -> Found[Connector]:
@@ -136,25 +142,20 @@ async def check_symbol_settings(settings: Settings, symbol: str, connector: Conn
     return Found(await _tell(f"{symbol} leverage", check))
 
 
-async def check_balance(connector: Connector | None) -> Found[Balances]:
+async def check_holdings(
+    symbols: Sequence[str], connector: Connector | None, book: HedgeBook | None
+) -> Found[Holdings]:
+    """``book`` is the journal's; without it nobody can tell whose a position is."""
     if connector is None:
         return Found([])
     try:
         balances = await connector.fetch_balances()
+        positions = await connector.fetch_positions()
     except ConnectorError as error:
-        return Found([build_failure("balance", str(error), "try again")])
-    return Found([_judge_balance(balances)], {balance.asset: balance for balance in balances})
-
-
-async def check_positions(symbols: Sequence[str], connector: Connector | None, book: HedgeBook | None) -> Found[None]:
-    """``book`` is the journal's; without it nobody can tell whose a position is."""
-    if connector is None or book is None:
-        return Found([])
-
-    async def check() -> list[Line]:
-        return [line for held in await connector.fetch_positions() for line in _check_position(held, book, symbols)]
-
-    return Found(await _tell("positions", check))
+        return Found([build_failure("balance and positions", str(error), "try again")])
+    foreign = [line for held in positions for line in _check_position(held, book, symbols)] if book is not None else []
+    holdings = Holdings({balance.asset: balance for balance in balances}, positions)
+    return Found([_judge_balance(balances), *foreign], holdings)
 
 
 async def _tell(name: str, check: Callable[[], Awaitable[list[Line]]]) -> list[Line]:

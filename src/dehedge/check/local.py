@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dehedge.check.report import Line, build_failure, build_pass, build_warning
-from dehedge.client import fetch_answer
+from dehedge.client import fetch_answer, format_count
 from dehedge.config import Settings
 from dehedge.doubts import find_doubts
-from dehedge.errors import DehedgeError
+from dehedge.errors import ConfigError, DehedgeError
+from dehedge.outward import build_senders
 
 ANSWER_S = 1.0
 """A daemon on this machine answers at once; something else on the port may never."""
@@ -76,6 +77,25 @@ def _find_doubles(symbols: Mapping[str, str]) -> list[Line]:
         )
         for symbol in sorted({symbol for symbol in names if names.count(symbol) > 1})
     ]
+
+
+def check_notifications(settings: Settings) -> list[Line]:
+    """Sends nothing: a message and a ping are for `dehedge notify`, when somebody waits for them."""
+    try:
+        count = len(build_senders(settings))
+    except ConfigError as error:
+        return [build_failure("NOTIFY_URLS", problem) for problem in error.problems]
+    ping = "a dead man's switch" if settings.heartbeat_url is not None else "no dead man's switch (HEARTBEAT_URL)"
+    if count:
+        return [
+            build_pass(
+                "notifications", f"{format_count(count, 'address', 'addresses')}, {ping}; `dehedge notify` tries them"
+            )
+        ]
+    detail = f"nobody is told when something is wrong (NOTIFY_URLS), and there is {ping}"
+    if not settings.is_production:
+        return [build_pass("notifications", detail)]
+    return [build_warning("notifications", detail, "set them, or alarm on /metrics")]
 
 
 def check_port(settings: Settings) -> Line:

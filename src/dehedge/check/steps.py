@@ -20,10 +20,9 @@ from pydantic import SecretStr
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.chain.transport import build_host
 from dehedge.check.account import (
-    check_balance,
     check_connection,
+    check_holdings,
     check_permissions,
-    check_positions,
     check_standing,
     check_symbol_settings,
 )
@@ -31,7 +30,7 @@ from dehedge.check.chain import check_contracts, check_endpoint, check_heads, ch
 from dehedge.check.exchange import Rules, check_exchange, get_symbols
 from dehedge.check.foresight import MOVE_PERCENT, World, check_margin, fetch_marks
 from dehedge.check.journal import check_journal
-from dehedge.check.local import check_disk, check_limits, check_port, check_settings
+from dehedge.check.local import check_disk, check_limits, check_notifications, check_port, check_settings
 from dehedge.check.prices import Service, Ticks, check_prices
 from dehedge.check.report import Line, Report, build_failure, build_warning
 from dehedge.check.run import ABOVE, Fact, FirstOf, Found, Run
@@ -76,7 +75,7 @@ async def check_all(
     report: Report, settings: Settings, symbols: Mapping[str, str], budget: Budget = DEFAULT_BUDGET
 ) -> None:
     """Add a line for everything there is to check."""
-    report.add(*check_settings(settings, symbols))
+    report.add(*check_settings(settings, symbols), *check_notifications(settings))
     async with AsyncExitStack() as opened, asyncio.TaskGroup() as group:
         check = Check(Run(report, group), settings, symbols, opened, budget)
         book = _start_local(check)
@@ -146,10 +145,9 @@ def _start_account(
     for symbol in symbols:
         step = partial(_check_listed_symbol, settings, symbol)
         run.start(f"{symbol} leverage", budget.account, step, account, rules)
-    balances = run.start("balance", budget.account, check_balance, account)
-    run.start("positions", budget.account, partial(check_positions, symbols), account, book)
+    holdings = run.start("balance and positions", budget.account, partial(check_holdings, symbols), account, book)
     margin = partial(_foresee, check, connector)
-    run.start(f"margin for a move of {MOVE_PERCENT} %", budget.margin, margin, snapshot, prices, rules, balances, book)
+    run.start(f"margin for a move of {MOVE_PERCENT} %", budget.margin, margin, snapshot, prices, rules, holdings, book)
 
 
 async def _check_listed_symbol(
@@ -160,14 +158,14 @@ async def _check_listed_symbol(
 
 async def _foresee(check: Check, connector: Connector, *known: Any) -> Found[None]:
     """``known`` is what the steps that it waits for have found, and of these only the book may be missing."""
-    snapshot, prices, rules, balances, book = known
-    if None in (snapshot, prices, rules, balances):
+    snapshot, prices, rules, holdings, book = known
+    if None in (snapshot, prices, rules, holdings):
         detail = "not tried: it takes a snapshot, prices and the account"
         return Found([build_warning(f"margin for a move of {MOVE_PERCENT} %", detail, ABOVE)])
     marks = await fetch_marks(connector, rules)
-    world = World(snapshot, prices, marks, rules, book or HedgeBook(), SystemClock().time())
+    world = World(snapshot, prices, marks, rules, book or HedgeBook(), holdings, SystemClock().time())
     policy = build_policy(check.settings, check.symbols)
-    return await asyncio.to_thread(check_margin, world, policy, check.settings, balances)
+    return await asyncio.to_thread(check_margin, world, policy, check.settings)
 
 
 def _open_connector(report: Report, settings: Settings, opened: AsyncExitStack) -> Connector | None:
