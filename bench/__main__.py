@@ -38,7 +38,7 @@ SHORT_SECTIONS: Mapping[str, Section] = {
     "burst": lambda: burst.run((100,), rounds=2),
     "snapshot": lambda: snapshot.run((1_000,), rounds=2),
     "memory": lambda: memory.run(100_000, rounds=2),
-    "idle": lambda: idle.run(seconds=6, warm_up_s=3, positions=1_000),
+    "idle": lambda: idle.run(seconds=6, warm_up_s=3, sizes=(1_000,)),
     "soak": lambda: soak.run(hours=3, hour_s=120),
 }
 

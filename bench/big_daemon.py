@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ COUNT, STAIRS, LATENCIES = "BENCH_POSITIONS", "BENCH_STAIRS", "BENCH_LATENCIES"
 FIRST_STAIR, STAIR = 60_000, 2
 STAIR_SIZE_USD = 1_000
 FAR = 1_000
+PRICE = re.compile(rb'"price":\s*"(\d+)"')
 
 
 class BookOfChain:
@@ -68,16 +70,20 @@ def build_stairs(count: int, stairs: int) -> Book:
 
 
 class Stopwatch:
-    """From the first bytes of a price after the last order to the bytes of the next order, and the journal's part of it."""
+    """From the first bytes of a new price after the last order to the bytes of the next order, and the journal's part of it."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.journal_seconds: list[float] = []
         self._since: float | None = None
+        self._prices: list[bytes] = []
         self._journal_s = 0.0
 
-    def note_price(self) -> None:
-        self._since = self._since or time.perf_counter()
+    def note_bytes(self, chunk: bytes) -> None:
+        """Prices are told again every second whether they have moved or not, and one that has not asks for no order."""
+        now, prices = time.perf_counter(), PRICE.findall(chunk)
+        if prices and prices != self._prices:
+            self._prices, self._since = prices, self._since or now
 
     def note_journal(self, seconds: float) -> None:
         self._journal_s = seconds
@@ -95,7 +101,7 @@ def install(stopwatch: Stopwatch) -> None:
 
     async def receive(stream: pyth.BoundedStream) -> AsyncIterator[bytes]:
         async for chunk in iterate(stream):
-            stopwatch.note_price()
+            stopwatch.note_bytes(chunk)
             yield chunk
 
     async def journal(self: SqliteJournal, at: float, events: Sequence[Event]) -> None:

@@ -1,7 +1,7 @@
 """What the daemon costs while nothing happens: the processor and the memory of the real process.
 
-Ten markets, whose prices all move once a second in one event, marks each second, ten thousand positions far from their
-risks, read from the chain every three seconds as by default. The stand-ins are in this process and are not counted.
+Ten markets, whose prices all move once a second in one event, marks each second, and positions far from their risks,
+read from the chain every three seconds as by default. The stand-ins are in this process and are not counted.
 Linux alone says exactly how long another process has run; elsewhere this section is left out.
 """
 
@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import pairwise
@@ -24,7 +24,7 @@ from bench.crowd import MARKETS, PRICES, build_crowd
 from bench.figures import Figure, build_figure
 from dehedge.sim.world import USD, DaemonProcess, World, get_feed, get_symbol, wait_until
 
-POSITIONS = 10_000
+SIZES = (1_000, 10_000)
 SECONDS, WARM_UP_S = 60, 50
 """The pages grow to their size in the first 45 s, and are all read anew each time until then."""
 SLICE_S = 6
@@ -42,9 +42,14 @@ class Sample(NamedTuple):
     resident_mb: float
 
 
-def run(seconds: int = SECONDS, warm_up_s: int = WARM_UP_S, positions: int = POSITIONS) -> Iterator[Figure]:
+def run(seconds: int = SECONDS, warm_up_s: int = WARM_UP_S, sizes: Sequence[int] = SIZES) -> Iterator[Figure]:
     if not sys.platform.startswith("linux"):
         return
+    for positions in sizes:
+        yield from _measure(seconds, warm_up_s, positions)
+
+
+def _measure(seconds: int, warm_up_s: int, positions: int) -> Iterator[Figure]:
     samples, orders = asyncio.run(_watch(seconds, warm_up_s, positions))
     assert not orders, "nothing was at risk"
     shares = [100 * (after.busy_s - before.busy_s) / (after.at_s - before.at_s) for before, after in pairwise(samples)]

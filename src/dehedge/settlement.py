@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import structlog
 
@@ -25,9 +26,10 @@ from dehedge.ledger import Ledger
 
 log = structlog.get_logger()
 
-SETTLED_MAX = 10_000
 REFUSAL_REMEMBERED_S = 60.0
 """Orders that came to nothing are told for so long after the last of them."""
+SETTLED_REMEMBERED_S = 3_600.0
+"""What an order is told of later than this after its end is seen by the audit alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class Refusals:
     last_at: float
 
 
+class Settled(NamedTuple):
+    """How much an order had filled at its end, and when that was (at loop time)."""
+
+    filled_quantity: Decimal
+    at: float
+
+
 class Settlement:
     """Ends orders."""
 
@@ -46,7 +55,7 @@ class Settlement:
         self.backoff = Backoff()
         self.refusals: dict[str, Refusals] = {}
         self._ledger = ledger
-        self._settled: dict[str, Decimal] = {}
+        self._settled: dict[str, Settled] = {}
         self._collected: dict[ClientOrderId, OrderReport | None] = {}
 
     async def settle(self, order: InFlightOrder, report: OrderReport) -> bool:
@@ -118,7 +127,8 @@ class Settlement:
 
     def get_late_fill(self, report: OrderReport) -> Decimal:
         """What a report tells beyond the end of its order, once; 0 for what is not news or not known."""
-        late = report.filled_quantity - self._settled.get(report.client_order_id, report.filled_quantity)
+        settled = self._settled.get(report.client_order_id)
+        late = report.filled_quantity - settled.filled_quantity if settled is not None else Decimal(0)
         if late > 0:
             log.error("order_executed_after_all", client_order_id=report.client_order_id, late=str(late))
             self._remember(report)
@@ -144,9 +154,11 @@ class Settlement:
         self.refusals[symbol] = Refusals(count + 1, reason, asyncio.get_running_loop().time())
 
     def _remember(self, report: OrderReport) -> None:
-        """Keep how orders ended, for a while."""
-        self._settled[report.client_order_id] = report.filled_quantity
-        while len(self._settled) > SETTLED_MAX:
+        """Keep how orders ended, for a while: the newest last."""
+        now = asyncio.get_running_loop().time()
+        self._settled.pop(report.client_order_id, None)
+        self._settled[report.client_order_id] = Settled(report.filled_quantity, now)
+        while self._settled and next(iter(self._settled.values())).at < now - SETTLED_REMEMBERED_S:
             del self._settled[next(iter(self._settled))]
 
 
