@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
-from dehedge.account import READ_INTERVAL_S, VIEW_LAG_S, WATCH_INTERVAL_S, AccountWatch
+from dehedge.account import AGAIN_S, READ_INTERVAL_S, VIEW_LAG_S, WATCH_INTERVAL_S, AccountWatch
 from dehedge.core.book import HedgeBook
 from dehedge.core.guards import GuardLimits, Liquidation
 from dehedge.core.model import Leg
@@ -203,6 +203,20 @@ async def test_view_is_read_once_in_ten_seconds_however_often_it_is_asked_for():
     assert all(view is views[0] for view in views)
 
     await asyncio.sleep(READ_INTERVAL_S)
+    await watch.view()
+    assert venue.balance_reads == 2
+
+
+async def test_view_is_read_again_after_a_fact_about_our_orders():
+    venue = Venue()
+    watch = a_watch(venue)
+    await watch.view()
+    await watch._ledger.record(an_intent())
+    await watch.view()
+    assert venue.balance_reads == 1, "not twice within a second"
+
+    await asyncio.sleep(AGAIN_S)
+    await watch.view()
     await watch.view()
     assert venue.balance_reads == 2
 

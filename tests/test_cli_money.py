@@ -126,7 +126,7 @@ def test_csv_has_one_row_for_each_hedge_and_runs_nothing(journal: Path, folder: 
     assert [row["market"] for row in rows] == [f"'{HOSTILE}", "BTC-USD"]
     rows.reverse()
     assert (rows[0]["net_usd"], rows[0]["other_fees"], rows[0]["opened_at"]) == (
-        "182.65", "0.002 BNB", "2026-09-21T13:33:30+00:00",
+        "182.65", "0.002 BNB", "2026-09-21T14:13:30+00:00",
     )  # fmt: skip
     assert (rows[1]["closed_at"], rows[1]["open_price"]) == ("", "60000")
 

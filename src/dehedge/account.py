@@ -25,6 +25,8 @@ log = structlog.get_logger()
 READ_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 60.0
 """Where no guard needs it."""
+AGAIN_S = 1.0
+"""An order that ended meanwhile makes the last reading old, but whoever asks is not read for more often."""
 VIEW_LAG_S = 5.0
 """How far the account's own view may lag behind the fills of our orders."""
 MARGIN_LOW_SHARE = Decimal("0.2")
@@ -44,7 +46,8 @@ class AccountWatch:
         self._clock = clock
         self._reading = asyncio.Lock()
         self._newest: Account | ConnectorError | None = None
-        self._fresh_until = float("-inf")
+        self._fresh_until = self._again_from = float("-inf")
+        self._versions: Mapping[str, int] = {}
 
     async def run(self, wake: Callable[[], None]) -> None:
         """Read again and again; wakes whoever decides by it where a guard does."""
@@ -58,9 +61,10 @@ class AccountWatch:
             await asyncio.sleep(max(delay_s, self._fresh_until - asyncio.get_running_loop().time()))
 
     async def view(self) -> Account:
-        """The account, ten seconds old at most. Raises ``ConnectorError`` where it cannot be read."""
+        """The account after the last of our fills, ten seconds old at most. Raises ``ConnectorError`` where it cannot be read."""
         async with self._reading:
-            if asyncio.get_running_loop().time() >= self._fresh_until:
+            now, has_traded = asyncio.get_running_loop().time(), self._ledger.get_moved_since(self._versions)
+            if now >= (self._again_from if has_traded else self._fresh_until):
                 await self._read()
         assert self._newest is not None, "it was read just now"
         if isinstance(self._newest, ConnectorError):
@@ -89,6 +93,7 @@ class AccountWatch:
 
     async def _read(self) -> None:
         was_failing, delay_s = isinstance(self._newest, ConnectorError), READ_INTERVAL_S
+        self._versions = self._ledger.get_versions()
         try:
             self._newest = await self._fetch()
         except ConnectorError as error:
@@ -102,7 +107,9 @@ class AccountWatch:
             self.is_key_refused = False
             if was_failing:
                 log.info("account_read_recovered")
-        self._fresh_until = asyncio.get_running_loop().time() + delay_s
+        now = asyncio.get_running_loop().time()
+        self._fresh_until = now + delay_s
+        self._again_from = now + AGAIN_S if isinstance(self._newest, Account) else self._fresh_until
 
     async def _fetch(self) -> Account:
         read_at = self._clock.time()

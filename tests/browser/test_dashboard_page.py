@@ -40,7 +40,7 @@ async def test_page_shows_state_money_hedge_position_and_events(page: Page):
     await expect(page.locator("#hedges tbody tr")).to_contain_text("BUY0.333")
     await expect(page.locator("#hedges tbody tr")).to_contain_text("vault drawdown, shield pnl risk, profit limit")
     await expect(page.locator("#positions tbody tr", has_text="ETH-USD")).to_contain_text("not at risk")
-    await expect(page.locator("#events tbody")).to_contain_text("BUY hedge, 0.333 at ")
+    await expect(page.locator("#events tbody")).to_contain_text("hedge of a long opened by 0.333 at a price of ")
     await expect(page.locator("#inputs tr", has_text="chain")).to_contain_text("ok")
 
 
@@ -87,7 +87,7 @@ async def test_page_follows_the_world_without_being_loaded_again(page: Page, sta
     await expect(page.locator("#funds")).to_contain_text("501,234.00")
     stage.world.set_price("ETH-USD", Decimal(2_900))
     await expect(page.locator("#hedges tbody tr", has_text="ETH-USD")).to_contain_text("SELL6.89")
-    await expect(page.locator("#events tbody")).to_contain_text("SELL hedge, 6.89")
+    await expect(page.locator("#events tbody")).to_contain_text("hedge of a short opened by 6.89")
     stage.world.set_price("ETH-USD", Decimal(3_000))
     await expect(page.locator("#hedges tbody tr", has_text="ETH-USD")).to_contain_text(re.compile("in [0-4] s, at "))
     await expect(page.locator("#hedges tbody tr", has_text="ETH-USD")).to_have_count(0)

@@ -11,7 +11,10 @@ import pytest
 
 import dehedge.core
 from dehedge.core.book import HedgeBook
+from dehedge.core.flows import Walk
 from dehedge.core.guards import Budget
+from dehedge.core.history import Chronicler
+from dehedge.core.lives import LifeBook
 from dehedge.core.model import PRICE_SCALE, Leg, Market, Side, TradingRules
 from tests.core.builders import USDC, USER, a_key, a_position, a_tick
 
@@ -50,9 +53,10 @@ def list_dataclasses() -> list[type]:
 
 
 @pytest.mark.parametrize("kind", list_dataclasses())
-def test_data_of_the_core_is_slotted_and_all_but_the_book_and_what_one_pass_counts_is_frozen(kind: type) -> None:
+def test_data_of_the_core_is_slotted_and_all_but_what_collects_is_frozen(kind: type) -> None:
+    """Folds of journaled facts collect, and so does what one pass or one report counts."""
     assert "__slots__" in vars(kind)
-    assert kind.__dataclass_params__.frozen is (kind not in (HedgeBook, Budget))
+    assert kind.__dataclass_params__.frozen is (kind not in (HedgeBook, Budget, Chronicler, LifeBook, Walk))
 
 
 def test_market_and_rules_are_open_for_trade_unless_told_otherwise() -> None:

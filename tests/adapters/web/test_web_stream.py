@@ -79,7 +79,7 @@ async def test_page_is_greeted_with_what_the_daemon_is_and_the_paths_it_has(serv
 
     assert hello["account"] == "paper"
     assert {"/api/v1/status", "/api/v1/series", "/"} <= set(hello["paths"])
-    assert "/api/v1/trips" not in hello["paths"]
+    assert "/api/v1/nothing" not in hello["paths"]
     await watcher.leave()
 
 
