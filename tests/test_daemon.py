@@ -522,11 +522,11 @@ async def test_daemon_tells_people_what_it_does_and_pings_while_it_works(tmp_pat
         assert await daemon.stop() == 0
 
     assert hook.lines[0].startswith("dehedge ")
-    assert hook.lines[0].endswith("mode active, 0 hedges held, 0 orders in flight")
+    assert hook.lines[0].endswith("mode active, hedges held: 0, orders in flight: 0")
     opened = [int(line.split()[0]) for line in hook.lines if " opened: BTC-USD BUY" in line]
     assert sum(opened) == 5
     assert any(line.startswith("mode no-opens") for line in hook.lines)
-    assert hook.lines[-1] == "stopped: 5 hedges stay open"
+    assert hook.lines[-1] == "stopped: hedges that stay open: 5"
     assert len(hook.messages) < 6
     assert "dehedge on " in hook.messages[0]["title"]
 

@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from dehedge.core.book import TradingMode
 from dehedge.core.guards import GuardLimits
@@ -234,11 +235,22 @@ async def test_notices_tell_the_start_and_the_end_with_what_is_held():
     start, opened, stop = watched.told.take()
 
     assert start.endswith(
-        "started on binance for the 4th time within an hour: mode active, 0 hedges held, 0 orders in flight"
+        "started on binance for the 4th time within an hour: mode active, hedges held: 0, orders in flight: 0"
     )
     assert opened.startswith("1 hedge opened"), "what happened a moment before the end is told"
-    assert stop == "stopped: 1 hedges stay open"
+    assert stop == "stopped: hedges that stay open: 1"
     watched.notices.tell_end("JournalError: the disk is full")
     assert watched.told.notices[-1].urgency is Urgency.FAILURE
     assert GROUP_S > 1
+    await watched.engine.die()
+
+
+async def test_notices_that_fail_end_nothing_and_say_so(monkeypatch: pytest.MonkeyPatch):
+    watched = await Watched(LONG).start()
+    monkeypatch.setattr(watched.notices, "_find_conditions", lambda _: 1 / 0)
+
+    with capture_logs() as logs:
+        await watched.run_for(2)
+
+    assert [line["event"] for line in logs].count("notices_failed") == 2
     await watched.engine.die()

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+import structlog
+
 from dehedge import __version__
 from dehedge.account import AccountWatch
 from dehedge.auditor import Auditor
@@ -25,6 +27,8 @@ from dehedge.ports import Clock
 from dehedge.status import MODE_OBSTACLE, UNKNOWN_MAX_S
 from dehedge.surfaces import Notice, Notifier, Urgency
 from dehedge.venue import Venue
+
+log = structlog.get_logger()
 
 GROUP_S = 3.0
 """Changes of hedges within this time are one line."""
@@ -107,13 +111,13 @@ class Notices:
         book = self._ledger.book
         held, in_flight = len(book.get_all_hedged_positions()), len(book.in_flight)
         what = f"dehedge {__version__} started on {connector_name}{again}"
-        self._tell(f"{what}: {self._mode}, {held} hedges held, {in_flight} orders in flight")
+        self._tell(f"{what}: {self._mode}, hedges held: {held}, orders in flight: {in_flight}")
 
     def tell_end(self, failure: str | None) -> None:
         """The last line; ``failure`` is what ended the daemon, if it did not end on purpose."""
         self._tell_groups(at_once=True)
         self._tell_mode()
-        held = f"{len(self._ledger.book.get_all_hedged_positions())} hedges stay open"
+        held = f"hedges that stay open: {len(self._ledger.book.get_all_hedged_positions())}"
         if failure is None:
             self._tell(f"stopped: {held}")
         else:
@@ -131,6 +135,13 @@ class Notices:
 
     def look(self, obstacles: Sequence[str]) -> None:
         """``obstacles`` are why the daemon cannot hedge now."""
+        try:
+            self._look(obstacles)
+        except Exception:
+            # Who only tells must not end what hedges.
+            log.exception("notices_failed")
+
+    def _look(self, obstacles: Sequence[str]) -> None:
         self._tell_groups()
         self._tell_mode()
         now = asyncio.get_running_loop().time()
