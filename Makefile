@@ -7,7 +7,7 @@ ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench screenshot lock clean
+.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench screenshot docs lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
@@ -20,6 +20,7 @@ help:
 	@echo "make check    lint, types, import contracts"
 	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
 	@echo "make screenshot  take the picture of the dashboard for the README; needs chromium"
+	@echo "make docs     build the documentation into build/site; open build/site/index.html"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
 	@echo "make clean    remove what the others made"
@@ -51,6 +52,10 @@ fuzz: install
 screenshot: install
 	@mkdir -p docs/images
 	@$(BIN)/python -m tests.browser.screenshot docs/images/dashboard.png
+
+# A link to a page or a heading that is not there ends it.
+docs: .tools/docs/.installed
+	@.tools/docs/bin/zensical build --clean --strict --config-file mkdocs.yml
 
 check: install
 	$(BIN)/ruff check
@@ -92,6 +97,12 @@ tools:
 	@.tools/mutation/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+.tools/docs/.installed: requirements-docs.lock
+	@echo "installing zensical"
+	@$(PYTHON) -m venv --clear .tools/docs
+	@.tools/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Hatchling and editables build the package itself. Needs uv (pipx install uv).
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header
 lock:
@@ -100,7 +111,8 @@ lock:
 	  --output-file requirements-dev.lock
 	printf '%s\n' cosmic-ray mutmut hypothesis numpy pytest pytest-asyncio pytest-timeout | \
 	  $(UV_COMPILE) - --constraint requirements-dev.lock --output-file requirements-mutation.lock
+	printf 'zensical\n' | $(UV_COMPILE) - --output-file requirements-docs.lock
 	printf 'pip-audit\n' | $(UV_COMPILE) - --output-file requirements-audit.lock
 
 clean:
-	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache .coverage
