@@ -53,9 +53,10 @@ screenshot: install
 	@mkdir -p docs/images
 	@$(BIN)/python -m tests.browser.screenshot docs/images/dashboard.png
 
-# A link to a page or a heading that is not there ends it.
+# A link to a page or a heading that is not there ends it, and so does a script, style or font of another host.
 docs: .tools/docs/.installed
 	@.tools/docs/bin/zensical build --clean --strict --config-file mkdocs.yml
+	@! grep -rnoE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//[^ >]*' build/site --include='*.html'
 
 check: install
 	$(BIN)/ruff check
