@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dehedge.core import earnings as module
 from dehedge.core.book import HedgeBook
 from dehedge.core.costs import Fee, FundingPaid, OrderPriced
-from dehedge.core.earnings import MEMORY_S, Earnings, Figures
+from dehedge.core.earnings import MEMORY_S, UNPRICED_MAX_S, Earnings, Figures
 from dehedge.core.events import ForeignPositionSeen, HedgesForced, HedgeWrittenDown, OrderIntended, fold
 from dehedge.core.lives import Sight
 from dehedge.core.model import HedgeKey, Leg, Position, Side
@@ -159,9 +159,24 @@ def test_forced_order_shares_its_fees_anew_when_it_fills_more_after_its_receipt(
     assert tell(journal.entries).get(TWIN.key).fees_usd == Decimal("0.5")  # type: ignore[union-attr]
 
 
+def test_forced_order_that_fills_more_changes_what_was_asked_for_before(journal: Journal):
+    journal.order(LONG)
+    part = HedgesForced("f", "BTCUSDT", Leg.BOTH, Side.SELL, STEP / 4, STEP / 4, "adl")
+    receipt = OrderPriced(ClientOrderId(""), Decimal(50_000), "f", STEP / 2, (Fee("USDT", Decimal(3)),), Decimal(0))
+    journal.tell(part, receipt)
+    earnings, book = Earnings(), HedgeBook()
+    asked = []
+    for at, event in [*journal.entries, Entry(journal.at + 1, replace(part, filled_quantity=STEP / 2))]:
+        earnings.note(at, event, fold(book, event))
+        figures = earnings.get(LONG.key)
+        asked.append(figures.fees_usd if figures is not None else None)
+
+    assert asked[-2:] == [Decimal("1.5"), 3]
+
+
 def test_receipts_are_believed_as_a_report_believes_them_however_much_they_tell(journal: Journal):
     opened = journal.order(LONG, TWIN)
-    for told in ({"quantity": None}, {"quantity": STEP}, {"fees": None}, {"average_price": Decimal(60_010)}):
+    for told in ({"fees": None}, {"quantity": None}, {"quantity": STEP}, {"fees": None}, {"average_price": Decimal(60_010)}):
         fees = (Fee("USDT", Decimal(2)),)
         receipt = OrderPriced(opened.request.client_order_id, Decimal(60_006), "77", opened.request.quantity, fees)
         journal.tell(replace(receipt, **told))
@@ -191,8 +206,10 @@ def test_booking_counts_what_was_held_then_when_the_exchanges_clock_is_ahead(jou
     journal.order(LONG)
     journal.fund("-6", journal.at + 5)
     journal.order(TWIN)
-    journal.tell(ForeignPositionSeen("BTCUSDT", Leg.BOTH, STEP, 0))
+    assert check_law(journal.entries) == 2
+    assert tell(journal.entries).get(TWIN.key).funding_usd == -3  # type: ignore[union-attr]
 
+    journal.tell(ForeignPositionSeen("BTCUSDT", Leg.BOTH, STEP, 0))
     assert check_law(journal.entries) == 2
     assert tell(journal.entries).get(TWIN.key).funding_usd == -2  # type: ignore[union-attr]
 
@@ -278,6 +295,16 @@ def test_order_beyond_the_bound_keeps_the_price_that_is_known(journal: Journal, 
     assert earnings.get(SHORT.key) != before[1]
 
 
+def test_order_that_nobody_asks_for_any_more_keeps_the_price_that_is_known(journal: Journal):
+    opened = journal.order(LONG)
+    before = tell(journal.entries).get(LONG.key)
+    journal.at += UNPRICED_MAX_S
+    journal.order(SHORT)
+    journal.price(opened)
+
+    assert tell(journal.entries).get(LONG.key) == before
+
+
 def test_memory_does_not_grow_with_time(journal: Journal):
     def measure(count: int) -> int:
         """After so much more of opening, closing, growing and shrinking."""
@@ -291,6 +318,6 @@ def test_memory_does_not_grow_with_time(journal: Journal):
             journal.price(journal.order(TWIN, closes=True))
         return len(pickle.dumps(tell(journal.entries)))
 
-    journal.order(TWIN)
-    measure(60)
-    assert measure(240) < measure(0) * 1.05
+    journal.price(journal.order(TWIN))
+    before = measure(60)
+    assert measure(240) < before * 1.05

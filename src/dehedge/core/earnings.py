@@ -35,6 +35,8 @@ from dehedge.core.model import HedgeKey, Leg
 
 UNPRICED_MAX = 10_000
 """Orders whose receipt is waited for; the oldest beyond keep the prices that their reports told."""
+UNPRICED_MAX_S = 8 * 86_400.0
+"""And those that are older: nobody asks for their receipts any more."""
 MEMORY_S = 7_200.0
 """How long a closed hedge, and what was held and booked, is remembered: funding is booked later than it is paid."""
 
@@ -70,6 +72,7 @@ class Figures:
 class _Order:
     """What an order filled of whom, and its receipt once that is known. ``is_final`` once nothing of it can change."""
 
+    since: float
     receipt: OrderPriced | None = None
     is_final: bool = False
     parts: list[tuple[_Account, Decimal]] = field(default_factory=list)
@@ -158,10 +161,6 @@ class _Account:
             self._fees = add_amounts((self._fees, add_fees(fill)))
         self.figures = None
 
-    def check_held(self, at: float) -> bool:
-        """True where it is one of those that are asked what they held then."""
-        return self.opened_at <= at and (bool(self.held) or self.steps[-1].at > at)
-
     def get_signed_quantity(self, at: float) -> Decimal:
         """Where that is longer ago than is remembered, the oldest that is."""
         return get_held(self.steps, max(at, self.steps[0].at)) * self.sign
@@ -221,7 +220,7 @@ class Earnings:
             case ForeignPositionSeen():
                 _remember(self._foreign[event.symbol].setdefault(event.leg, []), Sight(at, event.quantity))
                 self._share_again(event.symbol, at)
-        self._end_orders()
+        self._end_orders(at - UNPRICED_MAX_S)
 
     def _add(self, part: Part) -> None:
         key, symbol = part.change.key, part.change.symbol
@@ -229,9 +228,13 @@ class Earnings:
         if account is None or check_new_life(account.held, part.change):
             self._count += 1
             account = self._newest[key] = self._accounts[symbol][self._count] = _Account(self._count, part)
-        account.add(part, self._orders.setdefault(part.order, _Order()) if part.order else _Order(is_final=True))
+        account.add(part, self._get_order(part))
         if not account.held:
             self._closed.append((part.at, symbol, account))
+
+    def _get_order(self, part: Part) -> _Order:
+        """What other hands did has no receipt to wait for."""
+        return self._orders.setdefault(part.order, _Order(part.at)) if part.order else _Order(part.at, is_final=True)
 
     def _note_receipt(self, event: OrderPriced) -> None:
         """Of an order that is not waited for any more it comes too late."""
@@ -242,9 +245,12 @@ class Earnings:
             if order.check_whole():
                 self._orders.pop(name).end()
 
-    def _end_orders(self) -> None:
-        while len(self._orders) > UNPRICED_MAX:
-            self._orders.pop(next(iter(self._orders))).end()
+    def _end_orders(self, horizon: float) -> None:
+        while self._orders:
+            name, oldest = next(iter(self._orders.items()))
+            if len(self._orders) <= UNPRICED_MAX and oldest.since >= horizon:
+                return
+            self._orders.pop(name).end()
 
     def _note_mark(self, symbol: str, mark: Sight) -> None:
         marks = self._marks[symbol]
@@ -277,9 +283,9 @@ class Earnings:
 
     def _find_holders(self, symbol: str, at: float) -> list[tuple[_Account | None, Decimal]]:
         """As a report finds them: in the order in which they came, and what is foreign last."""
-        living = [account for account in self._accounts[symbol].values() if account.check_held(at)]
-        living.sort(key=lambda account: (account.opened_at, account.number))
-        held: list[tuple[_Account | None, Decimal]] = [(each, each.get_signed_quantity(at)) for each in living]
+        known = [account for account in self._accounts[symbol].values() if account.opened_at <= at]
+        known.sort(key=lambda account: (account.opened_at, account.number))
+        held: list[tuple[_Account | None, Decimal]] = [(each, each.get_signed_quantity(at)) for each in known]
         foreign = (get_held(steps, at) for steps in self._foreign[symbol].values())
         return [*held, (None, sum(foreign, ZERO))]
 
