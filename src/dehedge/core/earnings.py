@@ -3,7 +3,7 @@
 By the rules of ``lives`` and ``flows``, fact by fact instead of from a whole journal: for every open hedge it says what a
 report over all of it says. Reads no clock, so a restart says the same. Bounded: fills whose receipt is known are added up, a
 closed hedge is kept for as long as funding may still be booked for it. Kept by the ledger live, by ``recovery.replay`` at
-start; asked by ``hedge_view``.
+start; asked by ``hedge_view`` and ``insight``.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Figures:
     def funding_usd(self) -> Decimal:
         return sum_dollars(self.funding)
 
-    def get_profit(self, price: Decimal) -> Decimal:
+    def get_profit(self, price: Decimal | None) -> Decimal | None:
         """What it has brought and would bring, were it closed at this price; without fees and funding."""
-        return self.realized_usd + self.lot.get_unrealized(price)
+        return self.realized_usd + self.lot.get_unrealized(price) if price is not None else None
 
 
 @dataclass(slots=True)
