@@ -17,7 +17,7 @@ from tests.browser.stage import MARKUP, VAULT_USD, Stage, check_hedged
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
 ]
 

@@ -9,7 +9,7 @@ from tests.browser.stage import MARKUP, QUIET, RISKY, Stage
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
 ]
 
