@@ -344,7 +344,7 @@ def test_hedges_are_listed(tmp_path: Path, url: str):
     as_json = run_dehedge(tmp_path, "hedges", "--json", "--url", url)
 
     assert told == Outcome(0, "no hedges\n", [])
-    assert json.loads(as_json.output) == {"hedges": []}
+    assert json.loads(as_json.output) == {"hedges": [], "total": 0, "markets": {}}
 
 
 @pytest.mark.parametrize("arguments", ["explain BTC-USD", "trips --limit 0", "trips --limit 1001", "whatif", "whatif BTC-USD"])

@@ -98,7 +98,9 @@ async def test_explanation_tells_when_a_cooling_hedge_closes():
     assert (answer["decision"], answer["reason"]) == ("Hold", "cooling_down")
     assert 49 <= answer["closes_in_s"] <= 51
     assert answer["hedge"]["is_cooling"]
-    assert answer["text"][-1] == "it closes in 50 s, unless the risk comes back before"
+    closes, money = answer["text"][-2:]
+    assert closes == "it closes in 50 s, unless the risk comes back before"
+    assert money == "so far: profit -498.02 USD at the mark, fees 4.98 USD, funding 0.00 USD"
     await engine.die()
 
 

@@ -22,20 +22,31 @@ STATUS: Mapping[str, Any] = {
     "snapshot": {"block_number": 23_456_789, "block_time": NOW - 2, "positions": 12_345, "vault": "1234567.891234", "shield": "50.5"},
     "prices": {"BTC-USD": {"price": "60000.5", "publish_time": NOW - 1}, "ETH-USD": {"price": "3000", "publish_time": NOW - 12}},
     "decisions": {"not at risk": 12_000, "at risk": 2}, "hedges": 2, "orders_in_flight": [{}], "deployment": "1f5u68k2c",
-    "foreign_positions": {},
+    "foreign_positions": {}, "limits": {"max_price_age_s": 10, "max_snapshot_age_s": 30},
 }  # fmt: skip
 
 
 def a_hedge(market: str = "BTC-USD", side: str = "BUY", **changes: Any) -> Mapping[str, Any]:
     return {
         "market": market, "position_id": f"0x{'ab' * 20}|0x{'cd' * 20}", "side": side, "quantity": "0.500", "target": "0.750",
-        "status": "OPEN", "opened_at": NOW - 4_000, "closes_at": None, "reason": "profit_limit", **changes,
+        "status": "OPEN", "opened_at": NOW - 4_000, "closes_at": None, "reason": "profit_limit",
+        "profit_usd": "-1234.567", "fees_usd": "2.5", "other_fees": {}, "funding_usd": "0.1", **changes,
     }  # fmt: skip
+
+
+def an_answer(*hedges: Mapping[str, Any], total: int | None = None) -> Mapping[str, Any]:
+    """As the daemon has it: sums of all, and the newest first."""
+    markets = {
+        market: {"hedges": 1, "long": "0.500", "short": "0"} if market == "BTC-USD" else {"hedges": 1, "long": "0", "short": "2"}
+        for market in sorted({hedge["market"] for hedge in hedges})
+    }
+    newest = sorted(hedges, key=lambda hedge: -hedge["opened_at"])
+    return {"hedges": newest, "total": len(hedges) if total is None else total, "markets": markets}
 
 
 def show(watch: Watch, *, now: float = NOW, height: int = 40, columns: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=columns, height=height, highlight=False, markup=False)
-    console.print(build_view(watch, now, height))
+    console.print(build_view(watch, now, console.size))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -48,7 +59,7 @@ def find(lines: list[str], words: str) -> list[str]:
 @pytest.fixture
 def watch() -> Watch:
     hedges = [a_hedge(), a_hedge("ETH-USD", "SELL", quantity="2", target="2", closes_at=NOW + 30, opened_at=NOW - 50)]
-    return Watch("", STATUS, hedges, seen_at=NOW)
+    return Watch("", STATUS, an_answer(*hedges), seen_at=NOW)
 
 
 def test_picture_fits_80_columns_and_cuts_nothing(watch: Watch):
@@ -60,10 +71,28 @@ def test_picture_fits_80_columns_and_cuts_nothing(watch: Watch):
     assert find(lines, "60000.5") == ["BTC-USD", "60000.5", "1 s", "1", "0.500", "0", "30,000"]
     rows = [line for line in lines if "0xabab…abab" in line]
     assert [find([row], "…") for row in rows] == [
-        ["ETH-USD", "0xabab…abab", "SELL", "2", "2", "OPEN", "50 s", "in 30 s"],
-        ["BTC-USD", "0xabab…abab", "BUY", "0.500", "0.750", "OPEN", "67 min"],
+        ["ETH-USD", "0xabab…abab", "SELL", "2", "OPEN", "50 s", "in 30 s", "-1,234.57"],
+        ["BTC-USD", "0xabab…abab", "BUY", "0.500", "OPEN", "67 min", "", "-1,234.57"],
     ]
     assert "2 hedges, 1 order in flight; 2 at risk, 12000 not at risk" in lines
+
+
+def test_wide_screen_shows_every_figure_of_a_hedge(watch: Watch):
+    watch.held = an_answer(a_hedge(), a_hedge("ETH-USD", profit_usd=None, fees_usd=None, funding_usd=None))
+
+    known, unknown = (find([line], "…") for line in show(watch, columns=120) if "0xabab…abab" in line)
+
+    assert known == ["BTC-USD", "0xabab…abab", "BUY", "0.500", "0.750", "OPEN", "67 min", "", "-1,234.57", "2.50", "+0.10"]
+    assert [cell for cell in unknown if cell][-1] == "67 min"
+
+
+def test_limits_are_those_of_the_daemon(watch: Watch):
+    watch.status = {**STATUS, "limits": {"max_price_age_s": 12, "max_snapshot_age_s": 1}}
+
+    lines = show(watch)
+
+    assert find(lines, "3000 ")[2] == "12 s"
+    assert lines[1].startswith("block 23456789, 2 s STALE: ")
 
 
 def test_old_price_and_old_block_are_marked(watch: Watch):
@@ -87,7 +116,7 @@ def test_obstacles_warnings_and_guards_are_told_whole(watch: Watch):
 
 
 def test_hedges_beyond_the_screen_are_counted(watch: Watch):
-    watch.hedges = [a_hedge(opened_at=NOW - age) for age in range(500)]
+    watch.held = an_answer(*(a_hedge(opened_at=NOW - age) for age in range(200)), total=500)
 
     lines = show(watch, height=30)
 
@@ -107,7 +136,7 @@ def test_picture_is_marked_whole_while_nobody_answers(watch: Watch):
 
 def test_picture_says_what_is_missing_before_anything_is_known(watch: Watch):
     assert "asking; trying again" in show(Watch(""))
-    watch.status, watch.hedges = {**STATUS, "snapshot": None, "prices": {}, "decisions": {}}, [a_hedge()]
+    watch.status, watch.held = {**STATUS, "snapshot": None, "prices": {}, "decisions": {}}, an_answer(a_hedge())
 
     lines = show(watch)
 
@@ -155,7 +184,7 @@ class StandIn:
         return web.json_response(STATUS)
 
     async def _answer_hedges(self, _: web.Request) -> web.Response:
-        return web.json_response({"hedges": [a_hedge()]})
+        return web.json_response(an_answer(a_hedge()))
 
 
 @pytest.fixture

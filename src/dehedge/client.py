@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ PIPE_WIDTH = 200
 KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight", "deployment", "foreign_positions"},
-    "hedges": {"hedges"},
+    "hedges": {"hedges", "total", "markets"},
     "flat": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
     "explain": {"decision", "reason", "position", "checks", "text"},
     "trips": {"trips"},
@@ -45,18 +46,45 @@ def print_status(url: str, *, use_json: bool) -> int:
 
 
 def print_hedges(url: str, *, use_json: bool) -> int:
-    answer = fetch_answer(url, "hedges")
+    answer = fetch_hedges(url)
     if use_json:
         print(json.dumps(answer, indent=2))
         return 0
     table = Table("market", "position", "side", "quantity", "wanted", "status", "opened", "reason", "decision")
+    for name in ("profit USD", "fees USD", "funding USD"):
+        table.add_column(name, justify="right")
     for row in answer["hedges"]:
         table.add_row(
             row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["target"], row["status"],
-            format_time(row["opened_at"]), row["reason"], row["decision"] or "",
+            format_time(row["opened_at"]), row["reason"], row["decision"] or "", format_money(row["profit_usd"]),
+            format_fees(row), format_money(row["funding_usd"]),
         )  # fmt: skip
     build_console().print(table if answer["hedges"] else "no hedges")
     return 0
+
+
+def fetch_hedges(url: str) -> dict[str, Any]:
+    """All of them, page by page. Raises ``DehedgeError`` where nobody answers."""
+    answer = fetch_answer(url, "hedges")
+    pages = [answer["hedges"]]
+    while pages[-1] and sum(map(len, pages)) < answer["total"]:
+        pages.append(fetch_answer(url, "hedges", {"offset": str(sum(map(len, pages)))})["hedges"])
+    # One that comes or goes meanwhile moves the others from page to page.
+    rows = {(row["market"], row["position_id"]): row for page in pages for row in page}
+    return {**answer, "hedges": list(rows.values())}
+
+
+def format_money(amount: str | None) -> str:
+    """With its sign, to the cent; nothing where it is not known."""
+    return f"{Decimal(amount):+,.2f}" if amount is not None else ""
+
+
+def format_fees(hedge: Mapping[str, Any]) -> str:
+    """Dollars to the cent, and what was paid in anything else."""
+    if hedge["fees_usd"] is None:
+        return ""
+    others = (f"{amount} {asset}" for asset, amount in sorted(hedge["other_fees"].items()))
+    return " + ".join([f"{Decimal(hedge['fees_usd']):,.2f}", *others])
 
 
 def _show_status(status: Mapping[str, Any]) -> None:

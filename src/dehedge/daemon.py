@@ -42,6 +42,7 @@ from dehedge.parts import (
     build_policy,
     build_price_source,
     build_recorder,
+    describe_account,
 )
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
@@ -158,7 +159,7 @@ class Daemon:
 
     def _build_web(self) -> WebServer:
         settings = self._settings
-        account = settings.connector if settings.connector == "paper" else settings.binance_environment
+        account = describe_account(settings)
         dashboard = Dashboard(self._status, self._overview, clock=self._clock, account=account)
         token = settings.http_token.get_secret_value() if settings.http_token is not None else None
         return WebServer(

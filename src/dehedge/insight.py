@@ -15,7 +15,7 @@ from itertools import islice
 
 from dehedge.answers import describe_explanation, describe_outcome, describe_trip
 from dehedge.core.book import HedgedPosition
-from dehedge.core.explain import build_case
+from dehedge.core.explain import Case, build_case
 from dehedge.core.lookup import check_market, find_key
 from dehedge.core.model import Observation
 from dehedge.core.policy import HedgingPolicy
@@ -63,8 +63,15 @@ class InsightView:
         check_market(market, {*observation.snapshot.markets, *observation.prices, *self._policy.symbols})
         key = find_key(observation.snapshot.positions, book.get_all_hedged_positions(), market, position_id)
         decision = self._reconciler.explain([key]).get(key)
-        case = build_case(observation, book, self._policy, self._venue.rules, (key, decision))
+        case = self._add_money(build_case(observation, book, self._policy, self._venue.rules, (key, decision)))
         return describe_explanation(case, self._describe_hedge(case.hedge) if case.hedge is not None else None)
+
+    def _add_money(self, case: Case) -> Case:
+        figures = self._ledger.records.earnings.get(case.key)
+        if figures is None or case.hedge is None:
+            return case
+        mark = self._venue.get_newest_marks().get(case.hedge.symbol)
+        return replace(case, figures=figures, profit_usd=figures.get_profit(mark))
 
     async def find_trips(self, limit: int) -> Mapping[str, object]:
         observation, index = self._observe(), self._snapshots.index

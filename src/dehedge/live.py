@@ -7,27 +7,41 @@ picture while nobody answers; then it goes on asking. Called by ``cli``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.styled import Styled
 from rich.table import Table
 from rich.text import Text
 
-from dehedge.client import describe_guard, fetch_answer, format_count, format_time, get_base, print_status
+from dehedge.client import (
+    describe_guard,
+    fetch_answer,
+    format_count,
+    format_fees,
+    format_money,
+    format_time,
+    get_base,
+    print_status,
+)
 from dehedge.errors import DehedgeError
 
 INTERVAL_S = 1.0
 ANSWER_S = 2.0
-PRICE_STALE_S, CHAIN_STALE_S = 10.0, 30.0
-"""What the daemon takes for stale by default; its own limits are in its obstacles."""
+HEDGES_MAX = 200
+"""More than a screen has lines."""
+WIDE_COLUMNS = 120
+"""A screen with room for every figure of a hedge."""
 FRAME_LINES = 16
 """What of the screen is kept for everything but hedges, markets and obstacles."""
 HEDGES_MIN = 3
+
+_WORDS = {"market", "trader", "side", "status"}
+_WIDE_ALONE = {"wanted", "fees", "funding"}
 
 
 @dataclass(slots=True)
@@ -36,7 +50,7 @@ class Watch:
 
     url: str
     status: Mapping[str, Any] | None = None
-    hedges: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    held: Mapping[str, Any] = field(default_factory=lambda: {"hedges": [], "total": 0, "markets": {}})
     seen_at: float = 0.0
     error: str = ""
 
@@ -44,11 +58,11 @@ class Watch:
         """Ask once; where nobody answers, the last answer stays."""
         try:
             status = fetch_answer(self.url, "status", timeout_s=ANSWER_S)
-            hedges = fetch_answer(self.url, "hedges", timeout_s=ANSWER_S)["hedges"]
+            held = fetch_answer(self.url, "hedges", {"limit": str(HEDGES_MAX)}, timeout_s=ANSWER_S)
         except DehedgeError as error:
             self.error = str(error)
         else:
-            self.status, self.hedges, self.error, self.seen_at = status, hedges, "", time.time()
+            self.status, self.held, self.error, self.seen_at = status, held, "", time.time()
 
 
 def watch_status(url: str) -> int:
@@ -62,23 +76,23 @@ def watch_status(url: str) -> int:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 watch.look()
-                live.update(build_view(watch, time.time(), console.height), refresh=True)
+                live.update(build_view(watch, time.time(), console.size), refresh=True)
                 time.sleep(INTERVAL_S)
     except KeyboardInterrupt:
         return 0
 
 
-def build_view(watch: Watch, now: float, height: int) -> RenderableType:
-    """The whole picture; ``height`` is how many lines there are for it."""
+def build_view(watch: Watch, now: float, size: ConsoleDimensions) -> RenderableType:
+    """The whole picture, for a screen of this size."""
     footer = Text("Ctrl-C ends this and not the daemon", style="dim")
     if watch.status is None:
         return Group(Text(f"{watch.error or 'asking'}; trying again", style="red"), footer)
     taken = sum(len(watch.status[name]) for name in ("prices", "reasons"))
-    rows = max(height - FRAME_LINES - taken, HEDGES_MIN)
+    rows = max(size.height - FRAME_LINES - taken, HEDGES_MIN)
     picture = Group(
         *_build_head(watch.status, now),
         _build_markets(watch, now),
-        *_build_hedges(watch.hedges, now, rows),
+        *_build_hedges(watch.held, now, size._replace(height=rows)),
         _build_decisions(watch.status),
     )
     if not watch.error:
@@ -99,13 +113,14 @@ def _build_head(status: Mapping[str, Any], now: float) -> Iterator[Text]:
     for guard in status.get("guards", []):
         if guard["held"]:
             yield Text.assemble(("  - ", "yellow"), describe_guard(guard))
-    yield _build_chain(status["snapshot"], now)
+    yield _build_chain(status, now)
 
 
-def _build_chain(snapshot: Mapping[str, Any] | None, now: float) -> Text:
+def _build_chain(status: Mapping[str, Any], now: float) -> Text:
+    snapshot = status["snapshot"]
     if snapshot is None:
         return Text("chain: no snapshot yet", style="red")
-    age = _build_age(now - snapshot["block_time"], CHAIN_STALE_S)
+    age = _build_age(now - snapshot["block_time"], status["limits"]["max_snapshot_age_s"])
     counts = f"{format_count(snapshot['positions'], 'position')}, vault {snapshot['vault']} USDC, shield {snapshot['shield']} USDC"
     return Text.assemble(f"block {snapshot['block_number']}, ", age, f": {counts}")
 
@@ -116,62 +131,61 @@ def _build_markets(watch: Watch, now: float) -> Table:
     table = Table("market", "price", "age", expand=True)
     for name in ("hedges", "long", "short", "net USD"):
         table.add_column(name, justify="right")
-    prices = watch.status["prices"]
-    for market in sorted({*prices, *(hedge["market"] for hedge in watch.hedges)}):
-        table.add_row(market, *_describe_price(prices.get(market), now), *_describe_exposure(watch, market))
+    prices, limit_s = watch.status["prices"], watch.status["limits"]["max_price_age_s"]
+    for market in sorted({*prices, *watch.held["markets"]}):
+        price = prices.get(market)
+        table.add_row(market, *_describe_price(price, now, limit_s), *_describe_exposure(watch, market, price))
     return table
 
 
-def _describe_price(price: Mapping[str, Any] | None, now: float) -> tuple[str, Text]:
+def _describe_price(price: Mapping[str, Any] | None, now: float, limit_s: float) -> tuple[str, Text]:
     if price is None:
         return "-", Text("none", style="red")
-    return str(price["price"]), _build_age(now - price["publish_time"], PRICE_STALE_S)
+    return str(price["price"]), _build_age(now - price["publish_time"], limit_s)
 
 
-def _describe_exposure(watch: Watch, market: str) -> tuple[str, ...]:
+def _describe_exposure(watch: Watch, market: str, price: Mapping[str, Any] | None) -> tuple[str, ...]:
     """How many hedges, what they are in long, short and net."""
-    assert watch.status is not None, "asked for once there is a picture"
-    held = [hedge for hedge in watch.hedges if hedge["market"] == market]
-    price = watch.status["prices"].get(market)
-    long, short = (
-        sum((Decimal(hedge["quantity"]) for hedge in held if hedge["side"] == side), Decimal(0))
-        for side in ("BUY", "SELL")
-    )
-    net = f"{(long - short) * Decimal(price['price']):,.0f}" if price is not None else "-"
-    return str(len(held)), f"{long:f}", f"{short:f}", net
+    held = watch.held["markets"].get(market, {"hedges": 0, "long": "0", "short": "0"})
+    coins = Decimal(held["long"]) - Decimal(held["short"])
+    net = f"{coins * Decimal(price['price']):,.0f}" if price is not None else "-"
+    return str(held["hedges"]), held["long"], held["short"], net
 
 
-def _build_hedges(hedges: Sequence[Mapping[str, Any]], now: float, rows: int) -> Iterator[RenderableType]:
-    """As many as there is room for, the newest first."""
+def _build_hedges(held: Mapping[str, Any], now: float, room: ConsoleDimensions) -> Iterator[RenderableType]:
+    """As many as there is room for, the newest first; a narrow screen shows of the money the profit alone."""
+    hedges = held["hedges"][: room.height]
     if not hedges:
         yield Text("no hedges")
         return
-    table = Table("market", "trader", "side", expand=True)
-    for name in ("held", "wanted"):
-        table.add_column(name, justify="right")
-    table.add_column("status")
-    for name in ("open", "closes"):
-        table.add_column(name, justify="right")
-    newest = sorted(hedges, key=lambda hedge: -hedge["opened_at"])
-    for hedge in newest[:rows]:
-        table.add_row(*_describe_hedge(hedge, now))
+    rows = [_describe_hedge(hedge, now) for hedge in hedges]
+    names = [name for name in rows[0] if room.width >= WIDE_COLUMNS or name not in _WIDE_ALONE]
+    table = Table(expand=True, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in _WORDS else "right")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     yield table
-    if len(newest) > rows:
-        yield Text(f"and {len(newest) - rows} more: `dehedge hedges`", style="dim")
+    if held["total"] > len(hedges):
+        yield Text(f"and {held['total'] - len(hedges)} more: `dehedge hedges`", style="dim")
 
 
-def _describe_hedge(hedge: Mapping[str, Any], now: float) -> tuple[str, ...]:
+def _describe_hedge(hedge: Mapping[str, Any], now: float) -> Mapping[str, str]:
+    """By column."""
     trader, closes_at = hedge["position_id"].partition("|")[0], hedge.get("closes_at")
-    return (
-        hedge["market"],
-        f"{trader[:6]}…{trader[-4:]}",
-        hedge["side"],
-        hedge["quantity"],
-        hedge["target"],
-        hedge["status"],
-        _format_age(now - hedge["opened_at"]),
-        f"in {_format_age(closes_at - now)}" if closes_at else "",
-    )
+    return {
+        "market": hedge["market"],
+        "trader": f"{trader[:6]}…{trader[-4:]}",
+        "side": hedge["side"],
+        "held": hedge["quantity"],
+        "wanted": hedge["target"],
+        "status": hedge["status"],
+        "open": _format_age(now - hedge["opened_at"]),
+        "closes": f"in {_format_age(closes_at - now)}" if closes_at else "",
+        "profit": format_money(hedge["profit_usd"]),
+        "fees": format_fees(hedge),
+        "funding": format_money(hedge["funding_usd"]),
+    }
 
 
 def _build_decisions(status: Mapping[str, Any]) -> Text:

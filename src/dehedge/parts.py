@@ -8,18 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from web3 import Web3
 
 from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.pyth import PythSource
 from dehedge.adapters.recorder import FileRecorder, get_record_folder
-from dehedge.config import Settings
+from dehedge.config import BINANCE_URLS, Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.invariants import Breach
 from dehedge.core.policy import HedgingPolicy
 from dehedge.core.sizing import get_size_min
 from dehedge.ports import Clock, Connector
+from dehedge.surfaces import TradedOn
 
 ASSET_UNIT = 10**6
 """USDC has six decimals."""
@@ -71,6 +73,17 @@ def build_connector(
         clock=clock,
     )
     return CONNECTORS[settings.connector](options)
+
+
+def describe_account(settings: Settings) -> TradedOn:
+    """Whose account is traded on; by the address that orders go to, not by what the environment is called."""
+    if settings.connector == "paper":
+        return TradedOn("paper")
+    names = {urls[0]: name for name, urls in BINANCE_URLS.items()}
+    name = names.get(settings.binance_rest, "custom")
+    given = [url for url in (settings.binance_rest, settings.binance_ws) if url not in BINANCE_URLS.get(name, ())]
+    # An address may hold a password; its host does not.
+    return TradedOn(name, ", ".join(dict.fromkeys(urlsplit(url).netloc.rpartition("@")[2] for url in given)))
 
 
 def build_recorder(settings: Settings) -> FileRecorder | None:

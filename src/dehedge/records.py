@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dehedge.chronicle import Chronicle
+from dehedge.core.earnings import Earnings
 from dehedge.core.events import Event, HedgeChange
 from dehedge.core.receipts import Receipts
 from dehedge.core.usage import Usage
@@ -16,14 +17,19 @@ from dehedge.core.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """``usage`` of the operator's limits in the last hour, ``receipts`` of orders and funding, the newest facts in words."""
+    """``usage`` of the operator's limits in the last hour, ``receipts`` of orders and funding, the newest facts in words.
+
+    ``earnings`` are what each open hedge has brought and cost.
+    """
 
     usage: Usage = field(default_factory=Usage)
     receipts: Receipts = field(default_factory=Receipts)
     chronicle: Chronicle = field(default_factory=Chronicle)
+    earnings: Earnings = field(default_factory=Earnings)
 
     def note(self, at: float, event: Event, changes: Sequence[HedgeChange]) -> None:
         """A fact was journaled and folded."""
         self.usage.note(at, event, changes)
         self.receipts.note(at, event)
         self.chronicle.note(at, event, changes)
+        self.earnings.note(at, event, changes)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from dehedge import __version__
 from dehedge.auditor import Auditor
 from dehedge.core import switch
-from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core.book import HedgeBook, TradingMode
 from dehedge.core.decisions import Decision
 from dehedge.core.freshness import check_price_fresh
 from dehedge.core.hedging import get_price
@@ -23,6 +23,7 @@ from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView
 from dehedge.gauges import Gauges
+from dehedge.hedge_view import HedgeView
 from dehedge.insight import InsightView
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
@@ -73,9 +74,10 @@ class StatusView:
             executor=executor, reconciler=reconciler, clock=clock, connector_name=connector_name,
         )  # fmt: skip
         self._switching = asyncio.Lock()
+        self._hedges = HedgeView(policy=policy, ledger=ledger, reconciler=reconciler, venue=venue)
         self.insight: Insight = InsightView(
             policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, reconciler=reconciler,
-            describe_hedge=self._describe_hedge,
+            describe_hedge=self._hedges.describe,
         )  # fmt: skip
         self._flattening = FlattenView(ledger=ledger, venue=venue, auditor=auditor, executor=executor, clock=clock)
 
@@ -180,6 +182,10 @@ class StatusView:
                 "chain": self._snapshots.error or ("no snapshot yet" if snapshot is None else "ok"),
                 "prices": self._prices.feed.error or ("ok" if self._prices.latest else "no price yet"),
             },
+            "limits": {
+                "max_price_age_s": self._policy.max_price_age_s,
+                "max_snapshot_age_s": self._policy.max_snapshot_age_s,
+            },
             "hedges": len(book.get_all_hedged_positions()),
             "orders_in_flight": [
                 {"client_order_id": key, "symbol": order.request.symbol, "intended_at": order.intended_at}
@@ -217,28 +223,8 @@ class StatusView:
         """Whole micro-units of the asset, rounded toward zero for display."""
         return f"{Decimal(int(base_units)) / self._policy.asset_unit:f}"
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]:
-        hedges = sorted(self._ledger.book.get_all_hedged_positions().values(), key=lambda hedge: hedge.key)
-        return [self._describe_hedge(hedge) for hedge in hedges]
-
-    def _describe_hedge(self, hedge: HedgedPosition) -> Mapping[str, object]:
-        decision = self._reconciler.decisions.get(hedge.key)
-        return {
-            "market": hedge.key.market,
-            "position_id": hedge.key.position_id,
-            "symbol": hedge.symbol,
-            "side": hedge.side.value,
-            "quantity": f"{hedge.quantity:f}",
-            "target": f"{hedge.target:f}",
-            "status": hedge.status.value,
-            "opened_at": hedge.opened_at,
-            "placed_at": self._ledger.book.get_placed_at(hedge),
-            "is_cooling": hedge.is_cooling,
-            "closes_at": hedge.placed_at + self._policy.expiry_s if hedge.is_cooling else None,
-            "reason": hedge.reason,
-            "decision": decision.reason.value if decision is not None else None,
-            "is_open": hedge.status is HedgeStatus.OPEN,
-        }
+    def get_hedges(self, offset: int, limit: int) -> Mapping[str, object]:
+        return self._hedges.get_page(offset, limit)
 
     def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         snapshot = self._snapshots.latest

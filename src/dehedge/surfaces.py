@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dehedge.core.book import TradingMode
+
+
+class TradedOn(NamedTuple):
+    """Where orders go: ``name`` is paper, demo, mainnet, or custom for an address that is none of the exchange's.
+
+    ``endpoint`` names the hosts that were configured, and is empty where they are the exchange's own.
+    """
+
+    name: str
+    endpoint: str = ""
 
 
 class Operator(Protocol):
@@ -30,7 +40,8 @@ class Operator(Protocol):
 
     def get_status(self) -> Mapping[str, object]: ...
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]: ...
+    def get_hedges(self, offset: int, limit: int) -> Mapping[str, object]:
+        """So many of the hedges from there on, the newest first, and how many there are."""
 
     def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         """So many of the positions from there on, in the chain's order."""

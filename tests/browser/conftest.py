@@ -18,7 +18,7 @@ from tests.browser.stage import Stage, a_stage, find_chromium
 DESK = {"width": 1280, "height": 900}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     if find_chromium() is None:
         assert not os.environ.get("CI"), "no chromium: apt-get install chromium"
@@ -35,7 +35,7 @@ class Opened(NamedTuple):
     asked: list[str]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def opened(stage: Stage) -> AsyncIterator[Opened]:
     context = await stage.browser.new_context(viewport=DESK, color_scheme="light")
     opened = Opened(await context.new_page(), [], [])
@@ -48,7 +48,7 @@ async def opened(stage: Stage) -> AsyncIterator[Opened]:
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(opened: Opened, stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
     """The dashboard, loaded once for all. Nothing it did may have failed or gone elsewhere; ``expects_console`` names what is said."""
     marker = request.node.get_closest_marker("expects_console")

@@ -23,7 +23,7 @@ PRICES = {"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}
 MARKUP = "<img src=x onerror=alert(1)>"
 VAULT_USD, SHIELD_USD = 500_000, 600
 VARIABLES = {
-    "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "4", "POLL_INTERVAL_SECONDS": "0.3", "PRICE_INTERVAL_SECONDS": "0.3",
+    "HEDGE_SIZING": "notional", "HEDGE_EXPIRY_SECONDS": "3", "POLL_INTERVAL_SECONDS": "0.3", "PRICE_INTERVAL_SECONDS": "0.3",
     "MAX_PRICE_AGE_SECONDS": "4",
 }  # fmt: skip
 RISKY = build_position(0xA1, "BTC-USD", is_long=True, size_usd=20_000, price=Decimal(57_000))

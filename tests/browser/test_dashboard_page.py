@@ -7,6 +7,7 @@ import re
 import signal
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Locator, Page, expect
@@ -16,7 +17,7 @@ from tests.browser.stage import MARKUP, VAULT_USD, Stage, check_hedged
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
 ]
 
@@ -28,8 +29,9 @@ UNAUTHORIZED = "Failed to load resource: the server responded with a status of 4
 PHONE = {"width": 390, "height": 844}
 
 
-async def test_page_shows_state_money_hedge_position_and_events(page: Page):
-    await expect(page.locator("#banner")).to_contain_text("LIVE")
+async def test_page_shows_state_money_hedge_position_and_events(page: Page, stage: Stage):
+    address = urlsplit(stage.world.exchange.url).netloc
+    await expect(page.locator("#banner")).to_contain_text(f"orders go where the configuration says (own endpoints: {address})")
     await expect(page.locator("#banner .mode")).to_have_text("Active")
     await expect(page.locator("#banner .health")).to_have_text("Ready")
     await expect(page.locator("#funds")).to_contain_text("500,000.00")
@@ -42,6 +44,25 @@ async def test_page_shows_state_money_hedge_position_and_events(page: Page):
     await expect(page.locator("#positions tbody tr", has_text="ETH-USD")).to_contain_text("not at risk")
     await expect(page.locator("#events tbody")).to_contain_text("hedge of a long opened by 0.333 at a price of ")
     await expect(page.locator("#inputs tr", has_text="chain")).to_contain_text("ok")
+
+
+async def test_hedge_shows_what_it_has_earned_and_cost(page: Page, stage: Stage):
+    row = page.locator("#hedges tbody tr")
+    found: list[str] = []
+
+    async def check_priced() -> bool:
+        found[:] = [hedge["fees_usd"] for hedge in (await stage.daemon.fetch("/api/v1/hedges"))["hedges"]]
+        return Decimal(found[0]) > 0
+
+    await wait_until(check_priced, "the receipt", 30)
+    await expect(row.locator("[data-label='Fees, USD']")).to_have_text(re.sub(r"(\.\d\d)\d*$", r"\1", found[0]))
+    await expect(row.locator("[data-label='Funding, USD']")).to_have_text("0.00")
+    profit = row.locator("[data-label='Profit at mark, USD']")
+    await expect(profit).to_have_text(re.compile(r"[+−]?[\d,]+\.\d\d"))
+    stage.world.exchange.set_mark("BTCUSDT", Decimal(62_000))
+    await expect(profit).to_have_text(re.compile(r"\+\d{3}\.\d\d"))
+    await expect(profit).to_have_attribute("data-tone", "good")
+    stage.world.set_price("BTC-USD", Decimal(60_000))
 
 
 async def test_charts_are_drawn_with_the_opening_marked_and_told_in_words(page: Page):
@@ -68,7 +89,7 @@ async def test_markup_in_a_name_or_a_reason_is_text(page: Page, stage: Stage):
     await resume(stage)
 
     assert await page.locator("main img, main b, main script, header b, header script").count() == 0
-    assert await page.title() == "LIVE · dehedge"
+    assert await page.title() == "OWN ENDPOINT · dehedge"
 
 
 async def confirm(page: Page, word: str, token: str = HTTP_TOKEN) -> None:

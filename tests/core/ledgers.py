@@ -116,6 +116,8 @@ def _draw_others(draw: st.DrawFn, sequence: int, late: list[Event]) -> list[Even
             amount, asset = draw(st.decimals(-100, 100, places=8)), draw(st.sampled_from(("USDT", "BNB")))
             symbol = draw(st.sampled_from(("BTCUSDT", "ETHUSDT", "SOLUSDT")))
             late.append(FundingPaid(symbol, amount, asset, at, str(sequence)))
+            if draw(st.booleans()):  # Of the other leg.
+                late.append(FundingPaid(symbol, draw(st.decimals(-100, 100, places=8)), asset, at, f"{sequence}-2"))
     return []
 
 

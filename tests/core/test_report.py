@@ -241,7 +241,7 @@ def test_profit_is_what_came_in_less_what_went_out(entries: list[Entry], price: 
             (fill.quantity * (fill.price or 0) * sign for fill, sign in zip(life.fills, signs, strict=True)), Decimal(0)
         )
 
-        assert realized + walk.get_unrealized(price) == (cash + walk.held * price) * life.side.sign
+        assert realized + walk.lot.get_unrealized(price) == (cash + walk.lot.held * price) * life.side.sign
 
 
 @given(stories())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.core.decisions import CloseHedge, Decision, Hold, OpenHedge, Reason, RefreshHedge, ResizeHedge
+from dehedge.core.earnings import Figures
 from dehedge.core.explain import Case, build_case
+from dehedge.core.flows import Lot
 from dehedge.core.guard_report import GUARDS
 from dehedge.core.hedging import plan
 from dehedge.core.model import Side
@@ -151,6 +155,16 @@ def test_cooling_hedge_tells_when_it_closes(placed_at: float, line: str) -> None
     case = a_case(book=a_book(a_hedge(placed_at=placed_at, is_cooling=True)))
 
     assert describe_case(case)[-1] == f"{line}, unless the risk comes back before"
+
+
+def test_money_of_a_hedge_is_told_with_its_sign_and_what_is_in_no_dollars() -> None:
+    fees = {"USDT": Decimal("2.4"), "BNB": Decimal("0.01")}
+    figures = Figures(Lot(1), Decimal(0), fees, {"USDT": Decimal("-0.5")})
+    case = replace(a_case(book=a_book(a_hedge())), figures=figures)
+
+    assert describe_case(case)[-1] == "so far: no mark price, fees 2.40 USD and 0.01 BNB, funding -0.50 USD"
+    told = describe_case(replace(case, profit_usd=Decimal("-1234.5")))[-1]
+    assert told.startswith("so far: profit -1,234.50 USD at the mark, fees 2.40 USD")
 
 
 @pytest.mark.parametrize(

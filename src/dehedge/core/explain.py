@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dehedge.core.book import HedgeBook, HedgedPosition
 from dehedge.core.decisions import Decision
+from dehedge.core.earnings import Figures
 from dehedge.core.model import HedgeKey, Observation, Position, TradingRules
 from dehedge.core.policy import HedgingPolicy, build_terms
 from dehedge.core.risk import Capital, Risk, RiskAssessment, RiskFactors, assess
@@ -59,7 +60,10 @@ class Sized(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One key as it is now. ``price`` and ``trigger`` are scaled by 1e18; ``closes_in_s`` is known while it cools down."""
+    """One key as it is now. ``price`` and ``trigger`` are scaled by 1e18; ``closes_in_s`` is known while it cools down.
+
+    ``figures`` are what the hedge has earned and cost, ``profit_usd`` its profit at the newest mark.
+    """
 
     key: HedgeKey
     capital: Capital
@@ -73,6 +77,8 @@ class Case:
     trigger: int | None = None
     sized: Sized | None = None
     closes_in_s: float | None = None
+    figures: Figures | None = None
+    profit_usd: Decimal | None = None
     is_ours: bool = True
     """False for a position in another asset."""
 

@@ -17,10 +17,10 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dehedge.core.costs import split_amount
-from dehedge.core.lives import ZERO, Fill, Life, Records, Sight
+from dehedge.core.lives import ZERO, Fill, Life, Records, Sight, get_held
 from dehedge.core.model import PRICE_SCALE
 
 BPS = 10_000
@@ -31,6 +31,8 @@ FUNDING_RATE_MAX = Decimal("0.05")
 
 Amounts = Mapping[str, Decimal]
 """By asset."""
+
+Holder = TypeVar("Holder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,35 +121,24 @@ def add_amounts(parts: Iterable[Amounts]) -> Amounts:
     return dict(total)
 
 
+def add_fees(fill: Fill) -> Amounts:
+    """What the fill cost, by asset."""
+    return add_amounts({fee.asset: fee.amount} for fee in fill.fees)
+
+
 @dataclass(slots=True)
-class Walk:
-    """A hedge's state between two of its fills: what it holds and cost, and what its position was then."""
+class Lot:
+    """What a hedge holds between two of its fills, and what that cost."""
 
     sign: int
-    asset_unit: int
     held: Decimal = ZERO
     cost_usd: Decimal = ZERO
-    coins: Decimal = ZERO
-    """Size over entry price: the trader's own quantity, with the sign of its side."""
-    seen: Decimal | None = None
-    """The market's price in the last decision."""
 
-    def step(self, fill: Fill) -> tuple[Decimal, Decimal]:
-        """Apply a fill; gives the realized profit and the trader's gain since the fill before."""
-        gain = self.get_gain(fill.decided_at)
+    def apply(self, fill: Fill) -> Decimal:
+        """Gives the realized profit."""
         realized = self._grow(fill) if fill.increases else self._shrink(fill)
         self.held = fill.held
-        self.seen = fill.decided_at or self.seen
-        if fill.share is not None and fill.share.entry_price > 0:
-            size = Decimal(fill.share.size) / self.asset_unit
-            self.coins = size * PRICE_SCALE / fill.share.entry_price * self.sign
-        return realized, gain
-
-    def get_gain(self, price: Decimal | None) -> Decimal:
-        """What the trader has won since the last decision, were the price this."""
-        if price is None or self.seen is None:
-            return ZERO
-        return round_off(self.coins * (price - self.seen))
+        return realized
 
     def get_unrealized(self, price: Decimal) -> Decimal:
         """What the hedge would bring, were it closed at this price."""
@@ -164,9 +155,37 @@ class Walk:
         return (get_value(fill) - cost) * self.sign if fill.price is not None else ZERO
 
 
+@dataclass(slots=True)
+class Walk:
+    """A hedge's state between two of its fills: what is held, and what its position was then."""
+
+    lot: Lot
+    asset_unit: int
+    coins: Decimal = ZERO
+    """Size over entry price: the trader's own quantity, with the sign of its side."""
+    seen: Decimal | None = None
+    """The market's price in the last decision."""
+
+    def step(self, fill: Fill) -> tuple[Decimal, Decimal]:
+        """Apply a fill; gives the realized profit and the trader's gain since the fill before."""
+        gain = self.get_gain(fill.decided_at)
+        realized = self.lot.apply(fill)
+        self.seen = fill.decided_at or self.seen
+        if fill.share is not None and fill.share.entry_price > 0:
+            size = Decimal(fill.share.size) / self.asset_unit
+            self.coins = size * PRICE_SCALE / fill.share.entry_price * self.lot.sign
+        return realized, gain
+
+    def get_gain(self, price: Decimal | None) -> Decimal:
+        """What the trader has won since the last decision, were the price this."""
+        if price is None or self.seen is None:
+            return ZERO
+        return round_off(self.coins * (price - self.seen))
+
+
 def walk_through(life: Life, asset_unit: int) -> Walk:
     """The state after the last fill."""
-    walk = Walk(life.side.sign, asset_unit)
+    walk = Walk(Lot(life.side.sign), asset_unit)
     for fill in life.fills:
         walk.step(fill)
     return walk
@@ -174,7 +193,7 @@ def walk_through(life: Life, asset_unit: int) -> Walk:
 
 def build_fill_flows(life: Life, asset_unit: int) -> Iterator[Flow]:
     """What each fill of a hedge brought and cost."""
-    walk = Walk(life.side.sign, asset_unit)
+    walk = Walk(Lot(life.side.sign), asset_unit)
     for number, fill in enumerate(life.fills):
         realized, gain = walk.step(fill)
         decided, slippage = _get_slippage(life, fill)
@@ -188,7 +207,7 @@ def build_fill_flows(life: Life, asset_unit: int) -> Iterator[Flow]:
                 slippage_usd=slippage,
                 realized_usd=realized,
                 trader_gain_usd=gain,
-                fees=add_amounts({fee.asset: fee.amount} for fee in fill.fees),
+                fees=add_fees(fill),
                 estimates=fill.is_estimate,
             ),
         )
@@ -210,12 +229,12 @@ def share_funding(records: Records) -> tuple[Mapping[int, Sequence[Flow]], Seque
     for symbol, bookings in sorted(_group_bookings(records).items()):
         holders = _Holders(records, symbol)
         for (at, asset), amount in sorted(bookings.items()):
-            for place, part in _share_booking(_Booking(at, amount), holders.find(at), records.marks.get(symbol, ())):
+            for place, part in share_booking(Booking(at, amount), holders.find(at), records.marks.get(symbol, ())):
                 (foreign if place is None else ours[place]).append(Flow(at, Sums(funding={asset: part})))
     return ours, foreign
 
 
-class _Booking(NamedTuple):
+class Booking(NamedTuple):
     """What was booked in one asset at one time."""
 
     at: float
@@ -245,17 +264,13 @@ class _Holders:
             self._living.append(self._waiting.popleft()[1:])
         self._living = [(place, life) for place, life in self._living if life.closed_at is None or life.closed_at > at]
         held = [(place, life.get_signed_quantity(at)) for place, life in self._living]
-        return [*held, (None, sum((_get_latest(quantities, at) for quantities in self._foreign), ZERO))]
+        return [*held, (None, sum((get_held(quantities, at) for quantities in self._foreign), ZERO))]
 
 
-def _get_latest(quantities: Sequence[tuple[float, Decimal]], at: float) -> Decimal:
-    known = [quantity for seen_at, quantity in quantities if seen_at <= at]
-    return known[-1] if known else ZERO
-
-
-def _share_booking(
-    booking: _Booking, holders: Sequence[tuple[int | None, Decimal]], marks: Sequence[Sight]
-) -> Iterator[tuple[int | None, Decimal]]:
+def share_booking(
+    booking: Booking, holders: Sequence[tuple[Holder | None, Decimal]], marks: Sequence[Sight]
+) -> Iterator[tuple[Holder | None, Decimal]]:
+    """To each holder by its signed quantity; all of it to nobody (None) where that cannot be what it was booked for."""
     net = sum((quantity for _, quantity in holders), ZERO)
     place = max(bisect_right(marks, booking.at, key=lambda sight: sight.at), 1)
     notional = abs(net) * marks[place - 1].price if marks else ZERO

@@ -10,12 +10,12 @@ to it that is known, and is an estimate then. What another hand took off a hedge
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from dehedge.core.book import HedgeBook, InFlightOrder
+from dehedge.core.book import HedgeBook
 from dehedge.core.costs import Fee, FundingPaid, OrderPriced, split_amount
 from dehedge.core.events import (
     Event,
@@ -85,12 +85,7 @@ class Life:
 
     def get_signed_quantity(self, at: float) -> Decimal:
         """What it held at that time, below 0 for a short."""
-        held = ZERO
-        for fill in self.fills:
-            if fill.at > at:
-                break
-            held = fill.held
-        return held * self.side.sign
+        return get_held(((fill.at, fill.held) for fill in self.fills), at) * self.side.sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +101,8 @@ class Records:
     """The marks of each symbol in decisions, in order."""
 
 
-class _Part(NamedTuple):
-    """A change of one hedge, before its receipt is known; ``order`` names what it was filled by."""
+class Part(NamedTuple):
+    """A change of one hedge, before its receipt is known; ``order`` names what it was filled by, and is empty for other hands."""
 
     at: float
     change: HedgeChange
@@ -115,6 +110,36 @@ class _Part(NamedTuple):
     increases: bool = False
     share: Share | None = None
     mark: Decimal | None = None
+
+
+class PartReader:
+    """Takes each fact apart into what it filled of whose hedge; remembers the orders in flight."""
+
+    def __init__(self) -> None:
+        self._intents: dict[str, OrderIntended] = {}
+
+    def read(self, at: float, event: Event, changes: Sequence[HedgeChange]) -> list[Part]:
+        """``changes`` are what became of the hedges by the fact."""
+        match event:
+            case OrderIntended():
+                self._intents[event.request.client_order_id] = event
+            case OrderReported() if changes:
+                return self._read_end(at, event.report.client_order_id, changes)
+            case OrderAbandoned() if changes:
+                return self._read_end(at, event.client_order_id, changes)
+            case HedgesForced():
+                return [Part(at, change, event.venue_order_id) for change in changes]
+        return [Part(at, change, "") for change in changes]
+
+    def _read_end(self, at: float, name: str, changes: Sequence[HedgeChange]) -> list[Part]:
+        """There is one change for each share, in their order."""
+        intent = self._intents.pop(name)
+        increases = intent.hedge_side is intent.request.side
+        return [
+            Part(at, change, name, increases, share, intent.mark)
+            for share, change in zip(intent.shares, changes, strict=True)
+            if change.quantity
+        ]
 
 
 class _Draft(NamedTuple):
@@ -129,35 +154,29 @@ class LifeBook:
     """Collects the facts of one journal, from its first entry on."""
 
     _book: HedgeBook = field(default_factory=HedgeBook)
-    _marks: dict[str, Decimal | None] = field(default_factory=dict)
-    _parts: list[_Part] = field(default_factory=list)
+    _reader: PartReader = field(default_factory=PartReader)
+    _parts: list[Part] = field(default_factory=list)
     _receipts: dict[str, OrderPriced] = field(default_factory=dict)
     _fundings: list[FundingPaid] = field(default_factory=list)
     _foreign: defaultdict[tuple[str, Leg], list[tuple[float, Decimal]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     _prices: dict[str, Sight] = field(default_factory=dict)
-    _seen_marks: defaultdict[str, list[Sight]] = field(default_factory=lambda: defaultdict(list))
+    _marks: defaultdict[str, list[Sight]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, at: float, event: Event) -> None:
         """Take the next fact. Raises ``AssertionError`` or ``KeyError`` for one that cannot follow those before it."""
-        order = self._find_order(event)
-        changes = fold(self._book, event)
+        self._parts += self._reader.read(at, event, fold(self._book, event))
         match event:
             case OrderIntended():
-                self._note_intent(at, event)
-            case OrderReported() | OrderAbandoned() if order is not None and changes:
-                self._note_end(at, order, changes)
-            case HedgesForced():
-                self._parts += [_Part(at, change, event.venue_order_id) for change in changes]
+                self._note_prices(at, event)
             case OrderPriced():
-                self._note_receipt(event)
+                name = get_order_name(event)
+                self._receipts[name] = choose_receipt(self._receipts.get(name), event)
             case FundingPaid():
                 self._fundings.append(event)
             case ForeignPositionSeen():
                 self._foreign[event.symbol, event.leg].append((at, event.quantity))
-            case _:
-                self._parts += [_Part(at, change, "") for change in changes]
 
     def build(self) -> Records:
         """Everything so far, put together."""
@@ -167,66 +186,80 @@ class LifeBook:
         for number, part in enumerate(self._parts):
             change = part.change
             draft = newest.get(change.key)
-            held = draft.fills[-1].held if draft is not None else ZERO
-            moved = abs(change.held - held)
-            # What was filled of a hedge that a forced order had taken meanwhile belongs to the one that was.
-            if draft is None or (not held and moved):
+            held = draft.fills[-1].held if draft is not None else None
+            if draft is None or check_new_life(held, change):
                 draft = newest[change.key] = _Draft(change, [])
                 lives.append(draft)
-            draft.fills.append(self._build_fill(part, moved, fees.get(number, ())))
+            moved = abs(change.held - (held or ZERO))
+            draft.fills.append(build_fill(part, moved, self._receipts.get(part.order), fees.get(number, ())))
         built = [Life(change.key, change.symbol, change.side, tuple(fills)) for change, fills in lives]
-        return Records(tuple(built), tuple(self._fundings), self._foreign, self._prices, self._seen_marks)
+        return Records(tuple(built), tuple(self._fundings), self._foreign, self._prices, self._marks)
 
-    def _find_order(self, event: Event) -> InFlightOrder | None:
-        if isinstance(event, OrderReported):
-            return self._book.in_flight.get(event.report.client_order_id)
-        return self._book.in_flight.get(event.client_order_id) if isinstance(event, OrderAbandoned) else None
-
-    def _note_intent(self, at: float, event: OrderIntended) -> None:
-        self._marks[event.request.client_order_id] = event.mark
+    def _note_prices(self, at: float, event: OrderIntended) -> None:
         if event.mark is not None:
-            self._seen_marks[event.request.symbol].append(Sight(at, event.mark))
+            self._marks[event.request.symbol].append(Sight(at, event.mark))
         for share in event.shares:
             price = share.price or event.mark
             if price is not None:
                 self._prices[share.key.market] = Sight(at, price)
 
-    def _note_end(self, at: float, order: InFlightOrder, changes: Sequence[HedgeChange]) -> None:
-        """There is one change for each share, in their order."""
-        name = order.request.client_order_id
-        mark = self._marks.pop(name, None)
-        increases = order.hedge_side is order.request.side
-        for share, change in zip(order.shares, changes, strict=True):
-            if change.quantity:
-                self._parts.append(_Part(at, change, name, increases, share, mark))
-
-    def _note_receipt(self, event: OrderPriced) -> None:
-        name = event.client_order_id or event.venue_order_id
-        known = self._receipts.get(name)
-        if known is None or event.fees is not None:
-            self._receipts[name] = event
-
     def _share_fees(self) -> dict[int, tuple[Fee, ...]]:
-        """What each part paid of its order's fees, by its number; of the exchange's own orders others pay theirs."""
-        parts: defaultdict[str, list[int]] = defaultdict(list)
+        """What each part paid of its order's fees, by its number."""
+        numbers: defaultdict[str, list[int]] = defaultdict(list)
         for number, part in enumerate(self._parts):
-            parts[part.order].append(number)
-        shared: defaultdict[int, list[Fee]] = defaultdict(list)
+            numbers[part.order].append(number)
+        shared: dict[int, tuple[Fee, ...]] = {}
         for name, receipt in self._receipts.items():
-            numbers = parts.get(name, [])
-            weights = [self._parts[number].change.quantity for number in numbers]
-            rest = (receipt.quantity or ZERO) - sum(weights, ZERO) if not receipt.client_order_id else ZERO
-            for fee in receipt.fees or () if numbers else ():
-                amounts = split_amount(fee.amount, [*weights, *([rest] if rest > 0 else [])])
-                for number, amount in zip(numbers, amounts, strict=False):
-                    shared[number].append(Fee(fee.asset, amount))
-        return {number: tuple(found) for number, found in shared.items()}
+            found = numbers.get(name, [])
+            fees = share_fees(receipt, [self._parts[number].change.quantity for number in found])
+            shared.update(zip(found, fees, strict=True))
+        return shared
 
-    def _build_fill(self, part: _Part, moved: Decimal, fees: tuple[Fee, ...]) -> Fill:
-        receipt, share = self._receipts.get(part.order), part.share
-        told = receipt.average_price if receipt is not None else part.change.price
-        nearest = part.mark or (share.price or Decimal(share.entry_price) / PRICE_SCALE if share is not None else None)
-        return Fill(
-            part.at, part.increases, moved, part.change.held, part.change.reason, told or nearest, told is None,
-            fees, share, part.mark,
-        )  # fmt: skip
+
+def get_order_name(receipt: OrderPriced) -> str:
+    """As the parts name the order that the receipt is of."""
+    return receipt.client_order_id or receipt.venue_order_id
+
+
+def choose_receipt(known: OrderPriced | None, told: OrderPriced) -> OrderPriced:
+    """The one that counts of two: the later one, unless it knows no fees."""
+    return told if known is None or told.fees is not None else known
+
+
+def check_new_life(held: Decimal | None, change: HedgeChange) -> bool:
+    """True where the change begins a life of its own; ``held`` is what the one before it holds, None where there is none.
+
+    What was filled of a hedge that a forced order had taken meanwhile belongs to the one that was.
+    """
+    return held is None or (not held and bool(change.held))
+
+
+def share_fees(receipt: OrderPriced, quantities: Sequence[Decimal]) -> list[tuple[Fee, ...]]:
+    """What each part of an order paid of its fees; of the exchange's own orders others pay theirs."""
+    if not quantities:
+        return []
+    rest = (receipt.quantity or ZERO) - sum(quantities, ZERO) if not receipt.client_order_id else ZERO
+    weights = [*quantities, *([rest] if rest > 0 else [])]
+    amounts = [(fee.asset, split_amount(fee.amount, weights)) for fee in receipt.fees or ()]
+    return [tuple(Fee(asset, parts[place]) for asset, parts in amounts) for place in range(len(quantities))]
+
+
+def build_fill(part: Part, moved: Decimal, receipt: OrderPriced | None, fees: tuple[Fee, ...]) -> Fill:
+    """``moved`` is what the hedge holds more or less than before it."""
+    share = part.share
+    told = receipt.average_price if receipt is not None else part.change.price
+    nearest = part.mark or (share.price or Decimal(share.entry_price) / PRICE_SCALE if share is not None else None)
+    return Fill(
+        part.at, part.increases, moved, part.change.held, part.change.reason, told or nearest, told is None,
+        fees, share, part.mark,
+    )  # fmt: skip
+
+
+def get_held(steps: Iterable[tuple[float, Decimal]], at: float) -> Decimal:
+    """The quantity at that time, of such as came one after the other; 0 before the first."""
+    held = ZERO
+    for since, quantity in steps:
+        if since > at:
+            break
+        held = quantity
+    return held

@@ -107,4 +107,4 @@ def _value(life: Life, seen: Sight | None, asset_unit: int) -> Standing | None:
     if life.closed_at is not None or seen is None:
         return None
     walk = walk_through(life, asset_unit)
-    return Standing(seen, walk.get_unrealized(seen.price), walk.get_gain(seen.price))
+    return Standing(seen, walk.lot.get_unrealized(seen.price), walk.get_gain(seen.price))

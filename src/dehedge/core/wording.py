@@ -218,3 +218,17 @@ def _describe_hedge(case: Case) -> Iterator[str]:
     if case.closes_in_s is not None:
         closes = f"in {case.closes_in_s:.0f} s" if case.closes_in_s > 0 else "now"
         yield f"it closes {closes}, unless the risk comes back before"
+    yield from _describe_money(case)
+
+
+def _describe_money(case: Case) -> Iterator[str]:
+    figures = case.figures
+    if figures is None:
+        return
+    profit = f"profit {_show_money(case.profit_usd)} USD at the mark" if case.profit_usd is not None else "no mark price"
+    others = "".join(f" and {amount:f} {asset}" for asset, amount in sorted(figures.other_fees.items()))
+    yield f"so far: {profit}, fees {_show_money(figures.fees_usd)} USD{others}, funding {_show_money(figures.funding_usd)} USD"
+
+
+def _show_money(amount: Decimal) -> str:
+    return _show_rounded(Fraction(amount), 2)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from web_requests import HOST, TOKEN, History, Onlooker, Operator, Send
 
 from dehedge.adapters.web import Dashboard, WebServer
+from dehedge.surfaces import TradedOn
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def onlooker() -> Onlooker:
 
 @pytest.fixture
 def dashboard(operator: Operator, onlooker: Onlooker) -> Dashboard:
-    return Dashboard(operator, onlooker, clock=onlooker, account="paper")
+    return Dashboard(operator, onlooker, clock=onlooker, account=TradedOn("custom", "127.0.0.1:1"))
 
 
 @pytest.fixture

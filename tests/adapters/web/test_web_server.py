@@ -56,7 +56,9 @@ async def test_metrics_are_those_of_the_registry_and_are_measured_when_they_are_
 
 async def test_reads_are_json_with_money_as_strings(http: httpx.AsyncClient):
     assert (await http.get("/api/v1/status")).json() == {"version": "1", "vault": "12.5"}
-    assert (await http.get("/api/v1/hedges")).json() == {"hedges": [{"market": "BTC-USD", "quantity": "0.020"}]}
+    assert (await http.get("/api/v1/hedges?offset=2&limit=1")).json() == {
+        "hedges": [{"market": "BTC-USD", "quantity": "0.002"}], "total": 3,
+    }  # fmt: skip
     assert (await http.get("/api/v1/positions")).json() == {"positions": [{"market": "ETH-USD", "pnl": "-1.5"}]}
     assert (await http.get("/api/v1/flat")).json() == {"flat": True, "left": []}
 
@@ -65,10 +67,12 @@ async def test_reads_are_json_with_money_as_strings(http: httpx.AsyncClient):
     ("query", "shown"),
     [("", 1_000), ("?limit=7", 7), ("?offset=2498", 2), ("?offset=2500", 0), ("?limit=0", 0), ("?limit=2000&offset=5", 1_000)],
 )
-async def test_positions_come_in_pages(http: httpx.AsyncClient, operator: Operator, query: str, shown: int):
+async def test_positions_and_hedges_come_in_pages(http: httpx.AsyncClient, operator: Operator, query: str, shown: int):
     operator.positions = [{"market": f"{number}"} for number in range(2_500)]
 
     assert len((await http.get(f"/api/v1/positions{query}")).json()["positions"]) == shown
+    operator.hedges = 2_500
+    assert len((await http.get(f"/api/v1/hedges{query}")).json()["hedges"]) == shown
 
 
 async def test_history_is_asked_for_by_time_and_number(http: httpx.AsyncClient, history: History):

@@ -77,7 +77,7 @@ async def test_page_is_greeted_with_what_the_daemon_is_and_the_paths_it_has(serv
     await watcher.read_head()
     hello = dict(await watcher.read_for(0.5))["hello"]
 
-    assert hello["account"] == "paper"
+    assert (hello["account"], hello["endpoint"]) == ("custom", "127.0.0.1:1")
     assert {"/api/v1/status", "/api/v1/series", "/"} <= set(hello["paths"])
     assert "/api/v1/nothing" not in hello["paths"]
     await watcher.leave()

@@ -42,6 +42,7 @@ class Operator:
         self.insight = Insight()
         self.is_alive = True
         self.obstacles: Sequence[str] = ()
+        self.hedges = 3
         self.commands: list[str] = []
         self.told: list[tuple[TradingMode | None, str]] = []
         self.error: Exception | None = None
@@ -59,8 +60,9 @@ class Operator:
     def get_status(self) -> Mapping[str, object]:
         return {"version": "1", "vault": "12.5"}
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]:
-        return [{"market": "BTC-USD", "quantity": "0.020"}]
+    def get_hedges(self, offset: int, limit: int) -> Mapping[str, object]:
+        rows = [{"market": "BTC-USD", "quantity": f"0.{number:03}"} for number in range(self.hedges)]
+        return {"hedges": rows[offset : offset + limit], "total": self.hedges}
 
     def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         return self.positions[offset : offset + limit]

@@ -17,18 +17,21 @@ from dehedge.adapters.web.assets import Asset, read_assets
 from dehedge.adapters.web.guard import Refusal, read_number
 from dehedge.adapters.web.stream import Hub, serve_stream
 from dehedge.ports import Clock
-from dehedge.surfaces import Onlooker, Operator
+from dehedge.surfaces import Onlooker, Operator, TradedOn
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
+HEDGES_MAX = 50
+"""Told to every page that watches, each second: the first page of the table. For the others it asks."""
+
 
 class Dashboard:
-    """``account`` is what the daemon trades on: paper, demo or mainnet."""
+    """``account`` is what the daemon trades on."""
 
-    def __init__(self, operator: Operator, onlooker: Onlooker, *, clock: Clock, account: str) -> None:
+    def __init__(self, operator: Operator, onlooker: Onlooker, *, clock: Clock, account: TradedOn) -> None:
         self._operator = operator
         self._onlooker = onlooker
         self._clock = clock
@@ -90,7 +93,9 @@ class Dashboard:
     async def _build_hello(self) -> object:
         resources = self._app.router.resources() if self._app is not None else ()
         paths = sorted({resource.canonical for resource in resources})
-        return {"version": __version__, "account": self._account, "paths": paths}
+        return {
+            "version": __version__, "account": self._account.name, "endpoint": self._account.endpoint, "paths": paths,
+        }  # fmt: skip
 
     async def _build_beat(self) -> object:
         return {"now": self._clock.time()}
@@ -102,7 +107,7 @@ class Dashboard:
         return {"inputs": self._onlooker.get_inputs()}
 
     async def _build_hedges(self) -> object:
-        return {"hedges": self._operator.get_hedges()}
+        return self._operator.get_hedges(0, HEDGES_MAX)
 
     async def _build_now(self) -> object:
         return self._onlooker.get_now()

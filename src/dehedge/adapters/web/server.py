@@ -85,7 +85,7 @@ class WebServer:
         app.router.add_get("/readyz", self._get_readiness)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/api/v1/status", _answer(operator.get_status))
-        app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
+        app.router.add_get("/api/v1/hedges", self._get_hedges)
         app.router.add_get("/api/v1/positions", self._get_positions)
         app.router.add_get("/api/v1/history", self._get_history)
         app.router.add_get("/api/v1/flat", self._get_flattening)
@@ -108,6 +108,10 @@ class WebServer:
     async def _get_metrics(self, _: web.Request) -> web.Response:
         self._operator.measure()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _get_hedges(self, request: web.Request) -> web.Response:
+        page = read_page(request)
+        return web.json_response(self._operator.get_hedges(page.offset, page.limit))
 
     async def _get_positions(self, request: web.Request) -> web.Response:
         page = read_page(request)

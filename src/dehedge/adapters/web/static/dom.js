@@ -38,8 +38,8 @@ const kind = ({ number, keep, long }) => (number ? "number" : keep ? "keep" : lo
 /**
  * A table that is updated in place, so that focus and selection stay where they are.
  *
- * A column has a title and `cell(row)`, which gives text, or an element that is made once for each row. One with a `field` is
- * there where a row has that. `key(row)` names a row.
+ * A column has a title and `cell(row)`, which gives text, or an element that is made once for each row. `key(row)`
+ * names a row.
  * On a narrow screen rows become cards, hence the roles, which say that they are still a table.
  */
 export class Table {
@@ -48,7 +48,6 @@ export class Table {
     this.key = key;
     this.rows = new Map();
     const titles = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: kind(column) }, column.title));
-    this.titles = titles;
     this.head = el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...titles));
     this.body = el("tbody", { role: "rowgroup" });
     this.table = el("table", { role: "table", "aria-label": label }, this.head, this.body);
@@ -63,8 +62,6 @@ export class Table {
     this.scroller.hidden = rows.length === 0;
     const before = this.rows;
     this.rows = new Map();
-    this.isAbsent = this.columns.map(({ field }) => field !== undefined && rows.every((row) => row[field] === undefined));
-    this.titles.forEach((title, place) => { title.hidden = this.isAbsent[place]; });
     rows.forEach((row, place) => {
       const key = this.key(row);
       const line = before.get(key) ?? this.build();
@@ -85,7 +82,6 @@ export class Table {
     this.columns.forEach(({ cell, tone }, place) => {
       const shown = cell(row);
       const target = line.cells[place];
-      target.hidden = this.isAbsent[place];
       if (!(shown instanceof Node)) setText(target, shown ?? "–");
       else if (!target.firstElementChild) target.replaceChildren(shown);
       if (tone) target.dataset.tone = tone(row) ?? "";

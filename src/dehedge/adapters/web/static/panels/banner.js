@@ -10,6 +10,7 @@ const ACCOUNTS = {
   paper: ["PAPER", "simulated fills, no real orders"],
   demo: ["DEMO", "the exchange's demo account"],
   mainnet: ["LIVE", "real orders"],
+  custom: ["OWN ENDPOINT", "orders go where the configuration says"],
 };
 const MODES = {
   active: ["Active", "hedges are opened, resized and closed"],
@@ -67,10 +68,10 @@ export function buildBanner(root) {
     reasons.replaceChildren(...lines.map((line) => el("li", {}, line)));
   }
 
-  function showHello({ account: name }) {
+  function showHello({ account: name, endpoint }) {
     const [title, meaning] = ACCOUNTS[name] ?? [name, ""];
     setText(account, title);
-    setText(accountNote, meaning);
+    setText(accountNote, endpoint ? `${meaning} (own endpoints: ${endpoint})` : meaning);
     account.dataset.account = name;
     document.title = `${title} · dehedge`;
   }

@@ -1,10 +1,12 @@
-// Every hedge: what is held and why, and when it will close. Figures that the daemon does not know yet are left out.
+// Every hedge, page by page: what is held and why, when it will close, and what it has earned and cost.
 
+import { get } from "../api.js";
 import { age, getNow, setAge } from "../clock.js";
 import { Pager, Table, panel } from "../dom.js";
 import { coins, duration, time, tone, trader, usd, words } from "../format.js";
 
 const LENGTH = 50;
+const INTERVAL_MS = 3000;
 const key = (row) => `${row.market}|${row.position_id}`;
 
 /** Why it is there, and what has to happen before it goes. */
@@ -14,12 +16,12 @@ function describeEnd(row) {
   return "once its risk has gone for a while, or its position";
 }
 
-const MONEY = [["Profit at mark, USD", "profit_usd"], ["Fees, USD", "fees_usd"], ["Funding, USD", "funding_usd"]];
+const describeFees = (row) => [usd(row.fees_usd), ...Object.entries(row.other_fees).map(([asset, paid]) => `${coins(paid)} ${asset}`)].join(" + ");
 
 export function buildHedges() {
   const { section, body } = panel("hedges", "Hedges", { wide: true });
   const ages = new Map();
-  let rows = [];
+  let [rows, total, readAt, isReading] = [[], 0, -Infinity, false];
   const table = new Table("Hedges", [
     { title: "Market", keep: true, cell: (row) => row.market },
     { title: "Trader", keep: true, cell: (row) => trader(row.position_id) },
@@ -29,25 +31,52 @@ export function buildHedges() {
     { title: "Opened because of", long: true, cell: (row) => words(row.reason) },
     { title: "Now", keep: true, cell: (row) => words(row.decision) || "–" },
     { title: "Closes", long: true, cell: describeEnd },
-    ...MONEY.map(([title, name]) => ({ title, field: name, number: true, cell: (row) => usd(row[name], { signed: true }), tone: (row) => tone(row[name]) })),
+    { title: "Profit at mark, USD", number: true, cell: (row) => usd(row.profit_usd, { signed: true }), tone: (row) => tone(row.profit_usd) },
+    { title: "Fees, USD", number: true, cell: describeFees },
+    { title: "Funding, USD", number: true, cell: (row) => usd(row.funding_usd, { signed: true }), tone: (row) => tone(row.funding_usd) },
   ], key, "No hedges are held.");
-  const pager = new Pager("hedges", LENGTH, show);
+  const pager = new Pager("hedges", LENGTH, read);
   body.append(table.element, pager.element);
 
   function show() {
-    pager.update(rows.length);
-    const shown = rows.slice(pager.offset, pager.offset + LENGTH);
-    for (const row of shown) {
+    const { offset } = pager;
+    pager.update(total);
+    if (pager.offset !== offset) read();
+    for (const row of rows) {
       if (!ages.has(key(row))) ages.set(key(row), age());
       setAge(ages.get(key(row)), row.opened_at);
     }
-    table.update(shown);
+    table.update(rows);
   }
-  function showHedges({ hedges }) {
-    rows = hedges;
+  function take(page) {
+    [rows, total] = [page.hedges, page.total];
     const held = new Set(rows.map(key));
     for (const name of ages.keys()) if (!held.has(name)) ages.delete(name);
     show();
   }
-  return { section, on: { hedges: showHedges }, onTick: show };
+
+  /** The stream brings the first page; the others are asked for. */
+  async function read() {
+    if (isReading) return;
+    isReading = true;
+    readAt = performance.now();
+    const { offset } = pager;
+    try {
+      const page = await get("/api/v1/hedges", { offset, limit: LENGTH });
+      if (offset === pager.offset) take(page);
+    } catch {
+      // The stream falls silent as well then, and the page says so.
+    } finally {
+      isReading = false;
+    }
+    if (offset !== pager.offset) read();
+  }
+  function onTick() {
+    show();
+    if (pager.offset && !document.hidden && performance.now() - readAt > INTERVAL_MS) read();
+  }
+  function showFirst(page) {
+    if (!pager.offset) take(page);
+  }
+  return { section, on: { hedges: showFirst }, onTick };
 }
