@@ -50,13 +50,13 @@ def as_json(answer: Mapping[str, object]) -> Any:
 
 
 def get_traces(engine: Engine) -> object:
-    """All that a question could have changed."""
+    """All that a question could have changed but the account's reading, which it may make newer."""
     book, usage = engine.book, engine.ledger.records.usage
     windows = [deepcopy(vars(window)) for window in (usage.growth, usage.filled, usage.opens, usage.forced)]
     hedges = dict(book.get_all_hedged_positions())
     return deepcopy((
         hedges, book.in_flight, book.judged_at, book.mode, windows, usage.in_flight, engine.world.venue.sent,
-        engine.world.journal.entries, engine.reconciler.decisions, engine.guards.held, engine.account.latest,
+        engine.world.journal.entries, engine.reconciler.decisions, engine.guards.held,
         vars(engine.reconciler._cooling), engine.executor.busy, engine.executor.backoff.group_max,
     ))  # fmt: skip
 
