@@ -10,8 +10,9 @@ from pkgutil import iter_modules
 import pytest
 
 import dehedge.core
+from dehedge.core import earnings
 from dehedge.core.book import HedgeBook
-from dehedge.core.flows import Walk
+from dehedge.core.flows import Lot, Walk
 from dehedge.core.guards import Budget
 from dehedge.core.history import Chronicler
 from dehedge.core.lives import LifeBook
@@ -52,11 +53,14 @@ def list_dataclasses() -> list[type]:
     return sorted((kind for kind in kinds if is_dataclass(kind)), key=lambda kind: kind.__qualname__)
 
 
+COLLECTORS = {HedgeBook, Budget, Chronicler, LifeBook, Lot, Walk, earnings._Group, earnings._Order}
+"""Folds of journaled facts collect, and so does what one pass or one report counts."""
+
+
 @pytest.mark.parametrize("kind", list_dataclasses())
 def test_data_of_the_core_is_slotted_and_all_but_what_collects_is_frozen(kind: type) -> None:
-    """Folds of journaled facts collect, and so does what one pass or one report counts."""
     assert "__slots__" in vars(kind)
-    assert kind.__dataclass_params__.frozen is (kind not in (HedgeBook, Budget, Chronicler, LifeBook, Walk))
+    assert kind.__dataclass_params__.frozen is (kind not in COLLECTORS)
 
 
 def test_market_and_rules_are_open_for_trade_unless_told_otherwise() -> None:
