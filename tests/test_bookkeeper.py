@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from dehedge.bookkeeper import FUNDING_INTERVAL_S, TRADE_AGE_MAX_S, Bookkeeper, build_receipt
 from dehedge.core.book import HedgeBook
@@ -169,6 +170,25 @@ async def test_exchange_without_funding_and_trades_is_asked_less_and_less():
     await asyncio.sleep(TRADE_AGE_MAX_S)
     assert ledger.records.receipts.unpriced == {}
     task.cancel()
+
+
+async def test_old_orders_without_a_receipt_are_given_up_in_one_line():
+    ledger = Ledger(MemoryJournal(), HedgeBook(), LoopClock())
+    since = EPOCH - TRADE_AGE_MAX_S - 1
+    for number in range(3):
+        name = an_intent().request.client_order_id
+        ledger.records.receipts.unpriced[str(number)] = Unpriced(name, str(number), "BTCUSDT", Decimal(1), since)
+    venue = Silent()
+    with capture_logs() as lines:
+        task = asyncio.ensure_future(
+            Bookkeeper(ledger=ledger, connector=venue, clock=LoopClock(), check_busy=lambda: False).run()
+        )
+        await asyncio.sleep(60)
+    task.cancel()
+
+    assert [(line["event"], line["count"], line["symbols"]) for line in lines] == [("orders_not_priced", 3, ["BTCUSDT"])]
+    assert ledger.records.receipts.unpriced == {}
+    assert venue.trade_reads == 0
 
 
 def a_trade(quantity: str, price: int, fee_asset: str = "USDT") -> VenueTrade:

@@ -70,17 +70,22 @@ class Bookkeeper:
         return min(LOOK_INTERVAL_S * 2.0 ** min(self._failures, FAILURES_MAX), RETRY_MAX_S)
 
     async def _learn_prices(self) -> None:
+        self._give_up_old()
         by_symbol: defaultdict[str, list[Unpriced]] = defaultdict(list)
-        oldest = self._clock.time() - TRADE_AGE_MAX_S
-        for order in list(self._ledger.records.receipts.unpriced.values()):
-            if order.since < oldest:
-                log.warning("order_not_priced", symbol=order.symbol, venue_order_id=order.venue_order_id)
-                self._ledger.records.receipts.give_up(order.venue_order_id)
-            else:
-                by_symbol[order.symbol].append(order)
+        for order in self._ledger.records.receipts.unpriced.values():
+            by_symbol[order.symbol].append(order)
         for symbol, orders in by_symbol.items():
             if not self._check_busy():
                 await self._learn_symbol(symbol, orders)
+
+    def _give_up_old(self) -> None:
+        """One line for all of them: a journal of an earlier version has no receipt of any of its orders."""
+        receipts, oldest = self._ledger.records.receipts, self._clock.time() - TRADE_AGE_MAX_S
+        old = [order for order in receipts.unpriced.values() if order.since < oldest]
+        for order in old:
+            receipts.give_up(order.venue_order_id)
+        if old:
+            log.warning("orders_not_priced", count=len(old), symbols=sorted({order.symbol for order in old}))
 
     async def _learn_symbol(self, symbol: str, orders: Sequence[Unpriced]) -> None:
         since = min(order.since for order in orders) - TRADE_MARGIN_S
