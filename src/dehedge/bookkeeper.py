@@ -29,6 +29,8 @@ FAILURES_MAX = 10
 TRADE_AGE_MAX_S = 7 * 86_400.0
 """Older orders are not asked for: each week of history costs requests."""
 TRADE_MARGIN_S = 60.0
+RECORDED_AT_ONCE = 50
+"""After a crash thousands of receipts come at once, and an order must not wait for all of them."""
 FUNDING_INTERVAL_S = 900.0
 FUNDING_REACH_S = 30 * 86_400.0
 """After a longer time without the daemon, what funding was paid before stays unknown."""
@@ -94,6 +96,10 @@ class Bookkeeper:
             trades[trade.venue_order_id].append(trade)
         found = [build_receipt(order, trades[order.venue_order_id]) for order in orders]
         receipts = [receipt for receipt in found if receipt is not None]
+        for start in range(0, len(receipts), RECORDED_AT_ONCE):
+            await self._record_receipts(receipts[start : start + RECORDED_AT_ONCE])
+
+    async def _record_receipts(self, receipts: Sequence[OrderPriced]) -> None:
         await self._ledger.record(*receipts)
         for receipt in receipts:
             log.info(
