@@ -392,3 +392,27 @@ async def test_whatif_of_a_large_book_is_computed_without_the_collector_and_leav
     assert seen == [False]
     assert gc.isenabled()
     await engine.die()
+
+
+async def test_loop_turns_between_the_what_ifs_of_a_small_book(monkeypatch: pytest.MonkeyPatch):
+    engine, view = await a_running_engine(LONG, SAFE)
+    await view.foresee(["BTC-USD:5"])
+    turns, seen = 0, list[int]()
+
+    def look(scene: Scene) -> Outcome:
+        seen.append(turns)
+        return foresee(scene)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(insight, "foresee", look)
+    counting = asyncio.ensure_future(count())
+    await asyncio.gather(*(view.foresee(["BTC-USD:5"]) for _ in range(10)))
+    counting.cancel()
+
+    assert len(set(seen)) == len(seen) == 10
+    await engine.die()

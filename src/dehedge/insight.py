@@ -98,13 +98,12 @@ class InsightView:
         percents = parse_moves(moves, self._prices.latest)
         account, error = await self._view_account()
         scene = self._freeze(percents, account)
-        if len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE:
-            outcome = foresee(scene)
-        elif self._foreseeing.locked():
+        is_small = len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE
+        if not is_small and self._foreseeing.locked():
             raise DehedgeError("another what-if is being computed; ask again in a moment")
-        else:
-            async with self._foreseeing:
-                outcome = await asyncio.to_thread(_foresee_aside, scene)
+        async with self._foreseeing:
+            outcome = foresee(scene) if is_small else await asyncio.to_thread(_foresee_aside, scene)
+            await asyncio.sleep(0)
         return describe_outcome(scene, outcome, account_error=error)
 
     def _freeze(self, percents: Mapping[str, Decimal], account: Account | None) -> Scene:
