@@ -103,8 +103,8 @@ CASES = {
     "DehedgeMarginLow": a_gauge('dehedge_margin_low{asset="USDT"}', "1", "0", "0x118 1x1"),
     "DehedgeLiquidationNear": a_gauge('dehedge_liquidation_distance_bps{symbol="BTCUSDT"}', "149", "150"),
     "DehedgeRateLimitNear": Case(
-        {'dehedge_rate_limit_used{limit="orders", window="10S"}': "250x120", 'dehedge_rate_limit_max{limit="orders", window="10S"}': "300x120"},
-        ({'dehedge_rate_limit_used{limit="orders", window="10S"}': "240x120", 'dehedge_rate_limit_max{limit="orders", window="10S"}': "300x120"},),
+        {'dehedge_rate_limit_used{limit="orders", window="10S"}': "240x120", 'dehedge_rate_limit_max{limit="orders", window="10S"}': "300x120"},
+        ({'dehedge_rate_limit_used{limit="orders", window="10S"}': "225x120", 'dehedge_rate_limit_max{limit="orders", window="10S"}': "300x120"},),
     ),
     "DehedgeRequestsPaused": a_gauge("dehedge_requests_paused_seconds", "60", "0"),
     "DehedgeOtherDaemon": a_gauge("dehedge_other_daemons", "1", "0"),

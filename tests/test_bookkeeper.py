@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
-from dehedge.bookkeeper import FUNDING_INTERVAL_S, TRADE_AGE_MAX_S, Bookkeeper, build_receipt
-from dehedge.core.book import HedgeBook
+from dehedge.bookkeeper import (
+    FUNDING_INTERVAL_S,
+    LOOK_INTERVAL_S,
+    RECORDED_AT_ONCE,
+    TRADE_AGE_MAX_S,
+    Bookkeeper,
+    build_receipt,
+)
+from dehedge.core.book import HedgeBook, TradingMode
 from dehedge.core.costs import Fee, FundingPaid, OrderPriced
-from dehedge.core.events import HedgesForced
+from dehedge.core.events import HedgesForced, TradingModeSet
 from dehedge.core.model import Leg, Side
 from dehedge.core.receipts import Unpriced
 from dehedge.errors import AuthenticationFailed, RateLimited, VenueUnavailable
@@ -169,6 +178,54 @@ async def test_exchange_without_funding_and_trades_is_asked_less_and_less():
     await asyncio.sleep(TRADE_AGE_MAX_S)
     assert ledger.records.receipts.unpriced == {}
     task.cancel()
+
+
+class Talkative(Venue):
+    """An exchange that tells a trade of every order at once."""
+
+    async def fetch_trade_history(self, symbol, since_s):
+        trade = a_trade("1", 60_000)
+        return [replace(trade, venue_order_id=str(number)) for number in range(2 * RECORDED_AT_ONCE + 1)]
+
+
+async def test_many_receipts_are_journaled_a_few_at_a_time_so_that_another_fact_comes_between():
+    journal = MemoryJournal()
+    ledger, venue = Ledger(journal, HedgeBook(), LoopClock()), Talkative()
+    name = an_intent().request.client_order_id
+    for number in range(2 * RECORDED_AT_ONCE + 1):
+        ledger.records.receipts.unpriced[str(number)] = Unpriced(name, str(number), "BTCUSDT", Decimal(1), EPOCH)
+    journal.append_s = 0.1
+    task = asyncio.ensure_future(
+        Bookkeeper(ledger=ledger, connector=venue, clock=LoopClock(), check_busy=lambda: False).run()
+    )
+    await asyncio.sleep(LOOK_INTERVAL_S + 0.05)
+    await ledger.record(TradingModeSet(TradingMode.NO_OPENS, is_flattening=False))
+    await asyncio.sleep(1)
+    task.cancel()
+
+    kinds = [type(entry.event) for entry in journal.entries]
+    assert kinds.index(TradingModeSet) == RECORDED_AT_ONCE
+    assert kinds.count(OrderPriced) == 2 * RECORDED_AT_ONCE + 1
+    assert ledger.records.receipts.unpriced == {}
+
+
+async def test_old_orders_without_a_receipt_are_given_up_in_one_line():
+    ledger = Ledger(MemoryJournal(), HedgeBook(), LoopClock())
+    since = EPOCH - TRADE_AGE_MAX_S - 1
+    for number in range(3):
+        name = an_intent().request.client_order_id
+        ledger.records.receipts.unpriced[str(number)] = Unpriced(name, str(number), "BTCUSDT", Decimal(1), since)
+    venue = Silent()
+    with capture_logs() as lines:
+        task = asyncio.ensure_future(
+            Bookkeeper(ledger=ledger, connector=venue, clock=LoopClock(), check_busy=lambda: False).run()
+        )
+        await asyncio.sleep(60)
+    task.cancel()
+
+    assert [(line["event"], line["count"], line["symbols"]) for line in lines] == [("orders_not_priced", 3, ["BTCUSDT"])]
+    assert ledger.records.receipts.unpriced == {}
+    assert venue.trade_reads == 0
 
 
 def a_trade(quantity: str, price: int, fee_asset: str = "USDT") -> VenueTrade:

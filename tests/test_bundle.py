@@ -137,9 +137,34 @@ def test_first_difference_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (outcome.difference.recorded, outcome.difference.now is None) == (None, False)
 
 
+def damage(path: Path, place: int) -> None:
+    """A bundle whose compressed passes were altered."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(PASSES, "".join(f"{number}," for number in range(1_000)))
+        archive.writestr(MANIFEST, json.dumps({"version": "0.1.0"}))
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + b"\xff\xff\xff\xff" + content[place + 4 :])
+
+
+def encrypt(path: Path) -> None:
+    """As far as it says: the flag of every entry is set."""
+    content = bytearray(path.read_bytes())
+    for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        found = content.find(sign)
+        while found >= 0:
+            content[found + place] |= 1
+            found = content.find(sign, found + 1)
+    path.write_bytes(content)
+
+
+def test_version_of_a_bundle_cannot_move_the_terminals_cursor(tmp_path: Path):
+    assert replay_bundle(a_bundle(tmp_path / "some.zip", "", version="1.0\x1b[2J\n")).version == "1.0?[2J?"
+
+
 @pytest.mark.parametrize("make", [
     lambda path: path, lambda path: path.write_bytes(b"garbage"), lambda path: path.mkdir(),
     lambda path: zipfile.ZipFile(path, "w").close(), lambda path: a_bundle(path, "{}\n"),
+    lambda path: damage(path, 60), lambda path: encrypt(a_bundle(path, "{}\n")), lambda path: a_bundle(path, "[" * 100_000),
 ])  # fmt: skip
 def test_what_is_no_bundle_is_refused_in_one_line(tmp_path: Path, make):
     path = tmp_path / "some.zip"

@@ -16,6 +16,7 @@ from dehedge.core.policy import HedgingPolicy
 from dehedge.errors import AuthenticationFailed
 from dehedge.ports import LimitUse, Traffic
 from dehedge.settlement import REFUSAL_REMEMBERED_S, Refusals
+from dehedge.venue import MARK_AGE_MAX_S
 from tests.kit import EPOCH, Engine, World, a_policy, a_position
 from tests.test_status import a_view
 
@@ -91,6 +92,22 @@ async def test_gauges_want_no_price_of_a_market_that_the_chain_does_not_have():
     measure(engine)
 
     assert (read("price_fresh", market="BTC-USD"), read("price_fresh", market="ETH-USD")) == (1, None)
+
+
+async def test_gauges_want_no_mark_and_no_margin_of_a_symbol_that_the_exchange_has_taken_off():
+    engine = await an_engine()
+    await engine.die()
+    await asyncio.sleep(MARK_AGE_MAX_S + 1)
+    engine.world.venue.get_mark_prices = dict
+    measure(engine)
+    assert read("mark_fresh", symbol="ETHUSDT") == 0
+
+    engine.venue.rules = {"BTCUSDT": replace(engine.venue.rules["BTCUSDT"], margin_asset="USDC")}
+    measure(engine)
+
+    assert (read("mark_fresh", symbol="BTCUSDT"), read("mark_fresh", symbol="ETHUSDT")) == (0, None)
+    assert (read("margin_low", asset="USDC"), read("margin_low", asset="USDT")) == (1, None)
+    assert (read("margin_available", asset="USDT"), read("margin_balance", asset="USDT")) == (None, None)
 
 
 @pytest.mark.parametrize("mode", list(TradingMode))

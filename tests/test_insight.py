@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -17,7 +18,7 @@ from dehedge.account import READ_INTERVAL_S
 from dehedge.core.book import HedgeBook
 from dehedge.core.guards import GuardLimits
 from dehedge.core.usage import Usage
-from dehedge.core.whatif import foresee
+from dehedge.core.whatif import Outcome, Scene, foresee
 from dehedge.errors import DehedgeError, QuestionInvalid
 from dehedge.insight import InsightView
 from tests.kit import USDC, Engine, Venue, World, a_position
@@ -297,6 +298,7 @@ async def test_whatif_tells_growth_and_closes():
 
 async def test_whatif_leaves_no_trace_and_the_next_passes_are_the_same():
     engine, view = await a_running_engine(LONG, SAFE, SHORT)
+    await view.foresee(["BTC-USD:1"])  # The account is read anew after the orders, and then not for a while.
     before = get_traces(engine)
     for moves in (["BTC-USD:5"], ["BTC-USD:-30", "ETH-USD:30"], ["BTC-USD:-1"]):
         await view.foresee(moves)
@@ -369,4 +371,48 @@ async def test_whatif_of_a_large_book_is_computed_beside_the_loop_and_one_at_a_t
     assert len((await first)["opens"]) == 1
     assert len(threads) == 1
     assert len((await view.foresee(["BTC-USD:5"]))["opens"]) == 1
+    await engine.die()
+
+
+async def test_whatif_of_a_large_book_is_computed_without_the_collector_and_leaves_it_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    engine, view = await a_running_engine(LONG, SAFE)
+    seen: list[bool] = []
+
+    def look(_: Scene) -> Outcome:
+        seen.append(gc.isenabled())
+        raise DehedgeError("a failure")
+
+    monkeypatch.setattr(insight, "FORESEEN_AT_ONCE", 1)
+    monkeypatch.setattr(insight, "foresee", look)
+    with pytest.raises(DehedgeError, match="^a failure$"):
+        await view.foresee(["BTC-USD:5"])
+
+    assert seen == [False]
+    assert gc.isenabled()
+    await engine.die()
+
+
+async def test_loop_turns_between_the_what_ifs_of_a_small_book(monkeypatch: pytest.MonkeyPatch):
+    engine, view = await a_running_engine(LONG, SAFE)
+    await view.foresee(["BTC-USD:5"])
+    turns, seen = 0, list[int]()
+
+    def look(scene: Scene) -> Outcome:
+        seen.append(turns)
+        return foresee(scene)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(insight, "foresee", look)
+    counting = asyncio.ensure_future(count())
+    await asyncio.gather(*(view.foresee(["BTC-USD:5"]) for _ in range(10)))
+    counting.cancel()
+
+    assert len(set(seen)) == len(seen) == 10
     await engine.die()

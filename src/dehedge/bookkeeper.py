@@ -29,6 +29,8 @@ FAILURES_MAX = 10
 TRADE_AGE_MAX_S = 7 * 86_400.0
 """Older orders are not asked for: each week of history costs requests."""
 TRADE_MARGIN_S = 60.0
+RECORDED_AT_ONCE = 50
+"""After a crash thousands of receipts come at once, and an order must not wait for all of them."""
 FUNDING_INTERVAL_S = 900.0
 FUNDING_REACH_S = 30 * 86_400.0
 """After a longer time without the daemon, what funding was paid before stays unknown."""
@@ -70,17 +72,22 @@ class Bookkeeper:
         return min(LOOK_INTERVAL_S * 2.0 ** min(self._failures, FAILURES_MAX), RETRY_MAX_S)
 
     async def _learn_prices(self) -> None:
+        self._give_up_old()
         by_symbol: defaultdict[str, list[Unpriced]] = defaultdict(list)
-        oldest = self._clock.time() - TRADE_AGE_MAX_S
-        for order in list(self._ledger.records.receipts.unpriced.values()):
-            if order.since < oldest:
-                log.warning("order_not_priced", symbol=order.symbol, venue_order_id=order.venue_order_id)
-                self._ledger.records.receipts.give_up(order.venue_order_id)
-            else:
-                by_symbol[order.symbol].append(order)
+        for order in self._ledger.records.receipts.unpriced.values():
+            by_symbol[order.symbol].append(order)
         for symbol, orders in by_symbol.items():
             if not self._check_busy():
                 await self._learn_symbol(symbol, orders)
+
+    def _give_up_old(self) -> None:
+        """One line for all of them: a journal of an earlier version has no receipt of any of its orders."""
+        receipts, oldest = self._ledger.records.receipts, self._clock.time() - TRADE_AGE_MAX_S
+        old = [order for order in receipts.unpriced.values() if order.since < oldest]
+        for order in old:
+            receipts.give_up(order.venue_order_id)
+        if old:
+            log.warning("orders_not_priced", count=len(old), symbols=sorted({order.symbol for order in old}))
 
     async def _learn_symbol(self, symbol: str, orders: Sequence[Unpriced]) -> None:
         since = min(order.since for order in orders) - TRADE_MARGIN_S
@@ -89,6 +96,10 @@ class Bookkeeper:
             trades[trade.venue_order_id].append(trade)
         found = [build_receipt(order, trades[order.venue_order_id]) for order in orders]
         receipts = [receipt for receipt in found if receipt is not None]
+        for start in range(0, len(receipts), RECORDED_AT_ONCE):
+            await self._record_receipts(receipts[start : start + RECORDED_AT_ONCE])
+
+    async def _record_receipts(self, receipts: Sequence[OrderPriced]) -> None:
         await self._ledger.record(*receipts)
         for receipt in receipts:
             log.info(

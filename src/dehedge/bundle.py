@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,11 @@ PASSES, JOURNAL, HISTORY, CONFIG, MANIFEST = (
 VERSION = 1
 LINE_MAX = 64 * 1_000_000
 """A longer line is none of ours."""
+MANIFEST_MAX, VERSION_LENGTH_MAX = 100_000, 40
+NOT_OURS = (
+    zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError,
+)  # fmt: skip
+"""What comes of a file that is damaged, encrypted, or made by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +103,21 @@ def replay_bundle(path: Path) -> Outcome:
     """Run every recorded pass again, until one comes out otherwise. Raises ``DehedgeError`` for what is no bundle."""
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest = json.loads(archive.read(MANIFEST))
-            version = str(manifest["version"])
+            with archive.open(MANIFEST) as file:
+                version = _disarm(str(json.loads(file.read(MANIFEST_MAX))["version"]))
             with archive.open(PASSES) as lines:
                 return _run_all(version, (decode_pass(line) for line in iter(lambda: lines.readline(LINE_MAX), b"")))
     except OSError as error:
         raise DehedgeError(f"{path}: {error.strerror or error}; name a file that `dehedge bundle` wrote") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise DehedgeError(f"{path} is no bundle of dehedge ({type(error).__name__}); make one by `dehedge bundle`") from None
+    except NOT_OURS as error:
+        raise DehedgeError(
+            f"{path} is no bundle of dehedge ({type(error).__name__}); make one by `dehedge bundle`"
+        ) from None
+
+
+def _disarm(text: str) -> str:
+    """Foreign text as a part of one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:VERSION_LENGTH_MAX])
 
 
 def _run_all(version: str, rows: Iterable[PassRow]) -> Outcome:

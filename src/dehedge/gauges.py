@@ -8,7 +8,7 @@ Called by ``status``.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 from dehedge import __version__, metrics
@@ -118,12 +118,15 @@ class Gauges:
 
     def _measure_hedges(self) -> None:
         book, marks = self._ledger.book, self._venue.get_newest_marks()
-        hedges = list(book.get_all_hedged_positions().values())
+        counts: Counter[tuple[str, Side]] = Counter()
+        held: defaultdict[tuple[str, Side], Decimal] = defaultdict(Decimal)
+        for hedge in book.get_all_hedged_positions().values():
+            counts[hedge.key.market, hedge.side] += 1
+            held[hedge.key.market, hedge.side] += hedge.quantity
         for market, symbol in self._policy.symbols.items():
             for side in Side:
-                held = [hedge.quantity for hedge in hedges if hedge.key.market == market and hedge.side is side]
-                quantity = sum(held, Decimal(0))
-                metrics.HEDGES.labels(market, side.value).set(len(held))
+                quantity = held[market, side]
+                metrics.HEDGES.labels(market, side.value).set(counts[market, side])
                 metrics.HEDGED_QUANTITY.labels(market, side.value).set(float(quantity))
                 metrics.HEDGED_NOTIONAL.labels(market, side.value).set(float(quantity * marks.get(symbol, 0)))
         metrics.FLATTENING.set(book.is_flattening)
@@ -145,6 +148,7 @@ class Gauges:
         metrics.EXCHANGE_UP.set(self._venue.error is None and self._auditor.error is None)
         metrics.OTHER_DAEMONS.set(len(self._auditor.writers.get_others()))
         marks, differing = self._venue.get_marks(), self._auditor.blocked
+        metrics.MARK_FRESH.clear()  # A symbol that the exchange has taken off needs no mark any more.
         for symbol in self._venue.tradable:
             metrics.MARK_FRESH.labels(symbol).set(symbol in marks)
         for symbol in self._symbols:
@@ -164,6 +168,8 @@ class Gauges:
         low = account.find_low_margin(assets)
         metrics.KEY_REFUSED.set(account.is_key_refused)
         metrics.ACCOUNT_READ_TIME.set(account.latest.read_at if account.latest is not None else 0)
+        for gauge in (metrics.MARGIN_LOW, metrics.MARGIN_BALANCE, metrics.MARGIN_AVAILABLE):
+            gauge.clear()  # What no symbol is margined in any more.
         for asset in sorted(assets):
             balance = account.balances.get(asset)
             metrics.MARGIN_LOW.labels(asset).set(asset in low)

@@ -8,6 +8,7 @@ copies. Little is done at once, large books go in slices or to a thread, so that
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -20,7 +21,7 @@ from dehedge.core.lookup import check_market, find_key
 from dehedge.core.model import Observation
 from dehedge.core.policy import HedgingPolicy
 from dehedge.core.trips import Trip, iterate_trips
-from dehedge.core.whatif import Account, Scene, foresee, parse_moves
+from dehedge.core.whatif import Account, Outcome, Scene, foresee, parse_moves
 from dehedge.errors import ConnectorError, DehedgeError
 from dehedge.feed import PriceFeed
 from dehedge.ledger import Ledger
@@ -84,20 +85,25 @@ class InsightView:
         # The index has them in the order of floats; side by side the exact prices count.
         trips.sort(key=_get_distance)
         book, unit = self._ledger.book, self._policy.asset_unit
-        rows = [describe_trip(trip, asset_unit=unit, is_hedged=book.has_hedged_position(trip.key)) for trip in trips]
+        rows = []
+        for place in range(0, len(trips), TRIPS_AT_ONCE):
+            part = trips[place : place + TRIPS_AT_ONCE]
+            rows += [
+                describe_trip(trip, asset_unit=unit, is_hedged=book.has_hedged_position(trip.key)) for trip in part
+            ]
+            await asyncio.sleep(0)
         return {"trips": rows}
 
     async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
         percents = parse_moves(moves, self._prices.latest)
         account, error = await self._view_account()
         scene = self._freeze(percents, account)
-        if len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE:
-            outcome = foresee(scene)
-        elif self._foreseeing.locked():
+        is_small = len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE
+        if not is_small and self._foreseeing.locked():
             raise DehedgeError("another what-if is being computed; ask again in a moment")
-        else:
-            async with self._foreseeing:
-                outcome = await asyncio.to_thread(foresee, scene)
+        async with self._foreseeing:
+            outcome = foresee(scene) if is_small else await asyncio.to_thread(_foresee_aside, scene)
+            await asyncio.sleep(0)
         return describe_outcome(scene, outcome, account_error=error)
 
     def _freeze(self, percents: Mapping[str, Decimal], account: Account | None) -> Scene:
@@ -127,6 +133,17 @@ class InsightView:
                 f"the chain was not read yet: {self._snapshots.error or 'no snapshot yet'}; see `dehedge status`"
             )
         return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
+
+
+def _foresee_aside(scene: Scene) -> Outcome:
+    """In a thread, without the garbage collector: each of its walks through a large book stops the event loop as well."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return foresee(scene)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _get_distance(trip: Trip) -> tuple[bool, object]:

@@ -19,6 +19,7 @@ from dehedge.adapters import recorder
 from dehedge.adapters.pass_rows import decode_pass, encode_decisions, encode_pass
 from dehedge.adapters.recorder import (
     FILES,
+    FILES_MAX,
     QUIET_INTERVAL_S,
     RETRY_S,
     WAITING_MAX,
@@ -106,6 +107,16 @@ def test_ring_stays_within_its_size_and_forgets_the_oldest(tmp_path: Path):
     assert found[-1] == NOW + 399
     assert found == [NOW + number for number in range(400 - len(found), 400)]
     assert len(found) < 400
+
+
+def test_ring_does_not_fill_its_folder_with_files_of_failed_tries(tmp_path: Path):
+    for number in range(1, 2 * FILES_MAX):
+        (tmp_path / f"{number:08d}.passes").touch()
+    Ring(tmp_path, 1_000_000).write(a_view(), ())
+
+    found = list_files(tmp_path)
+    assert (len(found), found[-1].stem) == (FILES_MAX, f"{2 * FILES_MAX:08d}")
+    assert read(tmp_path) == [NOW]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: data + b"\xff" * 50, lambda data: data[:200]])

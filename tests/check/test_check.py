@@ -255,7 +255,7 @@ async def test_every_websocket_has_its_line_and_fails_nothing(chain: InProcessCh
     lines = await check(NETWORKS_WS=f"{chain.rpc.ws_url},ws://127.0.0.1:1/{secret}")
 
     well, gone = lines[f"websocket 1 ({chain.rpc.ws_url})"], lines["websocket 2 (ws://127.0.0.1:1)"]
-    assert (well.status, well.detail) == (Status.PASS, "tells of new blocks")
+    assert (well.status, well.detail) == (Status.PASS, "takes a subscription to new blocks")
     assert (gone.status, gone.remedy) == (Status.WARN, "check number 2 in NETWORKS_WS")
     assert not any(secret in str(line) for line in lines.values())
 

@@ -190,6 +190,20 @@ async def test_limit_that_would_refuse_a_hedge_is_a_warning(world: World, check:
     assert "MAX_MARKET_NOTIONAL_USD" in line.detail
 
 
+async def test_limits_are_told_that_would_hold_hedges_the_other_way_than_the_one_that_needs_more_margin(
+    world: World, check: Check
+):
+    await put_traders(world, 60_000)
+    await world.chain.put(build_position(0xA5, "ETH-USD", is_long=False, size_usd=200_000, price=Decimal(3_000)))
+
+    lines = await check(MAX_MARKET_NOTIONAL_USD="100000")
+
+    # Up both longs are hedged whole, for 6,666. Down one short gets 100,000 of 180,000, and the other nothing.
+    assert lines["margin for a move of 10 %"].detail.startswith("up, 2 hedges would be opened: they need 6,666.00")
+    assert lines["refused at a move of 10 %"].detail.startswith("1 hedge: ")
+    assert lines["limits at a move of 10 %"].detail == "1 hedge would be smaller than asked for"
+
+
 async def test_limit_that_would_cut_a_hedge_is_a_warning(world: World, check: Check):
     await put_traders(world, 60_000)
 

@@ -31,6 +31,8 @@ WAITING_MAX = 64
 RETRY_S = 60.0
 FILES = 8
 """So many make up the ring; the one being written is at most this part of it."""
+FILES_MAX = 200
+"""However small: each start of the daemon begins one."""
 SUFFIX = ".passes"
 CHUNK = 1 << 16
 LEVEL = 6
@@ -121,11 +123,11 @@ class Ring:
         self._size, self._stream = 0, zlib.compressobj(LEVEL)
 
     def _prune(self, found: Sequence[Path]) -> None:
-        """Make room for a whole file more."""
+        """Make room for a whole file more; a disk that takes nothing leaves an empty one with each try."""
         left = self._size_max - self._size_max // FILES
-        for path in reversed(found):
+        for place, path in enumerate(reversed(found), start=1):
             left -= path.stat().st_size
-            if left < 0:
+            if left < 0 or place >= FILES_MAX:
                 path.unlink()
 
 

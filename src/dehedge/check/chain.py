@@ -68,7 +68,7 @@ async def check_heads(number: int, url: str, chain_id: int) -> Found[None]:
     except ChainUnavailable as error:
         detail = f"{error}: new blocks are seen by the poll"
         return Found([build_warning(name, detail, f"check number {number} in NETWORKS_WS")])
-    return Found([build_pass(name, "tells of new blocks")])
+    return Found([build_pass(name, "takes a subscription to new blocks")])
 
 
 async def check_contracts(reader: ChainReader | None) -> Found[ChainReader]:

@@ -74,13 +74,13 @@ async def fetch_marks(connector: Connector, rules: Rules) -> Mapping[str, Decima
 
 
 def check_margin(world: World, policy: HedgingPolicy, settings: Settings) -> Found[None]:
-    """For the worse of both ways; and where price feed and exchange disagree now."""
+    """Of the margin for the worse of both ways; and where price feed and exchange disagree now."""
     outcomes = {percent: foresee_move(world, policy, settings, percent) for percent in (MOVE_PERCENT, -MOVE_PERCENT)}
-    way, worst = max(outcomes.items(), key=lambda found: (found[1].margin.needed_usd, len(found[1].held)))
+    way, worst = max(outcomes.items(), key=lambda found: (found[1].margin.short_usd or 0, found[1].margin.needed_usd))
     told = [
         *_judge_margin(worst, "up" if way > 0 else "down"),
-        *_tell_held(worst),
-        *_tell_cut(worst),
+        *_tell_held(outcomes.values()),
+        *_tell_cut(outcomes.values()),
         *_tell_liquidated(outcomes.values()),
     ]
     return Found([*told, *_find_divergence(world, policy, settings)])
@@ -101,9 +101,11 @@ def _judge_margin(worst: Outcome, way: str) -> Iterator[Line]:
         yield build_pass(name, detail)
 
 
-def _tell_held(worst: Outcome) -> Iterator[Line]:
-    """What would get no hedge that ought to have one; want of margin has its own line."""
-    reasons = Counter(hold.reason for hold in worst.held)
+def _tell_held(outcomes: Iterable[Outcome]) -> Iterator[Line]:
+    """What would get no hedge that ought to have one, in the worse way for each reason; want of margin has its own line."""
+    reasons: Counter[Reason] = Counter()
+    for outcome in outcomes:
+        reasons |= Counter(hold.reason for hold in outcome.held)
     for reason, count in reasons.items():
         if reason in TOLD_ELSEWHERE:
             continue
@@ -114,10 +116,10 @@ def _tell_held(worst: Outcome) -> Iterator[Line]:
         yield build_warning(name, detail, "raise that limit where it is not meant")
 
 
-def _tell_cut(worst: Outcome) -> Iterator[Line]:
+def _tell_cut(outcomes: Iterable[Outcome]) -> Iterator[Line]:
     """What a limit would leave of a hedge is less than its position asks for."""
-    shares = [opening.trade.share for opening in worst.opens]
-    cut = sum(share.quantity < share.target for share in shares)
+    found = [[opening.trade.share for opening in outcome.opens] for outcome in outcomes]
+    cut = max(sum(share.quantity < share.target for share in shares) for shares in found)
     if cut:
         detail = f"{format_count(cut, 'hedge')} would be smaller than asked for"
         yield build_warning(f"limits at a move of {MOVE_PERCENT} %", detail, "raise MAX_..._NOTIONAL_USD if not meant")

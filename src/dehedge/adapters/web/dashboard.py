@@ -16,6 +16,7 @@ from dehedge import __version__
 from dehedge.adapters.web.assets import Asset, read_assets
 from dehedge.adapters.web.guard import Refusal, read_number
 from dehedge.adapters.web.stream import Hub, serve_stream
+from dehedge.adapters.web.turns import queue
 from dehedge.ports import Clock
 from dehedge.surfaces import Onlooker, Operator, TradedOn
 
@@ -57,10 +58,10 @@ class Dashboard:
         app.router.add_get("/", self._get_page)
         app.router.add_get("/static/{path:.+}", self._get_asset)
         app.router.add_get("/api/v1/stream", self._get_stream, allow_head=False)
-        app.router.add_get("/api/v1/series", self._get_series)
-        app.router.add_get("/api/v1/events", self._get_events)
-        app.router.add_get("/api/v1/exposure", self._get_exposure)
-        app.router.add_get("/api/v1/inputs", self._get_inputs)
+        app.router.add_get("/api/v1/series", queue(self._get_series))
+        app.router.add_get("/api/v1/events", queue(self._get_events))
+        app.router.add_get("/api/v1/exposure", queue(self._get_exposure))
+        app.router.add_get("/api/v1/inputs", queue(self._get_inputs))
         app.on_shutdown.append(self._close)
 
     async def _close(self, _: web.Application) -> None:

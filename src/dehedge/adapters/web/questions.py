@@ -12,12 +12,13 @@ from http import HTTPStatus
 from aiohttp import web
 
 from dehedge.adapters.web.guard import Refusal, read_page
+from dehedge.adapters.web.turns import Handler, queue
 from dehedge.errors import DehedgeError, QuestionInvalid
 from dehedge.surfaces import Insight
 
 
 def build_routes(insight: Insight) -> list[web.AbstractRouteDef]:
-    """Reads alone: none of them needs the token."""
+    """Reads alone: none of them needs the token. What waits for the exchange keeps nobody's turn."""
 
     async def explain(request: web.Request) -> Mapping[str, object]:
         return insight.explain(_read(request, "market"), _read(request, "position_id"))
@@ -28,8 +29,8 @@ def build_routes(insight: Insight) -> list[web.AbstractRouteDef]:
     async def foresee(request: web.Request) -> Mapping[str, object]:
         return await insight.foresee(request.query.getall("move", []))
 
-    paths = {"explain": explain, "trips": find_trips, "whatif": foresee}
-    return [web.get(f"/api/v1/{name}", _answer(ask)) for name, ask in paths.items()]
+    paths = {"explain": queue(_answer(explain)), "trips": queue(_answer(find_trips)), "whatif": _answer(foresee)}
+    return [web.get(f"/api/v1/{name}", handle) for name, handle in paths.items()]
 
 
 def _read(request: web.Request, name: str) -> str:
@@ -41,7 +42,7 @@ def _read(request: web.Request, name: str) -> str:
 
 def _answer(
     ask: Callable[[web.Request], Awaitable[Mapping[str, object]]],
-) -> Callable[[web.Request], Awaitable[web.Response]]:
+) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         try:
             return web.json_response(await ask(request))

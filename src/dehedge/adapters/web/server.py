@@ -19,6 +19,7 @@ from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection,
 from dehedge.adapters.web.dashboard import Dashboard
 from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page, read_span
 from dehedge.adapters.web.questions import build_routes
+from dehedge.adapters.web.turns import queue
 from dehedge.errors import ConfigError, DehedgeError
 from dehedge.surfaces import HistorySource, Operator
 
@@ -79,17 +80,16 @@ class WebServer:
         return Connection(server, self._life_s)
 
     def _build_app(self) -> web.Application:
-        operator = self._operator
         app = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[self._guard.refuse])
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get("/readyz", self._get_readiness)
-        app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/api/v1/status", _answer(operator.get_status))
-        app.router.add_get("/api/v1/hedges", self._get_hedges)
-        app.router.add_get("/api/v1/positions", self._get_positions)
+        app.router.add_get("/metrics", queue(self._get_metrics))
+        app.router.add_get("/api/v1/status", queue(self._get_status))
+        app.router.add_get("/api/v1/hedges", queue(self._get_hedges))
+        app.router.add_get("/api/v1/positions", queue(self._get_positions))
         app.router.add_get("/api/v1/history", self._get_history)
         app.router.add_get("/api/v1/flat", self._get_flattening)
-        app.router.add_routes(build_routes(operator.insight))
+        app.router.add_routes(build_routes(self._operator.insight))
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
         app.router.add_post("/api/v1/flatten", self._post_flatten)
@@ -108,6 +108,9 @@ class WebServer:
     async def _get_metrics(self, _: web.Request) -> web.Response:
         self._operator.measure()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _get_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._operator.get_status())
 
     async def _get_hedges(self, request: web.Request) -> web.Response:
         page = read_page(request)
@@ -150,10 +153,3 @@ class WebServer:
             log.error("operator_command_failed", command=name, reason=reason, error=str(error))
             return build_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{name} failed: {error}")
         return web.json_response({"done": name}, status=202)
-
-
-def _answer(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(_: web.Request) -> web.Response:
-        return web.json_response(build())
-
-    return handle
