@@ -78,6 +78,9 @@ async def test_incident_is_read_packed_and_run_again_beside_the_daemon_and_after
         assert (code, "hedge of a long opened by 0.166" in text) == (0, True)
         assert read_records(journal.read()) == records
         assert (await run(daemon, "bundle", "--out", "dead.zip"))[0] == 0
+        assert (daemon.folder / "dead.zip").stat().st_mode & 0o777 == 0o600
+        code, text = await run(daemon, "bundle", "--out", "dehedge.db")
+        assert (code, text.splitlines()[-1].endswith("is a database, such as a journal; give another file")) == (1, True)
         assert look(daemon.folder) == before
 
         secrets = {name: daemon._environment.get(name, "") for name in SECRET_NAMES}

@@ -131,6 +131,15 @@ def test_csv_has_one_row_for_each_hedge_and_runs_nothing(journal: Path, folder: 
     assert (rows[1]["closed_at"], rows[1]["open_price"]) == ("", "60000")
 
 
+def test_report_is_never_written_over_a_journal(journal: Path):
+    before = journal.read_bytes()
+
+    with pytest.raises(DehedgeError, match=r"^--out: .*dehedge\.db is a database, such as a journal; give another file$"):
+        cli_money.write_report(journal, since="all", shape="csv", out=journal, url="")
+
+    assert journal.read_bytes() == before
+
+
 class Page(HTMLParser):
     """What a browser would make of it: the tags, and whether each was closed."""
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dehedge.bundle import Outcome, replay_bundle, write_bundle
-from dehedge.cli_money import find_journal
+from dehedge.cli_money import check_no_database, find_journal
 from dehedge.config import Settings, read_configuration
 from dehedge.errors import ConfigError, DehedgeError
 from dehedge.reporting.spans import format_moment, parse_since
@@ -19,8 +19,10 @@ def make_bundle(journal: Path | None, *, since: str, out: Path | None) -> int:
     start = parse_since(since, now)
     reader = find_journal(journal)
     path = out if out is not None else Path(datetime.fromtimestamp(now, UTC).strftime("dehedge-%Y%m%dT%H%M%SZ.zip"))
+    check_no_database(path)
     settings, symbols, why = _read_settings()
     try:
+        path.touch(mode=0o600)  # It tells whose positions are hedged, and how.
         contents = write_bundle(path, reader, (start, now), settings, symbols)
     except OSError as error:
         raise DehedgeError(f"--out: {path}: {error.strerror}; give another file") from None

@@ -34,6 +34,7 @@ from dehedge.reporting.text import render_text
 ASSET_UNIT = 10**6
 """USDC has six decimals."""
 PRICES_S = 2.0
+DATABASE = b"SQLite format 3\0"
 
 
 def find_journal(given: Path | None) -> JournalReader:
@@ -81,10 +82,22 @@ def write_report(journal: Path | None, *, since: str, shape: str, out: Path | No
 
 def write_file(path: Path, content: bytes) -> None:
     """Raises ``DehedgeError`` where it cannot be written."""
+    check_no_database(path)
     try:
         path.write_bytes(content)
     except OSError as error:
         raise DehedgeError(f"--out: {path}: {error.strerror}; give another file") from None
+
+
+def check_no_database(path: Path) -> None:
+    """Refuse to write over a journal: one slip of the keyboard, and nobody knows what is held."""
+    try:
+        with path.open("rb") as file:
+            is_database = file.read(len(DATABASE)) == DATABASE
+    except OSError:
+        return
+    if is_database:
+        raise DehedgeError(f"--out: {path} is a database, such as a journal; give another file")
 
 
 def build_console(*, width: int = PIPE_WIDTH) -> Console:

@@ -58,6 +58,7 @@ class InsightView:
         self._reconciler = reconciler
         self._describe_hedge = describe_hedge
         self._foreseeing = asyncio.Lock()
+        self._resting_until = float("-inf")
 
     def explain(self, market: str, position_id: str) -> Mapping[str, object]:
         observation, book = self._observe(), self._ledger.book
@@ -99,11 +100,15 @@ class InsightView:
         account, error = await self._view_account()
         scene = self._freeze(percents, account)
         is_small = len(scene.inputs.observation.snapshot.positions) <= FORESEEN_AT_ONCE
-        if not is_small and self._foreseeing.locked():
-            raise DehedgeError("another what-if is being computed; ask again in a moment")
+        if not is_small and (self._foreseeing.locked() or get_loop_time() < self._resting_until):
+            raise DehedgeError("what-ifs of a book as large as this take turns; ask again in a moment")
         async with self._foreseeing:
+            began = get_loop_time()
             outcome = foresee(scene) if is_small else await asyncio.to_thread(_foresee_aside, scene)
             await asyncio.sleep(0)
+        # A thread competes for the interpreter: asked again and again, it has half of it at most.
+        now = get_loop_time()
+        self._resting_until = now if is_small else 2 * now - began
         return describe_outcome(scene, outcome, account_error=error)
 
     def _freeze(self, percents: Mapping[str, Decimal], account: Account | None) -> Scene:
@@ -149,3 +154,7 @@ def _foresee_aside(scene: Scene) -> Outcome:
 def _get_distance(trip: Trip) -> tuple[bool, object]:
     distance = trip.distance_bps
     return distance is None, abs(distance) if distance is not None else 0
+
+
+def get_loop_time() -> float:
+    return asyncio.get_running_loop().time()
