@@ -13,7 +13,7 @@ const key = (row) => `${row.market}|${row.position_id}`;
 function describeEnd(row) {
   if (row.status !== "OPEN") return `an order is in flight (${words(row.status.toLowerCase())})`;
   if (row.closes_at) return `in ${duration(row.closes_at - getNow())}, at ${time(row.closes_at, getNow())} UTC, unless the risk comes back`;
-  return "once its risk has gone for a while, or its position";
+  return "with its risk or its position";
 }
 
 const describeFees = (row) => [usd(row.fees_usd), ...Object.entries(row.other_fees).map(([asset, paid]) => `${coins(paid)} ${asset}`)].join(" + ");
@@ -31,7 +31,7 @@ export function buildHedges() {
     { title: "Opened because of", long: true, cell: (row) => words(row.reason) },
     { title: "Now", keep: true, cell: (row) => words(row.decision) || "–" },
     { title: "Closes", long: true, cell: describeEnd },
-    { title: "Profit at mark, USD", number: true, cell: (row) => usd(row.profit_usd, { signed: true }), tone: (row) => tone(row.profit_usd) },
+    { title: "Profit, USD", number: true, cell: (row) => usd(row.profit_usd, { signed: true }), tone: (row) => tone(row.profit_usd) },
     { title: "Fees, USD", number: true, cell: describeFees },
     { title: "Funding, USD", number: true, cell: (row) => usd(row.funding_usd, { signed: true }), tone: (row) => tone(row.funding_usd) },
   ], key, "No hedges are held.");

@@ -16,17 +16,17 @@ let trips = new Map();
 export const getTrip = (row) => trips.get(key(row));
 
 export function buildTrips(known) {
-  const { section, body } = panel("trips", "Nearest to their trigger", { needs: "stream inputs" });
+  const { section, body } = panel("trips", "Nearest to their trigger", { wide: true, needs: "stream inputs" });
   section.hidden = true;
   let readAt = -Infinity;
   const table = new Table("Positions nearest to their trigger", [
     { title: "Market", keep: true, cell: (row) => row.market },
     { title: "Trader", keep: true, cell: (row) => trader(row.position_id) },
     { title: "Side", keep: true, cell: (row) => (row.is_long ? "long" : "short") },
-    { title: "Size, USDC", number: true, cell: (row) => usd(row.size) },
     { title: "Distance", number: true, cell: (row) => percent(row.distance_bps), tone: (row) => (row.is_at_risk ? "bad" : "") },
     { title: "Trigger", number: true, cell: (row) => amount(row.trigger_price) },
     { title: "Hedged", cell: (row) => (row.is_hedged ? "yes" : "no") },
+    { title: "Size, USDC", number: true, cell: (row) => usd(row.size) },
   ], key, "No position has a price at which it turns risky.");
   body.append(table.element);
 
