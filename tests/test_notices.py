@@ -76,10 +76,10 @@ async def test_notices_tell_many_hedges_in_one_line():
 
     told = await watched.run_for(20)
 
-    assert told == [f"301 hedges opened: BTC-USD BUY 300 (49.800), ETH-USD BUY 1 (3.333): {RISKS}"]
+    assert told == [f"301 hedges opened: BTC-USD BUY 49.800 in 300, ETH-USD BUY 3.333 in 1: {RISKS}"]
     for user in range(1, 301):
         watched.engine.world.remove(a_position(user))
-    assert await watched.run_for(20) == ["300 hedges closed: BTC-USD BUY 300 (49.800): position_closed"]
+    assert await watched.run_for(20) == ["300 hedges closed: BTC-USD BUY 49.800 in 300: position_closed"]
     await watched.engine.die()
 
 
@@ -92,7 +92,7 @@ async def test_notices_tell_of_hedges_that_are_not_filled_now_and_then():
 
     failures = [text for text in told if "not filled" in text]
     assert len(failures) == 2
-    assert failures[0].startswith("2 hedges not filled: BTC-USD BUY 2 (0)")
+    assert failures[0].startswith("2 hedges not filled: BTC-USD BUY 0 in 2")
     assert int(failures[1].split()[0]) > 10
     await watched.engine.die()
 

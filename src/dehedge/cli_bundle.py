@@ -22,7 +22,6 @@ def make_bundle(journal: Path | None, *, since: str, out: Path | None) -> int:
     check_no_database(path)
     settings, symbols, why = _read_settings()
     try:
-        path.touch(mode=0o600)  # It tells whose positions are hedged, and how.
         contents = write_bundle(path, reader, (start, now), settings, symbols)
     except OSError as error:
         raise DehedgeError(f"--out: {path}: {error.strerror}; give another file") from None

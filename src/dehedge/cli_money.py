@@ -17,7 +17,7 @@ from rich.table import Table
 
 from dehedge.adapters.journal_reader import JournalReader
 from dehedge.addresses import parse_file_url
-from dehedge.client import PIPE_WIDTH, fetch_answer
+from dehedge.client import PIPE_WIDTH, check_wide, fetch_answer
 from dehedge.config import Settings
 from dehedge.core.lives import Sight
 from dehedge.core.report import Report, build_report
@@ -118,7 +118,7 @@ def _render(report: Report, shape: str) -> str:
             return render_page(report)
     console = build_console()
     with console.capture() as captured:
-        console.print(render_text(report))
+        console.print(render_text(report, is_wide=check_wide(console)))
     return captured.get()
 
 

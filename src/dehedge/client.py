@@ -22,7 +22,10 @@ from dehedge.config import read_http_address
 from dehedge.errors import DehedgeError, QuestionInvalid
 
 TIMEOUT_S = 5.0
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1_000
+"""Where no terminal says how wide: a table is as wide as what is in it, and nothing is cut."""
+NARROW = 180
+"""Columns of a terminal below which an address is told by its ends."""
 KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight", "deployment", "foreign_positions"},
@@ -50,16 +53,17 @@ def print_hedges(url: str, *, use_json: bool) -> int:
     if use_json:
         print(json.dumps(answer, indent=2))
         return 0
+    console = build_console()
     table = Table("market", "position", "side", "quantity", "wanted", "status", "opened", "reason", "decision")
     for name in ("profit USD", "fees USD", "funding USD"):
         table.add_column(name, justify="right")
     for row in answer["hedges"]:
         table.add_row(
-            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["target"], row["status"],
+            row["market"], show_trader(row["position_id"], is_wide=check_wide(console)), row["side"], row["quantity"], row["target"], row["status"],
             format_time(row["opened_at"]), row["reason"], row["decision"] or "", format_money(row["profit_usd"]),
             format_fees(row), format_money(row["funding_usd"]),
         )  # fmt: skip
-    build_console().print(table if answer["hedges"] else "no hedges")
+    console.print(table if answer["hedges"] else "no hedges")
     return 0
 
 
@@ -133,6 +137,17 @@ def describe_guard(guard: Mapping[str, Any]) -> str:
     used = f"{guard['used']} of " if guard["used"] is not None else ""
     held = format_count(guard["held"], "open or increase", "opens or increases")
     return f"{guard['guard']} holds {held}{where}: {used}{guard['limit']} ({guard['variable']})"
+
+
+def show_trader(position_id: str, *, is_wide: bool) -> str:
+    """The address, where there is room for it: its ends tell one from the other."""
+    trader = position_id.split("|", maxsplit=1)[0]
+    return trader if is_wide else f"{trader[:6]}…{trader[-4:]}"
+
+
+def check_wide(console: Console) -> bool:
+    """True where there is room for whole addresses."""
+    return console.width >= NARROW
 
 
 def build_console() -> Console:

@@ -232,6 +232,8 @@ def read_settings() -> Settings:
         settings = Settings.model_validate({})
     except ValidationError as error:
         problems += _describe_all(error, environment)
+    if any(problem.startswith("NETWORKS: not set") for problem in problems) and not DOTENV_FILE.exists():
+        problems.insert(0, f"there is no {DOTENV_FILE} here: `dehedge init` writes one")
     if problems:
         raise ConfigError(*problems)
     return settings
@@ -267,8 +269,7 @@ def _describe(item: Mapping[str, Any], environment: Environment) -> str:
     name = field.upper()
     accepted = f"accepted: {Settings.model_fields[field].description}"
     if item["type"] == "missing":
-        hint = "" if DOTENV_FILE.exists() else f"; there is no {DOTENV_FILE} here: `dehedge init` writes one"
-        return f"{name}: not set; {accepted}{hint}"
+        return f"{name}: not set; {accepted}"
     given = [] if name in SECRETS else [f"got {_shorten(_redact(_hide(field, str(item['input'])), environment))!r}"]
     reason = [str(item["ctx"]["error"])] if item["type"] == "value_error" else []
     return f"{name}: {', '.join([*given, *reason, accepted])}"

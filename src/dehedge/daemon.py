@@ -171,11 +171,9 @@ class Daemon:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
         self._outbox.start()
         again = note_start(self._settings)
-        if again is not None:
-            self._notices.tell_start(self._settings.connector, again)
         failure: BaseException | None = None
         try:
-            await self._run()
+            await self._run(again)
         except BaseException as error:
             failure = error
             raise
@@ -184,13 +182,15 @@ class Daemon:
                 self._notices.tell_end(describe_failure(failure))
             await self._outbox.close(FLUSH_S)
 
-    async def _run(self) -> None:
+    async def _run(self, again: str | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         log.info("daemon_started", version=__version__, connector=self._settings.connector)
         try:
             await self._web.start(self._settings.http_host, self._settings.http_port)
+            if again is not None:
+                self._notices.tell_start(self._settings.connector, again)
             async with asyncio.TaskGroup() as tasks:
                 work = tasks.create_task(self._work())
                 tasks.create_task(self._supervise())

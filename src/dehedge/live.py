@@ -27,6 +27,7 @@ from dehedge.client import (
     format_time,
     get_base,
     print_status,
+    show_trader,
 )
 from dehedge.errors import DehedgeError
 
@@ -172,10 +173,10 @@ def _build_hedges(held: Mapping[str, Any], now: float, room: ConsoleDimensions) 
 
 def _describe_hedge(hedge: Mapping[str, Any], now: float) -> Mapping[str, str]:
     """By column."""
-    trader, closes_at = hedge["position_id"].partition("|")[0], hedge.get("closes_at")
+    closes_at = hedge.get("closes_at")
     return {
         "market": hedge["market"],
-        "trader": f"{trader[:6]}…{trader[-4:]}",
+        "trader": show_trader(hedge["position_id"], is_wide=False),
         "side": hedge["side"],
         "held": hedge["quantity"],
         "wanted": hedge["target"],

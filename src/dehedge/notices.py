@@ -242,8 +242,11 @@ class Notices:
 
 
 def describe_group(word: str, group: Group) -> str:
-    """One line, such as ``3 hedges opened: BTC-USD BUY 2 (0.332), ETH-USD SELL 1 (1.5): at_risk``."""
+    """One line, such as ``3 hedges opened: BTC-USD BUY 0.332 in 2, ETH-USD SELL 1.5 in 1: at_risk``."""
     total = group.counts.total()
-    places = ", ".join(f"{place} {group.counts[place]} ({group.quantities[place]:f})" for place in sorted(group.counts))
+    places = ", ".join(
+        f"{place} {group.quantities[place]:f}{f' in {count}' if total > 1 else ''}"
+        for place, count in sorted(group.counts.items())
+    )
     reason = group.reasons.most_common(1)[0][0]
     return f"{total} {'hedge' if total == 1 else 'hedges'} {word}: {places}: {reason}"

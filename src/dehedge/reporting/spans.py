@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from dehedge.errors import DehedgeError
+from dehedge.errors import QuestionInvalid
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 
 
 def parse_since(text: str, now: float) -> float:
-    """Seconds since the epoch. Raises ``DehedgeError`` for what is no span and no time."""
+    """Seconds since the epoch. Raises ``QuestionInvalid`` for what is no span and no time."""
     span = _SPAN.fullmatch(text)
     if span:
         return max(now - int(span[1]) * SECONDS[span[2]], 0.0)
@@ -21,7 +21,7 @@ def parse_since(text: str, now: float) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise DehedgeError("--since: give 7d, 24h, 90m, 2026-11-22, 2026-11-22T14:00 or all") from None
+        raise QuestionInvalid("--since: give 7d, 24h, 90m, 2026-11-22, 2026-11-22T14:00 or all") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dehedge.client import show_trader
 from dehedge.core.flows import Sums
 from dehedge.core.report import HedgeReport, MarketReport, Report
 from dehedge.reporting.rows import describe_others, round_bps, round_price, round_usd, show
@@ -18,16 +19,13 @@ ENDING = (
 )
 
 
-def print_text(report: Report, console: Console) -> None:
-    console.print(render_text(report))
-
-
-def render_text(report: Report) -> RenderableType:
+def render_text(report: Report, *, is_wide: bool) -> RenderableType:
+    """``is_wide`` where there is room for whole addresses."""
     if not report.markets:
         return Text(f"no hedges from {format_moment(report.since)} to {format_moment(report.until)} UTC")
     title = Text(f"{format_moment(report.since)} to {format_moment(report.until)} UTC")
     markets = _build_market_table(report)
-    hedges = [_build_hedge_table(market) for market in report.markets]
+    hedges = [_build_hedge_table(market, is_wide=is_wide) for market in report.markets]
     return Group(title, markets, *hedges, *_list_notes(report))
 
 
@@ -40,7 +38,7 @@ def _build_market_table(report: Report) -> Table:
     return table
 
 
-def _build_hedge_table(market: MarketReport) -> Table:
+def _build_hedge_table(market: MarketReport, *, is_wide: bool) -> Table:
     table = _build_table("position", "side", "opened", "why", "closed", "why", "quantity", "in", "out", *MONEY)
     table.title = market.market
     table.title_justify = "left"
@@ -48,7 +46,7 @@ def _build_hedge_table(market: MarketReport) -> Table:
         life = hedge.life
         closed = life.closed_at is not None
         table.add_row(
-            life.key.position_id.split("|")[0], life.side.value, format_moment(life.opened_at), life.fills[0].reason,
+            show_trader(life.key.position_id, is_wide=is_wide), life.side.value, format_moment(life.opened_at), life.fills[0].reason,
             format_moment(life.closed_at) if life.closed_at is not None else _describe_standing(hedge),
             life.fills[-1].reason if closed else "", show(hedge.quantity), round_price(hedge.price_in),
             round_price(hedge.price_out), *list_money(hedge.sums),
