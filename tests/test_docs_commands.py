@@ -41,8 +41,9 @@ MATCHED = {
     "dehedge init": "test_person_is_asked_only_for_what_nobody_else_knows",
     "dehedge run": "test_daemon_opens_resizes_keeps_expires_vanishes_and_survives_kill_9",
     "dehedge flatten": "test_flatten_asks_for_a_typed_word_on_a_terminal",
+    "dehedge notify": "test_notify_tries_every_address_and_says_which_one_failed",
 }
-"""What takes minutes or a person, by its beginning, and the test that runs the same."""
+"""What takes minutes, a person or somebody to tell, by its beginning, and the test that runs the same."""
 
 NOT_RUN = {
     "export": "names the port of the reader's own demo; the commands after it are run with the same variables",
