@@ -10,6 +10,7 @@ COPY requirements.lock /build/
 RUN /opt/venv/bin/python -m pip install --require-hashes --only-binary=:all: --requirement /build/requirements.lock \
     && /opt/venv/bin/python -m pip uninstall --yes pip setuptools
 COPY src/dehedge /build/dehedge
+COPY .env.example /build/dehedge/env.example
 # The package is plain files; byte code is compiled here, for the root file system is read-only later.
 RUN mv /build/dehedge "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && printf '#!/opt/venv/bin/python\nfrom dehedge.cli import main\n\nmain()\n' > /opt/venv/bin/dehedge \

@@ -7,7 +7,7 @@ ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench lock clean
+.PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench screenshot docs lock clean
 
 help:
 	@echo "make demo     play two minutes of a crash on this machine, offline"
@@ -19,6 +19,8 @@ help:
 	@echo "make fuzz     attack every parser for some minutes; FUZZ_SCALE=1000 takes hours"
 	@echo "make check    lint, types, import contracts"
 	@echo "make audit    hold the pinned dependencies against the known vulnerabilities"
+	@echo "make screenshot  take the picture of the dashboard for the README; needs chromium"
+	@echo "make docs     build the documentation into build/site; open build/site/index.html"
 	@echo "make install  only make the virtual environment in .venv"
 	@echo "make lock     pin the newest versions that pyproject.toml allows"
 	@echo "make clean    remove what the others made"
@@ -46,6 +48,15 @@ fuzz: install
 	@echo "FUZZ_SCALE=$(FUZZ_SCALE): each test takes $(FUZZ_SCALE) times its examples"
 	@FUZZ_SCALE=$(FUZZ_SCALE) $(BIN)/python -m pytest tests/fuzz --numprocesses=auto --override-ini=timeout=0 \
 	  --hypothesis-show-statistics --durations=0 $(ARGS)
+
+screenshot: install
+	@mkdir -p docs/images
+	@$(BIN)/python -m tests.browser.screenshot docs/images/dashboard.png
+
+# A link to a page or a heading that is not there ends it, and so does a script, style or font of another host.
+docs: .tools/docs/.installed
+	@.tools/docs/bin/zensical build --clean --strict --config-file mkdocs.yml
+	@! grep -rnoE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//[^ >]*' build/site --include='*.html'
 
 check: install
 	$(BIN)/ruff check
@@ -87,6 +98,12 @@ tools:
 	@.tools/mutation/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+.tools/docs/.installed: requirements-docs.lock
+	@echo "installing zensical"
+	@$(PYTHON) -m venv --clear .tools/docs
+	@.tools/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Hatchling and editables build the package itself. Needs uv (pipx install uv).
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-annotate --no-header
 lock:
@@ -95,7 +112,8 @@ lock:
 	  --output-file requirements-dev.lock
 	printf '%s\n' cosmic-ray mutmut hypothesis numpy pytest pytest-asyncio pytest-timeout | \
 	  $(UV_COMPILE) - --constraint requirements-dev.lock --output-file requirements-mutation.lock
+	printf 'zensical\n' | $(UV_COMPILE) - --output-file requirements-docs.lock
 	printf 'pip-audit\n' | $(UV_COMPILE) - --output-file requirements-audit.lock
 
 clean:
-	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .tools build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache .coverage

@@ -68,14 +68,17 @@ class Book(Mapping[HedgeKey, Position]):
 
 def build_book(count: int, markets: tuple[str, ...] = MARKETS) -> Book:
     chance = np.random.default_rng(SEED)
+    market, is_long = chance.integers(0, len(markets), count, dtype=np.int32), chance.random(count) < 0.4
+    size = np.floor(chance.lognormal(np.log(10_000), 1.0, count).clip(1_000, 10_000_000) * 1e6)
     return Book(
         Columns(
-            market=chance.integers(0, len(markets), count, dtype=np.int32),
+            market=market,
             asset=np.zeros(count, dtype=np.int32),
-            is_long=chance.random(count) < 0.4,
-            size=np.floor(chance.lognormal(np.log(10_000), 1.0, count).clip(1_000, 10_000_000) * 1e6),
+            is_long=is_long,
+            size=size,
             entry_price=np.floor(PRICE * chance.uniform(0.9, 1.1, count)),
             funding_tracer=np.floor(chance.normal(0, 1e20, count)),
+            collateral=np.floor(size / 10),
             markets=markets,
             assets=(USDC,),
         )

@@ -31,7 +31,7 @@ from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.chain.table import PositionTable
 from dehedge.adapters.chain.transport import Transport, _parse
 from dehedge.core.model import ChainSnapshot, Position
-from dehedge.daemon import SystemClock
+from dehedge.parts import SystemClock
 from dehedge.sim.chain import (
     CHAIN_ID,
     DATA_REGISTRY,

@@ -17,6 +17,7 @@ from fractions import Fraction
 from dehedge.account import AccountWatch
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.bookkeeper import Bookkeeper
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import Event
 from dehedge.core.guards import GuardLimits
@@ -25,21 +26,40 @@ from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderS
 from dehedge.core.policy import HedgingPolicy
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.core.usage import Usage
-from dehedge.errors import JournalError, OrderRejected, OrderTooLarge, OutcomeUnknown, RateLimited, VenueUnavailable
+from dehedge.errors import (
+    ConnectorError,
+    JournalError,
+    OrderRejected,
+    OrderTooLarge,
+    OutcomeUnknown,
+    RateLimited,
+    VenueUnavailable,
+)
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
-from dehedge.ports import Balance, JournalEntry, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import (
+    Balance,
+    JournalEntry,
+    MarkPrice,
+    OrderBook,
+    Traffic,
+    VenueFunding,
+    VenueOrder,
+    VenuePosition,
+    VenueTrade,
+)
 from dehedge.reconciler import Reconciler
+from dehedge.records import Records
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
 from dehedge.sim.exchange import BTCUSDT, ETHUSDT, Ask, Refused
 from dehedge.sim.exchange import Ledger as SimLedger
 from dehedge.sim.exchange import Order as SimOrder
 from dehedge.sim.exchange.account import Account
+from dehedge.sim.exchange.forced import pay_funding
 from dehedge.sim.exchange.market import Market as SimMarket
 from dehedge.sim.exchange.model import Position as SimPosition
 from dehedge.snapshots import SnapshotFeed
@@ -102,6 +122,10 @@ class Venue:
         self.capacity = 10_000
         self.position_reads = 0
         self.balance_reads = 0
+        self.traffic = Traffic()
+        self.trade_reads = 0
+        self.funding_reads = 0
+        self.funding_error: ConnectorError | None = None
         account = Account(
             opening_balance=balance, maker_rate=Decimal("0.0002"), taker_rate=Decimal("0.0005"),
             dual_side=hedge_mode, multi_assets=False,
@@ -230,11 +254,37 @@ class Venue:
         now = LoopClock().time()
         return {name: MarkPrice(name, market.mark, now) for name, market in self.ledger.markets.items()}
 
+    def get_traffic(self) -> Traffic:
+        return self.traffic
+
     async def fetch_order_book(self, symbol: str, depth: int) -> OrderBook:
         return OrderBook(symbol, (), ())
 
     async def fetch_trade_history(self, symbol: str, since_s: float) -> Sequence[VenueTrade]:
-        return []
+        self.trade_reads += 1
+        await self._reach()
+        return [
+            VenueTrade(
+                symbol, Side(fill.side), Leg(fill.leg), str(fill.order_id), fill.price, fill.quantity, fill.commission,
+                "USDT", fill.realized, fill.at_ms / 1000,
+            )
+            for fill in self.ledger.fills
+            if fill.symbol == symbol and fill.at_ms >= since_s * 1000
+        ]  # fmt: skip
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        self.funding_reads += 1
+        await self._reach()
+        if self.funding_error is not None:
+            raise self.funding_error
+        return [
+            VenueFunding(income.symbol, income.amount, "USDT", income.at_ms / 1000, str(income.tran_id))
+            for income in self.ledger.account.incomes
+            if income.kind == "FUNDING_FEE" and income.at_ms >= since_s * 1000
+        ]
+
+    def pay_funding(self, symbol: str, rate: str) -> None:
+        pay_funding(self.ledger, symbol, Decimal(rate))
 
     async def fetch_balances(self) -> Sequence[Balance]:
         self.balance_reads += 1
@@ -333,9 +383,9 @@ class Engine:
         self.prices = PriceFeed(self.alarm.note_price)
         self.venue = VenueSetup(world.venue, self.policy.symbols, self.clock)
         self.guardian = Guardian(get_rules=lambda: self.venue.rules, wake=self.alarm.note_change)
-        usage = Usage()
-        book = replay(world.journal, self.clock, usage)
-        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, usage=usage)
+        records = Records()
+        book = replay(world.journal, self.clock, records)
+        self.ledger = Ledger(world.journal, book, self.clock, self.guardian, records=records)
         self.snapshots = SnapshotFeed(
             self.alarm.note_change, ledger=self.ledger, clock=self.clock, policy=self.policy,
             get_prices=lambda: self.prices.latest,
@@ -349,6 +399,9 @@ class Engine:
             ledger=self.ledger, connector=world.venue, auditor=self.auditor, settlement=settlement, clock=self.clock,
             wake=self.alarm.note_change,
         )  # fmt: skip
+        self.bookkeeper = Bookkeeper(
+            ledger=self.ledger, connector=world.venue, clock=self.clock, check_busy=self.executor.check_trading
+        )
         self.account = AccountWatch(
             limits=limits, ledger=self.ledger, connector=world.venue, clock=self.clock
         )
@@ -377,6 +430,7 @@ class Engine:
         self.tasks += [asyncio.ensure_future(self.auditor.run()), asyncio.ensure_future(self._feed_for_ever())]
         self.tasks.append(asyncio.ensure_future(self.venue.run_marks(self.alarm.note_change)))
         self.tasks.append(asyncio.ensure_future(self.account.run(self.alarm.note_change)))
+        self.tasks.append(asyncio.ensure_future(self.bookkeeper.run()))
         self.tasks.append(asyncio.ensure_future(self.reconciler.run()))
 
     def feed(self) -> None:

@@ -19,10 +19,21 @@ import pytest
 from typer.testing import CliRunner
 
 from dehedge import __version__
-from dehedge.cli import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, _exit_with, app
-from dehedge.errors import AuthenticationFailed, ConfigError, DehedgeError, JournalError, JournalLocked
+from dehedge.cli import app
+from dehedge.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    DehedgeError,
+    JournalError,
+    JournalLocked,
+    QuestionInvalid,
+)
+from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, EXIT_USAGE, exit_with
 
-COMMANDS = ["run", "check", "demo", "status", "hedges", "pause", "resume", "flatten"]
+COMMANDS = [
+    "init", "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
+    "pause", "resume", "flatten", "notify",
+]  # fmt: skip
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"
 TIMEOUT_S = 30.0
@@ -133,8 +144,51 @@ def test_help_lists_every_command(tmp_path: Path):
     assert all(f" {command} " in outcome.output for command in COMMANDS)
 
 
-def test_unknown_command_is_a_usage_error(tmp_path: Path):
-    assert run_dehedge(tmp_path, "fly").code == 2
+def test_help_groups_every_command_and_gives_an_example_of_each():
+    outcome = CliRunner().invoke(app, ["--help"])
+
+    assert [panel for panel in ("To begin with", "To follow the daemon", "To steer the daemon") if panel not in outcome.stdout] == []
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert command.rich_help_panel, name
+        assert command.epilog.startswith(f"Example: dehedge {name}"), name
+        assert command.epilog in CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "120"}).stdout
+
+
+def test_unknown_command_is_a_usage_error_that_names_the_nearest(tmp_path: Path):
+    outcome = run_dehedge(tmp_path, "statsu")
+
+    assert outcome.code == 2
+    assert "No such command 'statsu'. Did you mean 'status'?" in " ".join(outcome.errors)
+    assert outcome.errors[0] == "Usage: dehedge [OPTIONS] COMMAND [ARGS]..."
+
+
+def test_completion_is_shown_for_the_shell_that_asks(tmp_path: Path):
+    command = f"{sys.executable} -m dehedge --show-completion bash; exit $?"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=build_environment({}), capture_output=True, text=True, timeout=TIMEOUT_S,
+        check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F" in done.stdout
+    assert "_DEHEDGE_COMPLETE" in done.stdout
+
+
+def test_completion_knows_the_commands(tmp_path: Path):
+    completing = {"_DEHEDGE_COMPLETE": "complete_bash", "COMP_WORDS": "dehedge fl", "COMP_CWORD": "1"}
+
+    assert run_dehedge(tmp_path, **completing).output.split() == ["flatten"]
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_folder_without_a_configuration_is_told_what_to_type(tmp_path: Path, command: str):
+    outcome = run_dehedge(tmp_path, command)
+
+    told = [*outcome.errors, *outcome.output.splitlines()]
+    assert outcome.code == EXIT_CONFIG
+    assert "there is no .env here: `dehedge init` writes one" in told[0]
+    assert any("markets.toml" in line and "`dehedge init`" in line for line in told)
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -218,13 +272,16 @@ def test_check_fails_in_plain_lines_when_nothing_answers(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["markets.toml"]
 
 
-@pytest.mark.parametrize("command", ["status", "hedges", "pause", "resume", "flatten --yes"])
+@pytest.mark.parametrize(
+    "command",
+    ["status", "hedges", "explain BTC-USD 0xab", "trips", "whatif BTC-USD:-10", "pause", "resume", "flatten --yes"],
+)
 def test_question_is_one_line_when_no_daemon_answers(tmp_path: Path, command: str):
     outcome = run_dehedge(tmp_path, *command.split(), HTTP_PORT="1", HTTP_TOKEN=TOKEN)
 
     assert outcome.code == EXIT_CRASHED
     assert outcome.errors == [
-        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); is it running? see --url"
+        "dehedge: no daemon answers at http://127.0.0.1:1 (ConnectError); start it by `dehedge run`, or see --url"
     ]
 
 
@@ -287,15 +344,30 @@ def test_hedges_are_listed(tmp_path: Path, url: str):
     as_json = run_dehedge(tmp_path, "hedges", "--json", "--url", url)
 
     assert told == Outcome(0, "no hedges\n", [])
-    assert json.loads(as_json.output) == {"hedges": []}
+    assert json.loads(as_json.output) == {"hedges": [], "total": 0, "markets": {}}
 
 
-def test_check_warns_of_a_daemon_that_runs_already(daemon: Daemon, url: str):
+@pytest.mark.parametrize("arguments", ["explain BTC-USD", "trips --limit 0", "trips --limit 1001", "whatif", "whatif BTC-USD"])
+def test_question_that_means_nothing_is_a_usage_error(tmp_path: Path, arguments: str):
+    assert run_dehedge(tmp_path, *arguments.split()).code == 2
+
+
+def test_question_is_one_line_when_the_daemon_knows_no_answer_yet(tmp_path: Path, url: str):
+    explained = run_dehedge(tmp_path, "explain", "BTC-USD", "0xab", "--url", url)
+    foreseen = run_dehedge(tmp_path, "whatif", "BTC-USD", "-10%", "--url", url)
+
+    assert explained.code == 1
+    assert explained.errors[0].startswith("dehedge: the chain was not read yet: ")
+    assert explained.errors[0].endswith("; see `dehedge status`")
+    assert foreseen == Outcome(2, "", ["dehedge: market 'BTC-USD' is not known; known are: none yet"])
+
+
+def test_check_finds_the_daemon_that_runs_already(daemon: Daemon, url: str):
     outcome = run_dehedge(daemon.folder, "check", **{**ACCOUNT, "HTTP_PORT": url.rpartition(":")[2]})
 
-    lines = [line for line in outcome.output.splitlines() if line.startswith("warn  ")]
-    assert any(line.startswith("warn  journal: journal dehedge.db is held by another daemon") for line in lines)
-    assert any(line.endswith("a dehedge daemon runs there") for line in lines)
+    lines = outcome.output.splitlines()
+    assert any(line.startswith("pass  journal: ") and line.endswith("held by the daemon that runs here") for line in lines)
+    assert any(line.startswith("warn  HTTP port: a dehedge daemon runs on 127.0.0.1:") for line in lines)
 
 
 def test_run_warns_of_unknown_variables(daemon: Daemon, url: str):
@@ -323,6 +395,7 @@ def test_run_ends_with_0_when_told_to_stop_although_nothing_answers(folder: Path
         (JournalLocked("held"), EXIT_LOCKED, ["held"]),
         (JournalError("full"), EXIT_CRASHED, ["full"]),
         (DehedgeError("else"), EXIT_CRASHED, ["else"]),
+        (QuestionInvalid("what?"), EXIT_USAGE, ["what?"]),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [JournalError("full")])]), EXIT_CRASHED, ["full"]),
         (BaseExceptionGroup("tasks", [ConfigError("a", "b")]), EXIT_CONFIG, ["a", "b"]),
         (KeyboardInterrupt(), 130, []),
@@ -335,7 +408,7 @@ def test_expected_error_becomes_lines_and_a_code(
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        _exit_with(fail)
+        exit_with(fail)
 
     assert caught.value.code == code
     assert capsys.readouterr().err.splitlines() == [f"dehedge: {line}" for line in lines]
@@ -347,4 +420,4 @@ def test_unexpected_error_goes_on_to_crash_the_process(error: Exception):
         raise error
 
     with pytest.raises(type(error)):
-        _exit_with(fail)
+        exit_with(fail)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dehedge import client
 from dehedge.client import fetch_answer, print_hedges, print_status
 from dehedge.errors import DehedgeError
 
@@ -38,7 +39,15 @@ HEDGE: Mapping[str, Any] = {
     "opened_at": 1_800_000_000.0,
     "reason": "[shield_pnl_risk]",
     "decision": None,
+    "profit_usd": "-1234.5678",
+    "fees_usd": "2.4",
+    "other_fees": {"BNB": "0.01"},
+    "funding_usd": None,
 }
+
+
+def an_answer(*hedges: Mapping[str, Any], total: int | None = None) -> Mapping[str, Any]:
+    return {"hedges": hedges, "total": len(hedges) if total is None else total, "markets": {}}
 
 
 class StandIn(ThreadingHTTPServer):
@@ -156,7 +165,7 @@ def test_status_tells_which_guards_hold_something(server: StandIn, capsys: pytes
 
 
 def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest.CaptureFixture[str]):
-    server.content = json.dumps({"hedges": [HEDGE, HEDGE]}).encode()
+    server.content = json.dumps(an_answer(HEDGE, {**HEDGE, "position_id": "0xef|0xcd"})).encode()
 
     code = print_hedges(server.url, use_json=False)
 
@@ -167,9 +176,35 @@ def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest
     assert "[shield_pnl_risk]" in rows[0]
     assert "2027-01-15 08:00:00 UTC" in rows[0]
     assert [cell.strip() for cell in rows[0].split("│")][3:6] == ["BUY", "0.020", "0.025"]
+    assert [cell.strip() for cell in rows[0].split("│")][10:13] == ["-1,234.57", "2.40 + 0.01 BNB", ""]
 
 
-@pytest.mark.parametrize("answer", [{"hedges": []}, {"hedges": [HEDGE]}])
+def test_money_that_is_not_known_yet_is_left_out(server: StandIn, capsys: pytest.CaptureFixture[str]):
+    server.content = json.dumps(an_answer({**HEDGE, "profit_usd": None, "fees_usd": None})).encode()
+
+    print_hedges(server.url, use_json=False)
+
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "BTC-USD" in line]
+    assert [cell.strip() for cell in row.split("│")][10:13] == ["", "", ""]
+
+
+def test_hedges_are_asked_for_page_by_page(server: StandIn, monkeypatch: pytest.MonkeyPatch):
+    rows = [{**HEDGE, "position_id": f"0x{number}"} for number in range(5)]
+    asked = []
+
+    def fetch(url: str, what: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+        offset = int((query or {}).get("offset", 0))
+        asked.append((url, what, offset))
+        return an_answer(*rows[offset : offset + 2], total=6)
+
+    monkeypatch.setattr(client, "fetch_answer", fetch)
+
+    # The sixth has gone meanwhile.
+    assert client.fetch_hedges("x")["hedges"] == rows
+    assert asked == [("x", "hedges", offset) for offset in (0, 2, 4, 5)]
+
+
+@pytest.mark.parametrize("answer", [an_answer(), an_answer(HEDGE)])
 def test_hedges_for_programs_are_the_answer_itself(
     server: StandIn, capsys: pytest.CaptureFixture[str], answer: Mapping[str, Any]
 ):
@@ -177,7 +212,7 @@ def test_hedges_for_programs_are_the_answer_itself(
 
     print_hedges(server.url, use_json=True)
 
-    assert json.loads(capsys.readouterr().out) == answer
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(answer))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b"null", b'{"hedges": []}', b'{"status": "ok"}'])

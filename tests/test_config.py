@@ -73,11 +73,19 @@ GOOD = {
     "TAKER_FEE_BPS": {"0": Decimal(0), "4.5": Decimal("4.5"), "100": Decimal(100)},
     "MAX_OPENS_PER_HOUR": {"1": 1},
     "MAX_FORCED_PER_HOUR": {"1": 1},
+    "RECORD_MAX_MB": {"0": 0, "100000": 100_000},
     "STATE_URL": {"sqlite:///x.db": "sqlite:///x.db", "sqlite:////tmp/x.db": "sqlite:////tmp/x.db"},
     "HTTP_HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
     "HTTP_PORT": {"0": 0, "65535": 65_535},
     "HTTP_TOKEN": {"t": "t"},
     "HTTP_ALLOWED_HOSTS": {"dehedge.example": "dehedge.example", " A.b , 10.0.0.1,::1,": "a.b,10.0.0.1,::1"},
+    "NOTIFY_URLS": {
+        "json://127.0.0.1:1/x": "json://127.0.0.1:1/x",
+        "mailtos://u:p@h?to=a@b.c,d@e.f , tgram://1:2/3": "mailtos://u:p@h?to=a@b.c,d@e.f , tgram://1:2/3",
+    },
+    "NOTIFY_AFTER_SECONDS": {"0": 0.0, "90.5": 90.5},
+    "HEARTBEAT_URL": {"https://hc.example/x/": "https://hc.example/x/", "http://127.0.0.1:1": "http://127.0.0.1:1"},
+    "HEARTBEAT_SECONDS": {"1": 1.0, "60": 60.0},
     "LOG_LEVEL": {"DEBUG": "DEBUG", "ERROR": "ERROR"},
     "LOG_FORMAT": {"console": "console", "json": "json"},
 }
@@ -119,10 +127,15 @@ BAD = {
     "TAKER_FEE_BPS": ["-1", "101", "nan"],
     "MAX_OPENS_PER_HOUR": ["0", "1.5"],
     "MAX_FORCED_PER_HOUR": ["0"],
+    "RECORD_MAX_MB": ["-1", "100001", "1.5", "x"],
     "STATE_URL": ["x.db", "sqlite://x.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///no/folder/x.db", "postgres://x"],
     "HTTP_HOST": ["a..b", "a" * 64],
     "HTTP_PORT": ["-1", "65536", "http"],
     "HTTP_ALLOWED_HOSTS": [",", "a b", "a:80", "[::1]", "http://a", "a/b", "*"],
+    "NOTIFY_URLS": [",", "hooks.example/x", "json://a b", "json:/x"],
+    "NOTIFY_AFTER_SECONDS": ["-1", "nan", "1m"],
+    "HEARTBEAT_URL": ["hc.example", "ftp://h", "https://", "https://a b"],
+    "HEARTBEAT_SECONDS": ["0", "0.9", "inf"],
     "LOG_LEVEL": ["info", "TRACE"],
     "LOG_FORMAT": ["text", "JSON"],
 }
@@ -204,7 +217,7 @@ def test_defaults_are_the_documented_ones(given: SetVariables):
     assert settings.risk_factors.profit_limit_interest == Fraction(2, 5)
     assert settings.risk_factors.are_one_condition
     assert settings.http_token is None
-    assert (settings.binance_rest, settings.binance_ws) == BINANCE_URLS["mainnet"]
+    assert (settings.binance_rest, settings.binance_ws, settings.binance_spot) == BINANCE_URLS["mainnet"]
 
 
 def test_limits_of_the_guards_are_the_variables(given: SetVariables):
@@ -230,7 +243,7 @@ def test_exchange_urls_follow_the_environment_unless_given(given: SetVariables):
     given(BINANCE_ENVIRONMENT="demo", BINANCE_FUTURES_WS_URL="ws://127.0.0.1:1")
     settings = read_settings()
 
-    assert settings.binance_rest == BINANCE_URLS["demo"][0]
+    assert (settings.binance_rest, settings.binance_spot) == (BINANCE_URLS["demo"][0], "")
     assert settings.binance_ws == "ws://127.0.0.1:1"
 
 
@@ -390,7 +403,9 @@ def test_secret_file_is_told_once_when_it_cannot_be_read(monkeypatch: pytest.Mon
 
 def test_secrets_stay_out_of_repr_and_text(given: SetVariables):
     given(
-        **dict.fromkeys(set(SECRETS) - {"NETWORKS", "NETWORKS_WS"}, SECRET),
+        **dict.fromkeys(set(SECRETS) - {"NETWORKS", "NETWORKS_WS", "NOTIFY_URLS", "HEARTBEAT_URL"}, SECRET),
+        NOTIFY_URLS=f"json://h/{SECRET}",
+        HEARTBEAT_URL=f"https://h/{SECRET}",
         NETWORKS=f"https://a.example/v2/{SECRET}",
         NETWORKS_WS=f"wss://a.example/v2/{SECRET}",
         PYTH_PRICE_SERVICE=f"https://user:{SECRET}@b.example",
@@ -444,6 +459,15 @@ def test_redaction_knows_keys_inside_urls(given: SetVariables):
     assert "v2" not in texts
 
 
+def test_secrets_of_the_addresses_of_messages_are_known(given: SetVariables):
+    given(NOTIFY_URLS=f"json://me:geheim-1@h/{SECRET},tgram://123:{SECRET[::-1]}/5", HEARTBEAT_URL="https://hc.example/ping/0123456789abcdef")
+    settings = read_settings()
+
+    assert {SECRET, SECRET[::-1], "geheim-1", "0123456789abcdef"} <= set(settings.get_secret_texts())
+    assert settings.notify_list == [f"json://me:geheim-1@h/{SECRET}", f"tgram://123:{SECRET[::-1]}/5"]
+    assert SECRET not in repr(settings)
+
+
 PRODUCTION = {"NODE_ENV": "production", "DATAREGISTRY": ADDRESS, "USDC": ADDRESS}
 
 
@@ -464,6 +488,7 @@ def test_production_is_accepted_when_all_is_said(given: SetVariables):
         ("BINANCE_FUTURES_URL", "http://127.evil.example"),
         ("BINANCE_FUTURES_WS_URL", "ws://10.0.0.1"),
         ("NETWORKS_WS", "ws://127.0.0.1:1, ws://10.0.0.1,wss://h"),
+        ("HEARTBEAT_URL", "http://hc.example/ping/secret"),
     ],
 )
 def test_production_refuses_what_is_unsafe(given: SetVariables, variable: str, value: str):

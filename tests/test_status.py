@@ -66,7 +66,10 @@ async def test_status_is_ready_and_shows_hedges_and_positions_as_json_with_money
     assert {row["guard"] for row in status["guards"]} == {
         "order_rate_limit", "opens_limit", "price_diverged", "forced_limit",
     }  # fmt: skip
-    (hedge,) = json.loads(json.dumps(view.get_hedges()))
+    assert status["limits"] == {
+        "max_price_age_s": engine.policy.max_price_age_s, "max_snapshot_age_s": engine.policy.max_snapshot_age_s,
+    }  # fmt: skip
+    (hedge,) = json.loads(json.dumps(view.get_hedges(0, 10)["hedges"]))
     assert (hedge["market"], hedge["side"], hedge["quantity"], hedge["status"]) == ("BTC-USD", "BUY", "0.166", "OPEN")
     assert hedge["position_id"] == LONG.key.position_id
     risky, quiet = json.loads(json.dumps(view.get_positions(0, 10)))
@@ -138,7 +141,7 @@ async def test_status_commands_turn_the_kill_switch():
     await view.flatten()
     await engine.run_for(5)
 
-    assert view.get_hedges() == []
+    assert view.get_hedges(0, 10)["hedges"] == []
     assert engine.world.venue.net("BTCUSDT") == Decimal(0)
     await engine.die()
 

@@ -23,6 +23,8 @@ KEY_LENGTH_MIN = 16
 NAMED_MAX = 10
 
 _NAME = re.compile(r"[0-9a-z._-]+")
+_NEXT_URL = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_NOTIFY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-~]*")
 _CONTRACT = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -69,6 +71,30 @@ def parse_urls(text: str, schemes: Sequence[str]) -> list[str]:
     return urls
 
 
+def split_notify_urls(text: str) -> list[str]:
+    """URLs of apprise, separated by commas. A comma that no scheme follows is a part of a URL."""
+    return [url.strip() for url in _NEXT_URL.split(text) if url.strip()]
+
+
+def parse_notify_urls(text: str) -> list[str]:
+    """Their form only: which schemes there are is for apprise to know."""
+    urls = split_notify_urls(text)
+    wrong = [str(number) for number, url in enumerate(urls, start=1) if not _NOTIFY_URL.fullmatch(url)]
+    if wrong:
+        raise ValueError(f"number {', '.join(wrong[:NAMED_MAX])} of {len(urls)} is no URL")
+    if not urls:
+        raise ValueError("it names none")
+    return urls
+
+
+def find_notify_secrets(url: str) -> list[str]:
+    """What may be a key in a URL of apprise's, where a key can stand for the host as well."""
+    _, _, rest = url.partition("://")
+    userinfo = rest.rpartition("@")[0]
+    words = [word for word in re.split(r"[/:@?&=#,]", rest) if len(word) >= KEY_LENGTH_MIN]
+    return [text for text in (rest, *re.split(r"[/:]", userinfo), *words) if len(text) >= SECRET_LENGTH_MIN]
+
+
 def parse_file_url(text: str) -> Path:
     name = text.removeprefix(FILE_SCHEME)
     if name == text or not name.isprintable() or not name or name.startswith(":"):
@@ -97,10 +123,11 @@ def check_is_url(text: str, schemes: Sequence[str]) -> bool:
 def check_is_exposed(url: str) -> bool:
     """True where somebody on the way could read along: not encrypted, and beyond this machine."""
     parts = urlsplit(url)
-    return parts.scheme in ("http", "ws") and not _check_is_local(parts.hostname or "")
+    return parts.scheme in ("http", "ws") and not check_is_local(parts.hostname or "")
 
 
-def _check_is_local(host: str) -> bool:
+def check_is_local(host: str) -> bool:
+    """True for this machine."""
     return host == "localhost" or (_check_is_address(host) and ip_address(host).is_loopback)
 
 

@@ -15,7 +15,6 @@ from decimal import Decimal
 
 import structlog
 
-from dehedge import metrics
 from dehedge.core.audit import (
     LegAudit,
     LegKey,
@@ -233,7 +232,6 @@ class Auditor:
             log.error("account_differed", symbol=key[0], leg=key[1].value, error=self.blocked[key[0]])
         elif was and not difference:
             log.info("account_agreed", symbol=key[0], leg=key[1].value)
-        metrics.ACCOUNT_DIFFERS.labels(key[0]).set(1 if key[0] in self.blocked else 0)
 
     def get_key(self, symbol: str, side: Side) -> LegKey:
         """The leg that hedges of this side live on, in the position mode that the account is in."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -18,15 +19,21 @@ from rich.text import Text
 
 from dehedge.addresses import hide_userinfo
 from dehedge.config import read_http_address
-from dehedge.errors import DehedgeError
+from dehedge.errors import DehedgeError, QuestionInvalid
 
 TIMEOUT_S = 5.0
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1_000
+"""Where no terminal says how wide: a table is as wide as what is in it, and nothing is cut."""
+NARROW = 180
+"""Columns of a terminal below which an address is told by its ends."""
 KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight", "deployment", "foreign_positions"},
-    "hedges": {"hedges"},
+    "hedges": {"hedges", "total", "markets"},
     "flat": {"flat", "confirmed_at", "is_flattening", "mode", "error", "left"},
+    "explain": {"decision", "reason", "position", "checks", "text"},
+    "trips": {"trips"},
+    "whatif": {"moves", "prices", "opens", "held", "closes", "cooling", "liquidated", "counts", "margin", "vault"},
 }
 """What an answer of the daemon holds at least; something else may listen on the port."""
 
@@ -42,22 +49,50 @@ def print_status(url: str, *, use_json: bool) -> int:
 
 
 def print_hedges(url: str, *, use_json: bool) -> int:
-    answer = fetch_answer(url, "hedges")
+    answer = fetch_hedges(url)
     if use_json:
         print(json.dumps(answer, indent=2))
         return 0
+    console = build_console()
     table = Table("market", "position", "side", "quantity", "wanted", "status", "opened", "reason", "decision")
+    for name in ("profit USD", "fees USD", "funding USD"):
+        table.add_column(name, justify="right")
     for row in answer["hedges"]:
         table.add_row(
-            row["market"], row["position_id"].split("|")[0], row["side"], row["quantity"], row["target"], row["status"],
-            format_time(row["opened_at"]), row["reason"], row["decision"] or "",
+            row["market"], show_trader(row["position_id"], is_wide=check_wide(console)), row["side"], row["quantity"], row["target"], row["status"],
+            format_time(row["opened_at"]), row["reason"], row["decision"] or "", format_money(row["profit_usd"]),
+            format_fees(row), format_money(row["funding_usd"]),
         )  # fmt: skip
-    _build_console().print(table if answer["hedges"] else "no hedges")
+    console.print(table if answer["hedges"] else "no hedges")
     return 0
 
 
+def fetch_hedges(url: str) -> dict[str, Any]:
+    """All of them, page by page. Raises ``DehedgeError`` where nobody answers."""
+    answer = fetch_answer(url, "hedges")
+    pages = [answer["hedges"]]
+    while pages[-1] and sum(map(len, pages)) < answer["total"]:
+        pages.append(fetch_answer(url, "hedges", {"offset": str(sum(map(len, pages)))})["hedges"])
+    # One that comes or goes meanwhile moves the others from page to page.
+    rows = {(row["market"], row["position_id"]): row for page in pages for row in page}
+    return {**answer, "hedges": list(rows.values())}
+
+
+def format_money(amount: str | None) -> str:
+    """With its sign, to the cent; nothing where it is not known."""
+    return f"{Decimal(amount):+,.2f}" if amount is not None else ""
+
+
+def format_fees(hedge: Mapping[str, Any]) -> str:
+    """Dollars to the cent, and what was paid in anything else."""
+    if hedge["fees_usd"] is None:
+        return ""
+    others = (f"{amount} {asset}" for asset, amount in sorted(hedge["other_fees"].items()))
+    return " + ".join([f"{Decimal(hedge['fees_usd']):,.2f}", *others])
+
+
 def _show_status(status: Mapping[str, Any]) -> None:
-    console = _build_console()
+    console = build_console()
     state = ("ready", "green") if status["ready"] else ("not ready", "red")
     console.print(
         Text.assemble(f"dehedge {status['version']} on {status['connector']}: ", state, f", mode {status['mode']}")
@@ -82,7 +117,7 @@ def _show_status(status: Mapping[str, Any]) -> None:
         console.print(f"{market}: {price['price']}")
     for guard in status.get("guards", []):
         if guard["held"]:
-            console.print(Text.assemble(("  - ", "yellow"), _describe_guard(guard)))
+            console.print(Text.assemble(("  - ", "yellow"), describe_guard(guard)))
     decisions = ", ".join(f"{count} {reason}" for reason, count in sorted(status["decisions"].items()))
     held = f"{format_count(status['hedges'], 'hedge')}, {format_count(len(status['orders_in_flight']), 'order')} in flight"
     console.print(f"{held}; {decisions}" if decisions else held)
@@ -97,14 +132,25 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def _describe_guard(guard: Mapping[str, Any]) -> str:
+def describe_guard(guard: Mapping[str, Any]) -> str:
     where = "" if guard["scope"] == "all" else f" in {guard['scope']}"
     used = f"{guard['used']} of " if guard["used"] is not None else ""
     held = format_count(guard["held"], "open or increase", "opens or increases")
     return f"{guard['guard']} holds {held}{where}: {used}{guard['limit']} ({guard['variable']})"
 
 
-def _build_console() -> Console:
+def show_trader(position_id: str, *, is_wide: bool) -> str:
+    """The address, where there is room for it: its ends tell one from the other."""
+    trader = position_id.split("|", maxsplit=1)[0]
+    return trader if is_wide else f"{trader[:6]}…{trader[-4:]}"
+
+
+def check_wide(console: Console) -> bool:
+    """True where there is room for whole addresses."""
+    return console.width >= NARROW
+
+
+def build_console() -> Console:
     """Without markup, because reasons hold brackets; a line stays one line where no terminal sets a width."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -112,26 +158,41 @@ def _build_console() -> Console:
     return console
 
 
-def fetch_answer(url: str, what: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+def fetch_answer(
+    url: str, what: str, query: Mapping[str, str | list[str]] | None = None, *, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
     """The answer of the daemon. Raises ``DehedgeError`` where there is none, or somebody else's."""
-    base = _get_base(url)
+    base = get_base(url)
     try:
         # Without the environment's proxies, which know nothing of this machine.
-        response = httpx.get(f"{base}/api/v1/{what}", timeout=timeout_s, trust_env=False)
+        response = httpx.get(f"{base}/api/v1/{what}", params=query, timeout=timeout_s, trust_env=False)
+        _check_refused(response, what)
         response.raise_for_status()
         answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         shown = f"{hide_userinfo(base)} ({type(error).__name__})"
-        raise DehedgeError(f"no daemon answers at {shown}; is it running? see --url") from error
+        raise DehedgeError(f"no daemon answers at {shown}; start it by `dehedge run`, or see --url") from error
     if not isinstance(answer, dict) or not answer.keys() >= KEYS[what]:
         raise DehedgeError(f"what answers at {hide_userinfo(base)} is not dehedge; see --url")
     return answer
 
 
+def _check_refused(response: httpx.Response, what: str) -> None:
+    """A refusal of the daemon's is told in its own words, made one line."""
+    if response.is_success or response.headers.get("Server") != "dehedge":
+        return
+    words = "".join(sign if sign.isprintable() else "?" for sign in _get_words(response))
+    if response.status_code == httpx.codes.BAD_REQUEST:
+        raise QuestionInvalid(words)
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise DehedgeError(f"the daemon does not know `{what}`: it is of another version; restart it with this one")
+    raise DehedgeError(words)
+
+
 def send_command(url: str, name: str, body: Mapping[str, str], *, token: str) -> None:
     """Tell the daemon to do something. Raises ``DehedgeError`` unless it says that it does."""
     fetch_answer(url, "status")
-    base = _get_base(url)
+    base = get_base(url)
     shown = hide_userinfo(base)
     headers = {b"Authorization": b"Bearer " + token.encode()}
     try:
@@ -157,7 +218,7 @@ def _get_words(response: httpx.Response) -> str:
     return str(words)
 
 
-def _get_base(url: str) -> str:
+def get_base(url: str) -> str:
     """What was given is not repeated: without its scheme nobody can tell where a password in it ends."""
     if url and not url.startswith(("http://", "https://")):
         raise DehedgeError("--url: begin with http:// (or https://), such as http://127.0.0.1:8780")

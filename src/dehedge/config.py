@@ -35,14 +35,15 @@ from dehedge.addresses import (
 )
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
-from dehedge.environment import SECRETS, Environment, read_environment
+from dehedge.environment import DOTENV_FILE, SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
+from dehedge.notify_settings import NotifySettings
 
 BINANCE_URLS = {
-    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com"),
-    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
+    "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com", "https://api.binance.com"),
+    "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com", ""),
 }
 _TOKEN_LENGTH_MIN = 16
 """A shorter token could be guessed; production refuses it."""
@@ -109,7 +110,7 @@ class HttpAddress(BaseSettings):
         return init_settings, _EnvironmentSource(settings_cls)
 
 
-class Settings(GuardSettings, HttpAddress):
+class Settings(GuardSettings, NotifySettings, HttpAddress):
     """Every variable; a field's description says what is accepted."""
 
     networks: Annotated[SecretStr, _check_urls("http", "https")] = Field(
@@ -151,6 +152,7 @@ class Settings(GuardSettings, HttpAddress):
     state_url: Annotated[str, AfterValidator(_check_state_url)] = Field(
         "sqlite:///dehedge.db", description="sqlite:///FILE in a folder that exists"
     )
+    record_max_mb: int = Field(64, ge=0, le=100_000, description="megabytes from 0 to 100000, 0 records nothing")
     http_allowed_hosts: Annotated[str, AfterValidator(_check_hosts)] | None = Field(
         None, description="host names or addresses without a port, separated by commas"
     )
@@ -180,6 +182,11 @@ class Settings(GuardSettings, HttpAddress):
         return self.binance_futures_ws_url or BINANCE_URLS[self.binance_environment][1]
 
     @property
+    def binance_spot(self) -> str:
+        """Where the exchange tells what a key may do; a key is sent to no other host than the one given."""
+        return self.binance_futures_url or BINANCE_URLS[self.binance_environment][2]
+
+    @property
     def http_hosts(self) -> list[str]:
         """The names that the daemon is called by, beside the loopback's."""
         allowed = self.http_allowed_hosts.split(",") if self.http_allowed_hosts is not None else []
@@ -203,7 +210,7 @@ class Settings(GuardSettings, HttpAddress):
         fields = (self.key, self.pyth_api_key, self.binance_api_key, self.binance_api_secret, self.http_token)
         urls = (*self.rpc_urls, *self.head_urls, self.pyth_price_service, self.binance_rest, self.binance_ws)
         secrets = [field.get_secret_value() for field in fields if field is not None]
-        return [*secrets, *(secret for url in urls for secret in find_url_secrets(url))]
+        return [*secrets, *self.find_notify_secrets(), *(secret for url in urls for secret in find_url_secrets(url))]
 
 
 class _EnvironmentSource(PydanticBaseSettingsSource):
@@ -225,6 +232,8 @@ def read_settings() -> Settings:
         settings = Settings.model_validate({})
     except ValidationError as error:
         problems += _describe_all(error, environment)
+    if any(problem.startswith("NETWORKS: not set") for problem in problems) and not DOTENV_FILE.exists():
+        problems.insert(0, f"there is no {DOTENV_FILE} here: `dehedge init` writes one")
     if problems:
         raise ConfigError(*problems)
     return settings
@@ -313,7 +322,7 @@ def _find_unsafe(given: Mapping[str, str]) -> list[str]:
         problems.append(f"HTTP_TOKEN: too short for production; accepted: {_TOKEN_LENGTH_MIN} characters or more")
     problems += [
         f"{name}: is not encrypted; accepted in production: https:// or wss://, or this machine"
-        for name in ("NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL")
+        for name in ("NETWORKS_WS", "PYTH_PRICE_SERVICE", "BINANCE_FUTURES_URL", "BINANCE_FUTURES_WS_URL", "HEARTBEAT_URL")
         if any(check_is_url(url, _SCHEMES) and check_is_exposed(url) for url in map(str.strip, given.get(name, "").split(",")))
     ]
     return problems

@@ -9,37 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import structlog
-from web3 import Web3
 
 from dehedge import __version__, metrics
 from dehedge.account import AccountWatch
 from dehedge.adapters import systemd
 from dehedge.adapters.chain.heads import HeadWatch
-from dehedge.adapters.chain.source import ChainReader
 from dehedge.adapters.journal import SqliteJournal
-from dehedge.adapters.pyth import PythSource
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.journal_reader import JournalReader
+from dehedge.adapters.web import Dashboard, WebServer
 from dehedge.alarm import Alarm
 from dehedge.auditor import Auditor
+from dehedge.bookkeeper import Bookkeeper
 from dehedge.config import Settings
-from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.hedging import get_price
-from dehedge.core.invariants import Breach
-from dehedge.core.policy import HedgingPolicy
-from dehedge.core.sizing import get_size_min
-from dehedge.core.usage import Usage
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import Guardian
 from dehedge.guards import Guards
+from dehedge.history import HistoryView
 from dehedge.ledger import Ledger
+from dehedge.notices import Notices
+from dehedge.outward import build_heartbeat, build_outbox, describe_failure, note_start
+from dehedge.overview import Overview
+from dehedge.parts import (
+    SystemClock,
+    build_chain_reader,
+    build_connector,
+    build_policy,
+    build_price_source,
+    build_recorder,
+    describe_account,
+)
 from dehedge.ports import Clock, Connector, VenueOrder
 from dehedge.reconciler import Reconciler
+from dehedge.records import Records
 from dehedge.recovery import recover, replay
 from dehedge.settlement import Settlement
 from dehedge.snapshots import SnapshotFeed
@@ -50,16 +57,9 @@ log = structlog.get_logger()
 
 SHUTDOWN_S = 5.0
 """How long orders being sent may take to come to their end after SIGTERM."""
+FLUSH_S = 3.0
+"""How long the last message may take, once everything else has ended."""
 SUPERVISE_INTERVAL_S = 1.0
-ASSET_UNIT = 10**6
-"""USDC has six decimals."""
-
-
-class SystemClock:
-    """The machine's wall clock."""
-
-    def time(self) -> float:
-        return time.time()
 
 
 class AccountEvents:
@@ -98,6 +98,7 @@ class Daemon:
         self._chain = build_chain_reader(settings, self._clock)
         self._price_source = build_price_source(settings, self._clock)
         self._journal = SqliteJournal(settings.state_path)
+        self._outbox = build_outbox(settings)
         self._build_engine()
 
     def _build_connector(self, symbols: Mapping[str, str]) -> Connector:
@@ -110,10 +111,13 @@ class Daemon:
         return build_connector(self._settings, self._clock, get_pyth_price, self._guardian.note)
 
     def _build_engine(self) -> None:
-        clock, alarm, usage = self._clock, self._alarm, Usage()
+        clock, alarm, records = self._clock, self._alarm, Records()
         self._venue = venue = Venue(self._connector, self._policy.symbols, clock)
-        book = replay(self._journal, clock, usage)
-        self._ledger = ledger = Ledger(self._journal, book, clock, self._guardian, usage=usage)
+        book = replay(self._journal, clock, records)
+        self._ledger = ledger = Ledger(
+            self._journal, book, clock, self._guardian, records=records,
+            tell=lambda change: self._notices.note_change(change),  # noqa: PLW0108  (there are none yet)
+        )  # fmt: skip
         self._snapshots = SnapshotFeed(
             self._on_snapshot, ledger=ledger, clock=clock, policy=self._policy,
             get_prices=lambda: self._prices.latest,
@@ -127,35 +131,73 @@ class Daemon:
             ledger=ledger, connector=self._connector, auditor=auditor, settlement=settlement, clock=clock,
             wake=alarm.note_change,
         )
+        self._bookkeeper = Bookkeeper(
+            ledger=ledger, connector=self._connector, clock=clock, check_busy=executor.check_trading
+        )
         limits = self._settings.guard_limits
         self._account = account = AccountWatch(limits=limits, ledger=ledger, connector=self._connector, clock=clock)
+        self._recorder = build_recorder(self._settings)
         self._reconciler = Reconciler(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, clock=clock, alarm=alarm,
-            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account),
+            guards=Guards(limits=limits, policy=self._policy, ledger=ledger, account=account), recorder=self._recorder,
         )  # fmt: skip
         self._status = StatusView(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, reconciler=self._reconciler, clock=clock,
             connector_name=self._settings.connector,
         )  # fmt: skip
-        token = self._settings.http_token
-        self._web = WebServer(
-            self._status, registry=metrics.REGISTRY, hosts=self._settings.http_hosts,
-            token=token.get_secret_value() if token is not None else None,
+        self._notices = Notices(
+            self._outbox, ledger=ledger, auditor=auditor, venue=venue, account=account, clock=clock,
+            not_ready_s=self._settings.notify_after_seconds,
+        )  # fmt: skip
+        self._overview = Overview(
+            status=self._status, policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue,
+            ledger=ledger, reconciler=self._reconciler, clock=clock,
+        )  # fmt: skip
+        self._web = self._build_web()
+
+    def _build_web(self) -> WebServer:
+        settings = self._settings
+        account = describe_account(settings)
+        dashboard = Dashboard(self._status, self._overview, clock=self._clock, account=account)
+        token = settings.http_token.get_secret_value() if settings.http_token is not None else None
+        return WebServer(
+            self._status, registry=metrics.REGISTRY, hosts=settings.http_hosts, token=token, dashboard=dashboard,
+            history=HistoryView(JournalReader(settings.state_path)),
         )  # fmt: skip
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises what ends the process otherwise, in an ExceptionGroup."""
+        self._outbox.start()
+        again = note_start(self._settings)
+        failure: BaseException | None = None
+        try:
+            await self._run(again)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if failure is None or again is not None:
+                self._notices.tell_end(describe_failure(failure))
+            await self._outbox.close(FLUSH_S)
+
+    async def _run(self, again: str | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         log.info("daemon_started", version=__version__, connector=self._settings.connector)
         try:
             await self._web.start(self._settings.http_host, self._settings.http_port)
+            if again is not None:
+                self._notices.tell_start(self._settings.connector, again)
             async with asyncio.TaskGroup() as tasks:
                 work = tasks.create_task(self._work())
                 tasks.create_task(self._supervise())
+                heartbeat = build_heartbeat(self._settings, self._status.check_passing)
+                if heartbeat is not None:
+                    tasks.create_task(heartbeat.run(), name="heartbeat")
+                tasks.create_task(self._overview.run(), name="overview")
                 await self._stopped.wait()
                 await self._shut_down(work)
                 raise _Stopped
@@ -182,6 +224,7 @@ class Daemon:
             tasks.create_task(self._auditor.run(), name="auditor")
             tasks.create_task(self._venue.run(), name="venue")
             tasks.create_task(self._venue.run_marks(self._alarm.note_change), name="marks")
+            tasks.create_task(self._bookkeeper.run(), name="bookkeeper")
             await self._reconciler.run()
 
     def _build_heads(self) -> HeadWatch:
@@ -199,6 +242,7 @@ class Daemon:
         was_ready = None
         while True:
             obstacles = self._status.find_obstacles()
+            self._notices.look(obstacles)
             if self._status.check_alive():
                 systemd.notify("WATCHDOG=1")
             if was_ready is not (not obstacles):
@@ -222,6 +266,8 @@ class Daemon:
         await self._chain.close()
         await self._ledger.drain()
         self._journal.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _on_snapshot(self) -> None:
         snapshot = self._snapshots.latest
@@ -239,67 +285,3 @@ def _log_readiness(obstacles: Sequence[str]) -> None:
         log.warning("readiness_lost", reasons=list(obstacles))
     else:
         log.info("readiness_gained")
-
-
-def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolicy:
-    """The part of the settings that decides."""
-    return HedgingPolicy(
-        factors=settings.risk_factors,
-        sizing=settings.hedge_sizing,
-        asset=Web3.to_checksum_address(settings.usdc),
-        symbols=symbols,
-        leverage=settings.leverage,
-        size_min=get_size_min(settings.min_collateral, settings.leverage, ASSET_UNIT),
-        asset_unit=ASSET_UNIT,
-        expiry_s=settings.hedge_expiry_seconds,
-        max_price_age_s=settings.max_price_age_seconds,
-        max_snapshot_age_s=settings.max_snapshot_age_seconds,
-    )
-
-
-def build_connector(
-    settings: Settings,
-    clock: Clock,
-    get_price: Callable[[str], Decimal | None] = lambda _: None,
-    on_breach: Callable[[Breach], None] = lambda _: None,
-) -> Connector:
-    """The connector named by the settings. ``get_price`` is the price by symbol that paper falls back on."""
-    key, secret = settings.binance_api_key, settings.binance_api_secret
-    options = ConnectorOptions(
-        api_key=key.get_secret_value() if key is not None else "",
-        api_secret=secret.get_secret_value() if secret is not None else "",
-        rest_url=settings.binance_rest,
-        ws_url=settings.binance_ws,
-        leverage=settings.leverage,
-        margin_type=settings.margin_type,
-        state_path=f"{settings.state_path}.paper",
-        pause_path=f"{settings.state_path}.pause",
-        get_price=get_price,
-        on_breach=on_breach,
-        clock=clock,
-    )
-    return CONNECTORS[settings.connector](options)
-
-
-def build_chain_reader(settings: Settings, clock: Clock) -> ChainReader:
-    return ChainReader(
-        settings.rpc_urls,
-        registry=settings.dataregistry,
-        usdc=settings.usdc,
-        chain_id=settings.chain_id,
-        head_age_max_s=settings.max_snapshot_age_seconds,
-        vault_includes_shield=settings.vault_available_includes_shield,
-        clock=clock,
-    )
-
-
-def build_price_source(settings: Settings, clock: Clock) -> PythSource:
-    key = settings.pyth_api_key
-    return PythSource(
-        settings.pyth_price_service,
-        api_key=key.get_secret_value() if key is not None else None,
-        poll_interval_s=settings.price_interval_seconds,
-        max_age_s=settings.max_price_age_seconds,
-        max_confidence_bps=settings.max_confidence_bps,
-        clock=clock,
-    )

@@ -21,7 +21,10 @@ DOTENV_FILE = Path(".env")
 FILE_BYTES_MAX = 65_536
 """No file of settings or with a secret is longer; what is named by mistake may have no end."""
 
-SECRETS = ("NETWORKS", "NETWORKS_WS", "KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_TOKEN")
+SECRETS = (
+    "NETWORKS", "NETWORKS_WS", "KEY", "PYTH_API_KEY", "BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_TOKEN", "NOTIFY_URLS",
+    "HEARTBEAT_URL",
+)  # fmt: skip
 """Variables that may hold a secret (an RPC URL often holds a key): each may also be given as NAME_FILE."""
 
 

@@ -13,6 +13,10 @@ class DehedgeError(Exception):
     """Base of every error that the project raises on purpose."""
 
 
+class QuestionInvalid(DehedgeError):
+    """What was asked for is not there or means nothing: exit 2, HTTP 400. Says what to ask instead."""
+
+
 class ConfigError(DehedgeError):
     """The configuration cannot work. Fatal, exit 78; carries every mistake, one line each."""
 

@@ -33,7 +33,7 @@ from dehedge.core.events import Event, OrderIntended
 from dehedge.core.freshness import Basis
 from dehedge.core.hedging import check_mode_allows
 from dehedge.core.model import HedgeKey, TradingRules
-from dehedge.core.orders import Action, OrderReport, OrderRequest, Share, client_order_id, get_leg
+from dehedge.core.orders import Action, OrderRequest, Share, client_order_id, get_leg
 from dehedge.core.sizing import check_large_enough
 from dehedge.errors import (
     AuthenticationFailed,
@@ -88,6 +88,10 @@ class Executor:
     def refusals(self) -> dict[str, Refusals]:
         """Orders in a row that came to nothing, by symbol."""
         return self._settlement.refusals
+
+    def check_trading(self) -> bool:
+        """True while an order is under way, or a close waits for its turn."""
+        return bool(self._tasks or self._ledger.book.in_flight or self.backoff.get_waiting(Action.REDUCE))
 
     @property
     def busy(self) -> frozenset[HedgeKey]:
@@ -295,7 +299,7 @@ class Executor:
         except (RateLimited, VenueUnavailable, AuthenticationFailed) as error:
             await self._settlement.abandon(order, error)
         else:
-            await self._settle(order, report)
+            await self._settlement.settle(order, report)
             if not report.status.is_terminal:
                 await self._resolver.resolve(order)
 
@@ -318,14 +322,9 @@ class Executor:
         is_turning = all(share.reason == Reason.SIDE_CHANGED for share in draft.shares)
         return is_turning and rules is not None and mark is not None and not check_large_enough(draft.quantity, mark, rules)
 
-    async def _settle(self, order: InFlightOrder, report: OrderReport) -> None:
-        is_final = await self._settlement.settle(order, report)
-        if is_final and report.filled_quantity and report.average_price is None:
-            self._spawn(self._resolver.learn_price(order))
-
     async def _settle_collected(self, order: InFlightOrder) -> None:
         while (report := self._settlement.take_collected(order)) is not None:
-            await self._settle(order, report)
+            await self._settlement.settle(order, report)
 
     async def _reduce(self, draft: OrderDraft) -> None:
         """Hold a close against the account, then send what is there to be closed."""

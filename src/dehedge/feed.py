@@ -59,8 +59,6 @@ class PriceFeed:
     def put(self, ticks: Sequence[PriceTick]) -> None:
         if not ticks:
             return
-        for tick in ticks:
-            metrics.PRICE_TIME.labels(tick.market).set(tick.publish_time)
         self.feed.put({**self.latest, **{tick.market: tick for tick in ticks}})
 
     def fail(self, error: Exception) -> None:

@@ -25,6 +25,7 @@ from dehedge.errors import ConnectorError
 from dehedge.executor import Executor
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
+from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.venue import Venue
 
 SHARED_S = 2.0
@@ -32,7 +33,6 @@ SHARED_S = 2.0
 APART_S = 1.0
 """No two readings are nearer to each other, however much is traded meanwhile."""
 READ_MAX_S = 8.0
-REFUSAL_REMEMBERED_S = 60.0
 UNKNOWN_AFTER_S = 5.0
 """An order in flight for longer has lost its reply."""
 

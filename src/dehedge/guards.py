@@ -1,13 +1,14 @@
 """Holds the operator's limits against each pass, and says what they hold: one log line when a guard begins, one when it ends.
 
 Every limit itself is in ``core.guards``; here are the inputs brought together and the outcome shown. Called by the
-reconciler in each pass, right before its orders are made, and by the status.
+reconciler in each pass, right before its orders are made, by the status, and by ``insight`` for a copy of the inputs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import structlog
@@ -38,10 +39,10 @@ class Guards:
     def __init__(self, *, limits: GuardLimits, policy: HedgingPolicy, ledger: Ledger, account: AccountWatch) -> None:
         self.increase_max: Mapping[str, Decimal] = {}
         self.held: Counter[Place] = Counter()
-        self._limits = limits
+        self.account = account
+        self.limits = limits
         self._policy = policy
         self._ledger = ledger
-        self._account = account
         self._inputs: GuardInputs | None = None
         self._near: set[LegKey] = set()
 
@@ -52,26 +53,38 @@ class Guards:
 
         ``is_whole`` when they are all that matter, so that what none of them is held by holds nothing.
         """
-        usage = self._ledger.usage
+        usage = self._ledger.records.usage
         usage.advance(observation.taken_at)
-        inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self._account.latest)
-        guarded = apply_guards(decisions, inputs, self._limits)
+        inputs = GuardInputs(observation, self._ledger.book, venue, usage, self._policy.leverage, self.account.latest)
+        guarded = apply_guards(decisions, inputs, self.limits)
         self._inputs = inputs
-        self.increase_max = get_increase_max(inputs, self._limits)
+        self.increase_max = get_increase_max(inputs, self.limits)
         held = count_held(guarded, self._policy.symbols)
         self._note_held(held if is_whole else self.held | held)
-        self._note_near(set(find_near_legs(inputs, self._limits)))
+        self._note_near(set(find_near_legs(inputs, self.limits)))
         return guarded
 
     def check_rivals(self, decisions: Sequence[Decision]) -> bool:
         """True when these would add exposure ahead of others that a limit holds: what is left goes to the largest loss."""
         return bool(self.held) and next(iterate_increases(decisions), None) is not None
 
+    def copy_inputs(self, observation: Observation, venue: VenueState) -> GuardInputs:
+        """What a pass would be held against now, as copies: nothing that is done with them changes anything."""
+        usage = self._ledger.records.usage.copy()
+        usage.advance(observation.taken_at)
+        venue = replace(venue, group_max=dict(venue.group_max))
+        book = self._ledger.book.copy()
+        return GuardInputs(observation, book, venue, usage, self._policy.leverage, self.account.latest)
+
     def describe(self) -> list[Mapping[str, object]]:
         """Every limit that is set, as plain JSON data: what is used of it, and how many positions it holds now."""
+        return [self._describe(use) for use in self.measure()]
+
+    def measure(self) -> list[GuardUse]:
+        """Every limit that is set, and what was used of it at the last pass."""
         if self._inputs is None:
             return []
-        return [self._describe(use) for use in measure_guards(self._inputs, self._limits, self._policy.symbols)]
+        return measure_guards(self._inputs, self.limits, self._policy.symbols)
 
     def _describe(self, use: GuardUse) -> Mapping[str, object]:
         return {

@@ -18,13 +18,13 @@ import structlog
 
 from dehedge import metrics
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, OrderIntended, OrderReported, TradingModeSet, fold
+from dehedge.core.events import Event, HedgeChange, OrderIntended, OrderReported, TradingModeSet, fold
 from dehedge.core.invariants import Breach, Law
 from dehedge.core.model import HedgeKey
 from dehedge.core.orders import OrderReport, apply_report
-from dehedge.core.usage import Usage
 from dehedge.guardian import Guardian
 from dehedge.ports import Clock, Journal
+from dehedge.records import Records
 
 log = structlog.get_logger()
 
@@ -42,15 +42,17 @@ class Ledger:
         clock: Clock,
         guardian: Guardian | None = None,
         *,
-        usage: Usage | None = None,
+        records: Records | None = None,
+        tell: Callable[[HedgeChange], None] = lambda _: None,
     ) -> None:
-        """``usage`` is what the journal that made the book tells of the last hour."""
+        """``records`` have what the journal told that made the book; ``tell`` is told of every change."""
         self.journal = journal
         self.book = book
-        self.usage = usage or Usage()
+        self.records = records or Records()
         self.guardian = guardian or Guardian()
         self.guardian.sweep(book)
         self._clock = clock
+        self._tell = tell
         self._lock = asyncio.Lock()
         self._versions: Counter[str] = Counter()
         self._intended: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -153,9 +155,10 @@ class Ledger:
             self._versions[event.request.symbol] += 1
             self._intended[event.request.symbol] += event.request.quantity
         changes = fold(self.book, event)
-        self.usage.note(at, event, changes)
+        self.records.note(at, event, changes)
         for change in changes:
             self._versions[change.symbol] += 1
+            self._tell(change)
             metrics.HEDGE_CHANGES.labels(change.kind.value, change.key.market).inc()
             log.info(
                 change.kind.value,

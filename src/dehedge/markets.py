@@ -26,7 +26,7 @@ def read_markets(connector: str, path: Path = MARKETS_FILE) -> dict[str, str]:
         tables = _parse(read_text(path))
     except FileNotFoundError:
         what = f'write a table [{connector}] with "BTC-USD" = "BTCUSDT"'
-        raise ConfigError(f"{path}: not found in {_name_folder()}; {what}") from None
+        raise ConfigError(f"{path}: not found in {_name_folder()}; {what}, or let `dehedge init` do it") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

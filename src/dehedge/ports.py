@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from dehedge.core.book import TradingMode
+from dehedge.core.decisions import Decision
 from dehedge.core.events import Event
 from dehedge.core.model import ChainSnapshot, Leg, Market, PriceTick, Side, TradingRules
 from dehedge.core.orders import OrderReport, OrderRequest
+from dehedge.core.passes import PassView
 
 
 class Clock(Protocol):
@@ -90,12 +91,40 @@ class VenueTrade:
 
 
 @dataclass(frozen=True, slots=True)
+class VenueFunding:
+    """One booking of funding for a symbol; below 0 it was paid. ``venue_id`` names it among the symbol's."""
+
+    symbol: str
+    amount: Decimal
+    asset: str
+    paid_at: float
+    venue_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """One asset of the futures account; ``available`` can be used as margin."""
 
     asset: str
     total: Decimal
     available: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPermissions:
+    """What the exchange lets the API key do."""
+
+    may_withdraw: bool
+    may_trade_futures: bool
+    is_bound_to_addresses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeverageBracket:
+    """A tier: positions of up to ``notional_max`` may be held at up to ``leverage_max``."""
+
+    leverage_max: int
+    notional_max: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +143,24 @@ class OrderBook:
     symbol: str
     bids: tuple[tuple[Decimal, Decimal], ...]
     asks: tuple[tuple[Decimal, Decimal], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """How much of one of the exchange's limits is used in its window, such as 1200 orders in ``1M``."""
+
+    kind: str
+    window: str
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the exchange's limits leave. ``pause_s`` is for how long it wants to hear nothing yet."""
+
+    limits: tuple[LimitUse, ...] = ()
+    pause_s: float = 0.0
 
 
 class AccountSink(Protocol):
@@ -140,6 +187,9 @@ class MarketData(Protocol):
 
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         """The newest streamed or fetched mark prices, by symbol."""
+
+    def get_traffic(self) -> Traffic:
+        """What is used of the limits, by our count or the exchange's, whichever is more."""
 
 
 class Connector(MarketData, Protocol):
@@ -198,6 +248,14 @@ class Connector(MarketData, Protocol):
     def format_price(self, symbol: str, price: Decimal) -> str: ...
 
 
+@runtime_checkable
+class FundingSource(Protocol):
+    """A connector to an exchange that pays funding may also implement this."""
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        """Every booking of the account since then by our clock, oldest first. Raises as reads of ``Connector`` do."""
+
+
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
     """A fact as the journal holds it: its sequence number, its time in seconds and the event."""
@@ -223,32 +281,18 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
-class Operator(Protocol):
-    """What the HTTP surface shows and does; every answer is plain JSON data, money and quantities as strings."""
+class PassRecorder(Protocol):
+    """Keeps what passes decided and from what; every call is synchronous, cheap, and never raises."""
 
-    def check_alive(self) -> bool:
-        """True while the loop makes progress."""
+    def check_wanted(self, *, is_trading: bool) -> bool:
+        """True when the pass in hand should be kept; those that trade always are."""
 
-    def find_obstacles(self) -> Sequence[str]:
-        """Why the daemon cannot hedge now; empty when it can."""
+    def note(self, view: PassView, outcomes: Sequence[Decision]) -> None:
+        """Keep a pass, and what the operator's limits made of its decisions."""
 
-    def measure(self) -> None:
-        """Bring the gauges up to date: they are counted when they are read, not with every price."""
 
-    def get_status(self) -> Mapping[str, object]: ...
+class JournalSource(Protocol):
+    """Reads a journal that somebody else writes, and touches nothing of it. Raises ``JournalError``."""
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]: ...
-
-    def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
-        """So many of the positions from there on, in the chain's order."""
-
-    async def fetch_flattening(self) -> Mapping[str, object]:
-        """Whether the account is flat, from a reading of now, or what is left and why."""
-
-    async def pause(self, level: TradingMode | None = None, *, reason: str = "") -> None:
-        """Turn the kill switch to a level, by default no more opens. Survives restarts; ``reason`` is shown."""
-
-    async def resume(self, *, reason: str = "") -> None: ...
-
-    async def flatten(self, *, reason: str = "") -> None:
-        """No more opens, and every hedge is closed."""
+    def read(self, since: float = 0.0, *, limit: int | None = None) -> Iterable[JournalEntry]:
+        """Every fact from that time on, oldest first, or the newest of them."""

@@ -27,13 +27,14 @@ from dehedge.core.freshness import Basis, build_basis
 from dehedge.core.hedging import explain_quiet, find_judged_markets, plan, plan_flattening
 from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
+from dehedge.core.passes import PassView, check_trade, view_pass
 from dehedge.core.policy import HedgingPolicy, VenueState
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import check_stopped
 from dehedge.guards import Guards
 from dehedge.ledger import Ledger
-from dehedge.ports import Clock
+from dehedge.ports import Clock, PassRecorder
 from dehedge.snapshots import SnapshotFeed
 from dehedge.venue import Venue
 
@@ -59,6 +60,7 @@ class Reconciler:
         guards: Guards,
         clock: Clock,
         alarm: Alarm,
+        recorder: PassRecorder | None = None,
     ) -> None:
         self.guards = guards
         self.decisions: Mapping[HedgeKey, Decision] = {}
@@ -76,6 +78,7 @@ class Reconciler:
         self._executor = executor
         self._clock = clock
         self._alarm = alarm
+        self._recorder = recorder
         self._agenda = Agenda()
         self._cooling = Cooling(policy.expiry_s * COOLING_AFTER)
 
@@ -108,7 +111,7 @@ class Reconciler:
             basis = build_basis(observation, self._policy)
         else:
             is_flattening = book.is_flattening and self._venue.error is None
-            decisions = plan_flattening(book, self._get_venue_state()) if is_flattening else []
+            decisions = plan_flattening(book, self.get_venue_state()) if is_flattening else []
             basis = Basis()
             self.decisions = {decision.key: decision for decision in decisions}
         await self._execute(decisions, basis)
@@ -124,18 +127,21 @@ class Reconciler:
 
     async def _decide(self, observation: Observation) -> list[Decision]:
         """What becomes of the keys that are due, and of their rivals for what the limits leave."""
-        book, venue = self._ledger.book, self._get_venue_state()
+        book, venue = self._ledger.book, self.get_venue_state()
         judged = find_judged_markets(observation, book, self._policy)
         self._agenda.note_judged(judged)
         is_whole, planned = self._plan_due(observation, venue)
         if not is_whole and self.guards.check_rivals(planned):
             self._agenda.request_whole()
             is_whole, planned = self._plan_due(observation, venue)
+        view = self._view(observation, venue, planned)
         events = self._cooling.note(book, planned, judged, observation.taken_at)
         if events:
             await self._ledger.record(*events)
         # From here to the orders nothing else runs, so that together they stay within the limits.
         decisions = self.guards.apply(planned, observation, venue, is_whole=is_whole)
+        if view is not None and self._recorder is not None:
+            self._recorder.note(view, decisions)
         newest = {decision.key: decision for decision in decisions}
         self.decisions = newest if is_whole else {**self.decisions, **newest}
         return decisions
@@ -145,6 +151,13 @@ class Reconciler:
         book = self._ledger.book
         keys, is_whole = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
         return is_whole, plan(observation, book, self._policy, venue, keys)
+
+    def _view(self, observation: Observation, venue: VenueState, planned: Sequence[Decision]) -> PassView | None:
+        """What is to be kept of this pass, if it is; taken before anything comes of it."""
+        recorder = self._recorder
+        if recorder is None or not recorder.check_wanted(is_trading=any(map(check_trade, planned))):
+            return None
+        return view_pass(self._ledger.book, observation, (self._policy, venue), planned)
 
     def observe(self) -> Observation | None:
         """Freeze what is known now; None until every input has been there once."""
@@ -159,7 +172,7 @@ class Reconciler:
         if observation is None:
             return known
         unseen = [key for key in keys if key not in known]
-        decisions = plan(observation, self._ledger.book, self._policy, self._get_venue_state(), unseen)
+        decisions = plan(observation, self._ledger.book, self._policy, self.get_venue_state(), unseen)
         return {**known, **{decision.key: decision for decision in decisions}}
 
     def count_decisions(self) -> Counter[Reason]:
@@ -176,7 +189,8 @@ class Reconciler:
                 reasons[explain_quiet(observation, self._ledger.book, self._policy, place)] += quiet
         return reasons
 
-    def _get_venue_state(self) -> VenueState:
+    def get_venue_state(self) -> VenueState:
+        """What the planner must know of the exchange now."""
         blocked = {**self._venue.unsettled, **self._auditor.blocked}
         rival = self._auditor.writers.find_obstacle()
         if rival is not None:

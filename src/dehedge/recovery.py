@@ -14,10 +14,10 @@ import structlog
 from dehedge.auditor import Auditor
 from dehedge.core.book import HedgeBook
 from dehedge.core.events import fold
-from dehedge.core.usage import Usage
 from dehedge.errors import ConnectorError, JournalError
 from dehedge.executor import Executor
 from dehedge.ports import Clock, Journal
+from dehedge.records import Records
 
 log = structlog.get_logger()
 
@@ -26,10 +26,10 @@ RESOLVE_MAX_S = 10.0
 SYMBOLS_MAX_S = 10.0
 
 
-def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeBook:
+def replay(journal: Journal, clock: Clock, records: Records | None = None) -> HedgeBook:
     """The book as the journal tells it. Raises ``JournalError`` for a fact that cannot follow those before it.
 
-    What was used of the operator's limits is counted into ``usage``.
+    ``records`` are told of each fact.
     """
     book = HedgeBook()
     for entry in journal.read():
@@ -37,8 +37,8 @@ def replay(journal: Journal, clock: Clock, usage: Usage | None = None) -> HedgeB
             changes = fold(book, entry.event)
         except (AssertionError, KeyError) as error:
             raise JournalError(f"journal entry {entry.sequence} contradicts those before it: {error}") from error
-        if usage is not None:
-            usage.note(entry.at, entry.event, changes)
+        if records is not None:
+            records.note(entry.at, entry.event, changes)
     hedges = book.get_all_hedged_positions()
     book.note_judged({key.market for key in hedges}, clock.time())
     log.info("journal_replayed", hedges=len(hedges), in_flight=len(book.in_flight), mode=book.mode.value)

@@ -14,7 +14,6 @@ import structlog
 
 from dehedge.auditor import UNEXPLAINED_MAX_S, Auditor
 from dehedge.core.book import InFlightOrder
-from dehedge.core.events import OrderPriced
 from dehedge.errors import ConnectorError, RateLimited, VenueUnavailable
 from dehedge.ledger import Ledger
 from dehedge.ports import Connector, VenueOrder
@@ -67,22 +66,6 @@ class Resolver:
                 log.debug("order_query_failed", client_order_id=request.client_order_id, error=str(error))
                 if age_s >= window_s:
                     await self._try_find_in_history(order, since=since + window_s)
-
-    async def learn_price(self, order: InFlightOrder) -> None:
-        """The reply to an order has no fill price: ask for it, a few times at most, for the accounts only."""
-        request = order.request
-        for delay_s in QUERY_DELAYS_S:
-            await asyncio.sleep(delay_s)
-            try:
-                report = await self._connector.fetch_order(request.symbol, request.client_order_id)
-            except ConnectorError as error:
-                log.debug("order_query_failed", client_order_id=request.client_order_id, error=str(error))
-                continue
-            if report is not None and report.average_price is not None:
-                price = report.average_price
-                log.info("order_priced", client_order_id=request.client_order_id, average_price=str(price))
-                await self._ledger.record(OrderPriced(request.client_order_id, price))
-                return
 
     async def _check_never_executed(self, order: InFlightOrder, *, since: float, age_s: float) -> bool:
         """True when neither the order history nor the account's position shows a trace of the order."""

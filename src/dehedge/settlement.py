@@ -26,9 +26,10 @@ from dehedge.ledger import Ledger
 
 log = structlog.get_logger()
 
+REFUSAL_REMEMBERED_S = 60.0
+"""Orders that came to nothing are told for so long after the last of them."""
 SETTLED_REMEMBERED_S = 3_600.0
 """What an order is told of later than this after its end is seen by the audit alone."""
-
 
 
 @dataclass(frozen=True, slots=True)

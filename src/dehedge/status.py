@@ -6,15 +6,14 @@ Reads the reconciler, the book and the feeds; changes only the kill switch. Mone
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from dehedge import __version__, metrics
+from dehedge import __version__
 from dehedge.auditor import Auditor
 from dehedge.core import switch
-from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode
+from dehedge.core.book import HedgeBook, TradingMode
 from dehedge.core.decisions import Decision
 from dehedge.core.freshness import check_price_fresh
 from dehedge.core.hedging import get_price
@@ -23,21 +22,26 @@ from dehedge.core.policy import HedgingPolicy
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.flattening import FlattenView
+from dehedge.gauges import Gauges
+from dehedge.hedge_view import HedgeView
+from dehedge.insight import InsightView
 from dehedge.ledger import Ledger
 from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
+from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
+from dehedge.surfaces import Insight
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
+MODE_OBSTACLE = "trading mode is "
 REFUSALS_MAX = 3
-REFUSAL_REMEMBERED_S = 60.0
 STALL_S = 15.0
 """Without a pass for this long the loop no longer makes progress."""
 
 
 class StatusView:
-    """Implements ``ports.Operator``."""
+    """Implements ``surfaces.Operator``."""
 
     def __init__(
         self,
@@ -65,13 +69,26 @@ class StatusView:
         self._reconciler = reconciler
         self._clock = clock
         self._connector_name = connector_name
+        self._gauges = Gauges(
+            policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, auditor=auditor,
+            executor=executor, reconciler=reconciler, clock=clock, connector_name=connector_name,
+        )  # fmt: skip
         self._switching = asyncio.Lock()
+        self._hedges = HedgeView(policy=policy, ledger=ledger, reconciler=reconciler, venue=venue)
+        self.insight: Insight = InsightView(
+            policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, reconciler=reconciler,
+            describe_hedge=self._hedges.describe,
+        )  # fmt: skip
         self._flattening = FlattenView(ledger=ledger, venue=venue, auditor=auditor, executor=executor, clock=clock)
 
     def check_alive(self) -> bool:
         """True while passes happen; before the first one, while the start is still waiting for its inputs."""
         last = self._reconciler.last_pass_loop_s
         return not self.is_recovered or last is None or asyncio.get_running_loop().time() - last < STALL_S
+
+    def check_passing(self) -> bool:
+        """True once there have been passes, and while there are."""
+        return self._reconciler.last_pass_loop_s is not None and self.check_alive()
 
     def find_obstacles(self) -> Sequence[str]:
         found = [*self._find_venue_obstacles(), *self._find_input_obstacles()]
@@ -82,19 +99,11 @@ class StatusView:
         book = self._ledger.book
         if book.mode is not TradingMode.ACTIVE:
             reason = f" ({book.mode_reason})" if book.mode_reason else ""
-            found.append(f"trading mode is {book.mode.value}{reason}: resume to hedge again")
+            found.append(f"{MODE_OBSTACLE}{book.mode.value}{reason}: resume to hedge again")
         return found
 
     def measure(self) -> None:
-        metrics.READY.set(0 if self.find_obstacles() else 1)
-        decisions = self._reconciler.decisions.values()
-        metrics.observe_decisions(self._reconciler.count_decisions(), decisions, self._policy.symbols)
-        metrics.observe_book(self._ledger.book, self._policy.symbols)
-        if self._snapshots.latest is not None:
-            counts: Counter[str] = Counter()
-            for (_, market), count in self._snapshots.index.counts.items():
-                counts[market] += count
-            metrics.observe_snapshot(self._snapshots.latest, counts, self._policy.asset_unit)
+        self._gauges.measure(is_ready=not self.find_obstacles(), is_alive=self.check_alive())
 
     def _find_venue_obstacles(self) -> list[str]:
         if self._venue.error is not None:
@@ -173,6 +182,10 @@ class StatusView:
                 "chain": self._snapshots.error or ("no snapshot yet" if snapshot is None else "ok"),
                 "prices": self._prices.feed.error or ("ok" if self._prices.latest else "no price yet"),
             },
+            "limits": {
+                "max_price_age_s": self._policy.max_price_age_s,
+                "max_snapshot_age_s": self._policy.max_snapshot_age_s,
+            },
             "hedges": len(book.get_all_hedged_positions()),
             "orders_in_flight": [
                 {"client_order_id": key, "symbol": order.request.symbol, "intended_at": order.intended_at}
@@ -210,28 +223,8 @@ class StatusView:
         """Whole micro-units of the asset, rounded toward zero for display."""
         return f"{Decimal(int(base_units)) / self._policy.asset_unit:f}"
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]:
-        hedges = sorted(self._ledger.book.get_all_hedged_positions().values(), key=lambda hedge: hedge.key)
-        return [self._describe_hedge(hedge) for hedge in hedges]
-
-    def _describe_hedge(self, hedge: HedgedPosition) -> Mapping[str, object]:
-        decision = self._reconciler.decisions.get(hedge.key)
-        return {
-            "market": hedge.key.market,
-            "position_id": hedge.key.position_id,
-            "symbol": hedge.symbol,
-            "side": hedge.side.value,
-            "quantity": f"{hedge.quantity:f}",
-            "target": f"{hedge.target:f}",
-            "status": hedge.status.value,
-            "opened_at": hedge.opened_at,
-            "placed_at": self._ledger.book.get_placed_at(hedge),
-            "is_cooling": hedge.is_cooling,
-            "closes_at": hedge.placed_at + self._policy.expiry_s if hedge.is_cooling else None,
-            "reason": hedge.reason,
-            "decision": decision.reason.value if decision is not None else None,
-            "is_open": hedge.status is HedgeStatus.OPEN,
-        }
+    def get_hedges(self, offset: int, limit: int) -> Mapping[str, object]:
+        return self._hedges.get_page(offset, limit)
 
     def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         snapshot = self._snapshots.latest

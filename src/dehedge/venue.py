@@ -15,7 +15,7 @@ import structlog
 
 from dehedge.core.model import TradingRules
 from dehedge.errors import ConnectorError, OrderRejected, OutcomeUnknown, RateLimited, VenueUnavailable
-from dehedge.ports import Clock, Connector
+from dehedge.ports import Clock, Connector, Traffic
 
 log = structlog.get_logger()
 
@@ -87,6 +87,18 @@ class Venue:
         """The configured symbols that the exchange lists."""
         return [symbol for symbol in self._symbols if symbol in self.rules]
 
+    @property
+    def margin_assets(self) -> frozenset[str]:
+        """What the symbols that we trade are margined in."""
+        return frozenset(self.rules[symbol].margin_asset for symbol in self.tradable)
+
+    def get_newest_marks(self) -> Mapping[str, Decimal]:
+        """The newest mark prices, however old: for what is shown, never for what is sized."""
+        return {symbol: mark.price for symbol, mark in self._connector.get_mark_prices().items()}
+
+    def get_traffic(self) -> Traffic:
+        return self._connector.get_traffic()
+
     def get_marks(self) -> Mapping[str, Decimal]:
         """The mark prices young enough to size by: streamed, or fetched a moment ago."""
         now = self._clock.time()
@@ -94,6 +106,10 @@ class Venue:
         fresh = {symbol: mark.price for symbol, mark in streamed.items() if now - mark.time_s <= MARK_AGE_MAX_S}
         is_fetched_fresh = asyncio.get_running_loop().time() - self._marks_fetched_at <= MARK_AGE_MAX_S
         return {**self._fetched_marks, **fresh} if is_fetched_fresh else fresh
+
+    def get_mark_times(self) -> Mapping[str, float]:
+        """When each streamed mark price was true, by the exchange's time."""
+        return {symbol: mark.time_s for symbol, mark in self._connector.get_mark_prices().items()}
 
     def find_missing_marks(self) -> Sequence[str]:
         """Tradable symbols without a mark price to size by; they are asked for, and may be there the next time."""

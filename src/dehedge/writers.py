@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from dehedge import metrics
 from dehedge.core.writers import (
     SILENT_S,
     OtherWriter,
@@ -50,7 +49,6 @@ class WriterWatch:
         for name in [name for name, heard_at in self._heard_at.items() if now - heard_at > SILENT_S]:
             log.info("other_daemon_gone", deployment=name, silent_s=SILENT_S)
             del self._others[name], self._heard_at[name]
-        metrics.OTHER_DAEMONS.set(len(self._others))
         return [self._others[name] for name in sorted(self._others)]
 
     def check_ours(self, order: VenueOrder) -> bool:

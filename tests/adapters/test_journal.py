@@ -27,8 +27,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dehedge.adapters import journal_lock
-from dehedge.adapters.journal import _ADAPTERS, SqliteJournal, _chain
+from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_rows import KINDS, chain, decode
 from dehedge.core.book import TradingMode
+from dehedge.core.costs import OrderPriced
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
@@ -38,7 +40,7 @@ from dehedge.core.events import (
     TradingModeSet,
 )
 from dehedge.core.model import HedgeKey, Leg, Side
-from dehedge.core.orders import Action, ClientOrderId, OrderRequest
+from dehedge.core.orders import Action, ClientOrderId, OrderRequest, Share
 from dehedge.core.writers import get_made_at
 from dehedge.errors import JournalError, JournalFailed, JournalLocked
 from dehedge.ports import JournalEntry
@@ -166,16 +168,16 @@ def test_journal_is_written_ahead_and_synchronously(journal: SqliteJournal):
 
 
 def test_every_event_type_is_known_to_the_journal():
-    assert set(_ADAPTERS) == {kind.__name__ for kind in Event.__args__}
+    assert set(KINDS) == {kind.__name__ for kind in Event.__args__}
 
 
 def test_intent_is_read_when_it_was_written_before_marks_were_noted():
     request = OrderRequest(ClientOrderId("dh-1"), "BTCUSDT", Side.BUY, Leg.BOTH, Decimal(1), reduce_only=False)
     intent = OrderIntended(request, Side.BUY, Action.INCREASE, (), 1.5, 7)
-    body = json.loads(_ADAPTERS["OrderIntended"].dump_json(intent))
+    body = json.loads(KINDS["OrderIntended"].dump_json(intent))
     del body["mark"]
 
-    assert _ADAPTERS["OrderIntended"].validate_json(json.dumps(body)) == intent
+    assert KINDS["OrderIntended"].validate_json(json.dumps(body)) == intent
 
 
 SIMPLE: dict[object, st.SearchStrategy[Any]] = {
@@ -392,21 +394,25 @@ def test_entry_of_a_version_that_knew_no_reason_and_no_freshness_is_understood(p
         "reduce_only": False,
     }  # fmt: skip
     intent = {
-        "request": request, "hedge_side": "BUY", "action": "increase", "shares": [], "intended_at": 1.0, "block_number": 7,
+        "request": request, "hedge_side": "BUY", "action": "increase", "intended_at": 1.0,
+        "shares": [[["BTC-USD", "0x01|0x02"], "1", "2", 3, 4, "at risk"]], "block_number": 7,
     }  # fmt: skip
 
-    mode = journal._decode(1, "TradingModeSet", '{"mode": "no-opens", "is_flattening": false}')
-    intended = journal._decode(2, "OrderIntended", json.dumps(intent))
+    mode = decode(journal.path, 1, "TradingModeSet", '{"mode": "no-opens", "is_flattening": false}')
+    intended = decode(journal.path, 2, "OrderIntended", json.dumps(intent))
 
     assert mode == TradingModeSet(TradingMode.NO_OPENS, is_flattening=False, reason="")
     assert isinstance(intended, OrderIntended)
     assert intended.fresh_until is None
+    assert intended.shares == (Share(HedgeKey("BTC-USD", "0x01|0x02"), Decimal(1), Decimal(2), 3, 4, "at risk", None),)
+    priced = decode(journal.path, 3, "OrderPriced", '{"client_order_id": "dh-1", "average_price": "60000.1"}')
+    assert priced == OrderPriced(ClientOrderId("dh-1"), Decimal("60000.1"), fees=None)
 
 
 @pytest.mark.parametrize(("kind", "body"), [("HedgeTeleported", "{}"), ("TradingModeSet", '{"mode": "sideways"}')])
 def test_entry_of_the_future_is_refused_with_the_remedy(path: Path, journal: SqliteJournal, kind: str, body: str):
     journal._append(1.0, [TradingModeSet(TradingMode.ACTIVE, is_flattening=False)])
-    checksum = _chain(journal._get_seed(), 1, 1.0, kind, body)
+    checksum = chain(journal._get_seed(), 1, 1.0, kind, body)
     journal._db.execute("UPDATE events SET kind = ?, body = ?, checksum = ?", (kind, body, checksum))
 
     with pytest.raises(JournalError, match=rf"entry 1 \({kind}\) is not understood; run the version that wrote it"):

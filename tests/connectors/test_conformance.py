@@ -1,6 +1,7 @@
 """What every connector must do, card by card; the numbers are spaced so that cards can be put between.
 
-A connector is done when it passes. It is given an exchange to talk to and the registry's options, nothing else.
+A connector is done when it passes. It is given an exchange to talk to and the registry's options, nothing else. The example
+of the documentation is held to it like the others.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import time
 from decimal import Decimal
 
 import pytest
+from tests.connectors.example import build_example
 
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import OrderStatus
 from dehedge.errors import OrderRejected, VenueUnavailable
 
+KNOWN = {**CONNECTORS, "example": build_example}
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
 
-@pytest.fixture(params=sorted(CONNECTORS))
+@pytest.fixture(params=sorted(KNOWN))
 def options(request, exchange, clock, tmp_path):
     return request.param, ConnectorOptions(
         rest_url=exchange.url,
@@ -35,7 +38,7 @@ def options(request, exchange, clock, tmp_path):
 @pytest.fixture
 async def connector(options):
     name, chosen = options
-    connector = CONNECTORS[name](chosen)
+    connector = KNOWN[name](chosen)
     await connector.connect(SYMBOLS)
     yield connector
     await connector.close()
@@ -50,7 +53,7 @@ class TestConformance:
 
     async def test_c030_connect_raises_unavailable_when_the_exchange_is_down(self, options, exchange):
         await exchange.down()
-        connector = CONNECTORS[options[0]](options[1])
+        connector = KNOWN[options[0]](options[1])
         try:
             with pytest.raises(VenueUnavailable):
                 await connector.connect(SYMBOLS)

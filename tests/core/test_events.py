@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
+from dehedge.core.costs import FundingPaid, OrderPriced
 from dehedge.core.events import (
     Change,
     Event,
@@ -20,7 +21,6 @@ from dehedge.core.events import (
     HedgeWrittenDown,
     OrderAbandoned,
     OrderIntended,
-    OrderPriced,
     TradingModeSet,
     fold,
 )
@@ -58,6 +58,7 @@ def test_every_event_can_be_folded() -> None:
         HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), Decimal(1), "autoclose"),
         HedgeWrittenDown(a_key(), Decimal(1), "by hand"), ForeignPositionSeen("BTCUSDT", Leg.BOTH, Decimal(1), NOW),
         TradingModeSet(TradingMode.ACTIVE, is_flattening=False),
+        FundingPaid("BTCUSDT", Decimal("-0.1"), "USDT", NOW, "7"),
     ]  # fmt: skip
 
     assert {type(event) for event in events} == set(get_args(Event))
@@ -75,6 +76,10 @@ def test_facts_of_earlier_versions_tell_nothing_of_what_they_lack() -> None:
     assert defaults == {
         (OrderIntended, "fresh_until"): None,
         (OrderIntended, "mark"): None,
+        (OrderPriced, "venue_order_id"): "",
+        (OrderPriced, "quantity"): None,
+        (OrderPriced, "fees"): None,
+        (OrderPriced, "realized_profit"): None,
         (ForeignPositionSeen, "counted_until"): 0.0,
         (TradingModeSet, "set_at"): 0.0,
         (TradingModeSet, "reason"): "",

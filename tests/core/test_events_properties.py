@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook, HedgeStatus, TradingMode
+from dehedge.core.costs import OrderPriced
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
@@ -17,7 +18,6 @@ from dehedge.core.events import (
     HedgesReheated,
     HedgeWrittenDown,
     OrderIntended,
-    OrderPriced,
     OrderReported,
     TradingModeSet,
     fold,

@@ -48,7 +48,16 @@ def test_open_takes_the_traders_side_and_whole_quantity(is_long: bool, price: in
 
     assert isinstance(decision, OpenHedge)
     assert (decision.side, decision.action, decision.symbol) == (side, Action.INCREASE, "BTCUSDT")
-    assert decision.share == (KEY, Decimal("0.2"), Decimal("0.2"), position.size, position.entry_price, "+".join(Risk))
+    assert decision.share == (
+        KEY, Decimal("0.2"), Decimal("0.2"), position.size, position.entry_price, "+".join(Risk), Decimal(price)
+    )  # fmt: skip
+
+
+def test_trade_says_no_price_when_none_is_fresh() -> None:
+    closed = decide(an_observation(prices={BTC: RISKY}, price_age_s=60), a_book(a_hedge()))
+
+    assert isinstance(closed, CloseHedge)
+    assert closed.share.price is None
 
 
 def test_open_above_the_maximum_asks_for_the_maximum_and_keeps_its_target() -> None:
@@ -89,7 +98,7 @@ def test_hedge_of_a_vanished_position_is_closed_by_its_own_quantity() -> None:
 
     assert isinstance(decision, CloseHedge)
     assert decision.action is Action.REDUCE
-    assert decision.share == Share(KEY, Decimal("0.137"), Decimal(0), 7, 9, Reason.POSITION_CLOSED)
+    assert decision.share == Share(KEY, Decimal("0.137"), Decimal(0), 7, 9, Reason.POSITION_CLOSED, gone.prices[BTC].price / Decimal(10**18))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +243,7 @@ def test_resize_sends_the_difference(
     assert isinstance(decision, ResizeHedge)
     assert (decision.action, decision.reason, decision.side) == (action, reason, Side.BUY)
     figures = (Decimal(quantity), Decimal(target), position.size, position.entry_price)
-    assert decision.share == Share(KEY, *figures, reason)
+    assert decision.share == Share(KEY, *figures, reason, Decimal(RISKY))
 
 
 @pytest.mark.parametrize(("size", "action"), [(20_000, Action.INCREASE), (5_000, Action.REDUCE)])

@@ -10,8 +10,12 @@ from pkgutil import iter_modules
 import pytest
 
 import dehedge.core
+from dehedge.core import earnings
 from dehedge.core.book import HedgeBook
+from dehedge.core.flows import Lot, Walk
 from dehedge.core.guards import Budget
+from dehedge.core.history import Chronicler
+from dehedge.core.lives import LifeBook
 from dehedge.core.model import PRICE_SCALE, Leg, Market, Side, TradingRules
 from tests.core.builders import USDC, USER, a_key, a_position, a_tick
 
@@ -49,10 +53,14 @@ def list_dataclasses() -> list[type]:
     return sorted((kind for kind in kinds if is_dataclass(kind)), key=lambda kind: kind.__qualname__)
 
 
+COLLECTORS = {HedgeBook, Budget, Chronicler, LifeBook, Lot, Walk, earnings._Group, earnings._Order}
+"""Folds of journaled facts collect, and so does what one pass or one report counts."""
+
+
 @pytest.mark.parametrize("kind", list_dataclasses())
-def test_data_of_the_core_is_slotted_and_all_but_the_book_and_what_one_pass_counts_is_frozen(kind: type) -> None:
+def test_data_of_the_core_is_slotted_and_all_but_what_collects_is_frozen(kind: type) -> None:
     assert "__slots__" in vars(kind)
-    assert kind.__dataclass_params__.frozen is (kind not in (HedgeBook, Budget))
+    assert kind.__dataclass_params__.frozen is (kind not in COLLECTORS)
 
 
 def test_market_and_rules_are_open_for_trade_unless_told_otherwise() -> None:

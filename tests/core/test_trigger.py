@@ -378,6 +378,7 @@ class Table(dict[HedgeKey, Position]):
             size=np.floor(10 ** draw.uniform(8, 12, count)),
             entry_price=np.floor(5e22 * np.exp(draw.normal(0, 0.1, count))),
             funding_tracer=np.floor(draw.normal(0, 1e20, count)),
+            collateral=np.zeros(count),
             markets=(BTC,),
             assets=(USDC,),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.core.book import HedgeBook
-from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, OrderPriced, fold
+from dehedge.core.costs import OrderPriced
+from dehedge.core.events import Event, HedgesForced, OrderAbandoned, OrderIntended, fold
 from dehedge.core.model import Leg, Side
 from dehedge.core.orders import Action, OrderStatus
 from dehedge.core.usage import HOUR_S, Usage, Window
@@ -215,3 +217,21 @@ def test_window_holds_what_a_plain_list_holds(drawn: list[tuple[int, str, int]],
     assert window.total == sum(amount for *_, amount in young)
     assert all(window.get(name) == sum(amount for _, other, amount in young if other == name) for name in "abc")
     assert len(window.get_since(since)) == sum(at >= since for at, *_ in young)
+
+
+def test_copy_is_the_same_and_goes_its_own_way() -> None:
+    def read(usage: Usage) -> dict[str, object]:
+        return {name: vars(part).copy() if isinstance(part, Window) else part for name, part in vars(usage).items()}
+
+    usage = note_all([(NOW, an_order()), (NOW + 1, a_report(an_order())), (NOW + 2, an_order(2))])
+    usage.forced.add(NOW, "BTCUSDT")
+    usage._forced_orders.add(NOW, "v1")
+    usage._struck.add("BTCUSDT")
+    before, twin = deepcopy(read(usage)), usage.copy()
+    assert read(twin) == before
+    twin.note(NOW + 3, an_order(3), [])
+    twin._struck.add("ETHUSDT")
+    twin.advance(NOW + 2 * HOUR_S)
+
+    assert read(usage) == before
+    assert read(twin) != before

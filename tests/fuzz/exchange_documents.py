@@ -31,6 +31,10 @@ TRADE = {
     "id": 5, "orderId": 199033476993, "symbol": "BTCUSDT", "side": "BUY", "positionSide": "BOTH", "price": "60000.1",
     "qty": "0.010", "commission": "0.03", "commissionAsset": "USDT", "realizedPnl": "-1.5", "time": NOW_MS,
 }  # fmt: skip
+INCOME = {
+    "symbol": "BTCUSDT", "incomeType": "FUNDING_FEE", "income": "-0.375", "asset": "USDT", "time": NOW_MS, "info": "",
+    "tranId": 9689322392, "tradeId": "",
+}  # fmt: skip
 POSITION = {
     "symbol": "BTCUSDT", "positionSide": "BOTH", "positionAmt": "-0.010", "entryPrice": "60000.1", "markPrice": "60001",
     "liquidationPrice": "65000.5",
@@ -51,6 +55,7 @@ DOCUMENTS: dict[str, Any] = {
     "/order": ORDER,
     "/allOrders": [ORDER, {**ORDER, "orderId": 7, "status": "NEW_ADL"}],
     "/userTrades": [TRADE],
+    "/income": [INCOME],
     "/leverage": {"leverage": 20, "symbol": "BTCUSDT", "maxNotionalValue": "250000"},
     "/marginType": {"code": 200, "msg": "success"},
 }

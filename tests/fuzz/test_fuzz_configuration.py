@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 
 from dehedge.config import Settings, read_configuration
-from dehedge.daemon import SystemClock, build_chain_reader, build_connector, build_policy, build_price_source
 from dehedge.doubts import find_doubts
 from dehedge.errors import ConfigError
 from dehedge.markets import read_markets
+from dehedge.parts import SystemClock, build_chain_reader, build_connector, build_policy, build_price_source
 from tests.fuzz.hostile import NUMBERS, TEXTS, attack, damage, fuzz, seeds
 
 LINE_MAX = 500

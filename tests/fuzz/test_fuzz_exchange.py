@@ -22,6 +22,7 @@ from dehedge.connectors.binance.marks import MarkFeed
 from dehedge.connectors.binance.payloads import (
     parse_account_config,
     parse_balances,
+    parse_funding,
     parse_mark_prices,
     parse_order,
     parse_order_book,
@@ -36,7 +37,7 @@ from dehedge.connectors.binance.timing import StreamTiming, Timing
 from dehedge.core.model import Leg, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest, OrderStatus
 from dehedge.errors import ConfigError, ConnectorError, OrderRejected, OutcomeUnknown, RateLimited
-from dehedge.ports import MarkPrice, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import MarkPrice, VenueFunding, VenueOrder, VenuePosition, VenueTrade
 from tests.fuzz.exchange_documents import DOCUMENTS, EVENTS, REFUSAL
 from tests.fuzz.hostile import attack, build_message, fuzz, hurried, seeds
 from tests.fuzz.hostile_server import HostileServer, Request, build_handshake, build_hostile_http, build_http
@@ -123,6 +124,11 @@ def check_trade(trade: VenueTrade) -> None:
     assert trade.quantity >= 0
 
 
+def check_funding(funding: VenueFunding) -> None:
+    check_number(funding.amount)
+    assert funding.venue_id.lstrip("-").isdigit()
+
+
 def parse_all(parse: Callable[[Any], Any], check: Callable[[Any], None]) -> Callable[[Any], None]:
     def run(payload: Any) -> None:
         parsed = parse(payload)
@@ -160,6 +166,7 @@ CHECKS: dict[str, list[Callable[[Any], object]]] = {
     "/positionRisk": [parse_all(parse_positions, check_position)],
     "/balance": [parse_all(parse_balances, lambda balance: check_number(balance.total))],
     "/order": [lambda payload: check_order(parse_order(payload))],
+    "/income": [parse_all(lambda payload: map(parse_funding, iterate_rows("income", payload)), check_funding)],
     "/userTrades": [parse_all(lambda payload: map(parse_trade, iterate_rows("trades", payload)), check_trade)],
 }
 
@@ -227,8 +234,10 @@ CALLS: dict[str, Callable[[BinanceConnector], Awaitable[Any]]] = {
     "balances": lambda connector: connector.fetch_balances(),
     "order": lambda connector: connector.fetch_order("BTCUSDT", "dh-abc-1"),
     "orders": lambda connector: connector.fetch_order_history("BTCUSDT", time.time() - 60),
+    "funding": lambda connector: connector.fetch_funding(time.time() - 60),
     "trades": lambda connector: connector.fetch_trade_history("BTCUSDT", time.time() - 60),
-    "settings": lambda connector: connector.fetch_symbol_config("BTCUSDT"),
+    "settings": lambda connector: connector.standing.fetch_symbol_config("BTCUSDT"),
+    "brackets": lambda connector: connector.standing.fetch_brackets("BTCUSDT"),
     "key": lambda connector: connector._account_stream.build_url(),
 }
 WRITES: dict[str, Callable[[BinanceConnector], Awaitable[Any]]] = {

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 
-from dehedge.adapters.journal import _ADAPTERS, SqliteJournal
+from dehedge.adapters.journal import SqliteJournal
+from dehedge.adapters.journal_rows import KINDS, decode
 from dehedge.core.book import HedgeBook, TradingMode
+from dehedge.core.costs import Fee, FundingPaid, OrderPriced
 from dehedge.core.events import (
     Event,
     ForeignPositionSeen,
@@ -25,7 +27,6 @@ from dehedge.core.events import (
     HedgeWrittenDown,
     OrderAbandoned,
     OrderIntended,
-    OrderPriced,
     OrderReported,
     TradingModeSet,
 )
@@ -47,6 +48,8 @@ FACTS: list[Event] = [
     OrderReported(OrderReport(ORDER_ID, OrderStatus.PARTIALLY_FILLED, Decimal("0.004"), Decimal("60000.1"), "5"), 1_001.0),
     OrderReported(OrderReport(ORDER_ID, OrderStatus.FILLED, Decimal("0.010"), None, "5"), 1_002.0),
     OrderPriced(ORDER_ID, Decimal("60000.1")),
+    OrderPriced(ORDER_ID, Decimal("60000.1"), "5", Decimal("0.010"), (Fee("BNB", Decimal("0.0004")),), Decimal("-1.2")),
+    FundingPaid("BTCUSDT", Decimal("-0.0375"), "USDT", 1_002.5, "99"),
     OrderAbandoned(ORDER_ID, "never was"),
     HedgesCooled(((KEY, 1_003.0),)),
     HedgesReheated((KEY,), 1_004.0),
@@ -185,7 +188,7 @@ class ForgedJournal:
 
     def read(self) -> Sequence[JournalEntry]:
         return [
-            JournalEntry(sequence, 1.0, self._journal._decode(sequence, kind, body))
+            JournalEntry(sequence, 1.0, decode(self._journal.path, sequence, kind, body))
             for sequence, (kind, body) in enumerate(self._rows, start=1)
         ]
 
@@ -194,7 +197,7 @@ def build_rows(random: Random) -> bytes:
     rows = []
     for fact in random.sample(FACTS, random.randrange(1, len(FACTS))) if random.randrange(3) == 0 else FACTS:
         kind = type(fact).__name__
-        body = json.loads(_ADAPTERS[kind].dump_json(fact))
+        body = json.loads(KINDS[kind].dump_json(fact))
         text = write(random, spoil(random, body) if random.randrange(4) == 0 else body).decode("utf-8", "replace")
         rows.append((kind if random.randrange(60) else random.choice(("HedgeTeleported", "\x1b[2J" * 200)), text))
     return json.dumps(rows).encode()

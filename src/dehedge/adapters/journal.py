@@ -5,9 +5,8 @@ same journal ends before it can trade; that file also remembers how far the jour
 per ``append``, write-ahead log, ``synchronous=FULL``: when ``append`` returns, the facts are on the disk. If it raises,
 whether they are is unknown, and the process must end and replay. Nothing is ever changed or removed.
 
-Theory of operation. An event is stored as its class name and the JSON of its fields: decimals as strings, nothing lost.
-Each row carries a checksum of what it says and of the row before, so a torn, edited or missing row is found when reading;
-SQLite itself rolls back a transaction that was cut. Writes run in one thread of their own: a slow disk delays orders,
+Theory of operation. A row is an event in words and a checksum that builds on the row before (``journal_rows``), so a torn,
+edited or missing row is found when reading; SQLite itself rolls back a transaction that was cut. Writes run in one thread of their own: a slow disk delays orders,
 which wait for it anyway, and nothing else.
 """
 
@@ -19,21 +18,16 @@ import re
 import secrets
 import sqlite3
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from dehedge.adapters.journal_lock import JournalLock, Note
-from dehedge.core import events
+from dehedge.adapters.journal_rows import build_altered, chain, decode, encode, explained, get_seed
 from dehedge.core.events import Event
 from dehedge.core.writers import build_deployment
-from dehedge.errors import JournalError, JournalFailed
+from dehedge.errors import JournalError
 from dehedge.ports import JournalEntry
 
 SCHEMA_VERSION = 1
@@ -47,40 +41,6 @@ COMMIT;
 """
 _META_COLUMNS = ["name", "value"]
 _DEPLOYMENT = re.compile("[0-9A-Za-z]{1,32}")
-_ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (
-        events.OrderIntended,
-        events.OrderReported,
-        events.OrderPriced,
-        events.OrderAbandoned,
-        events.HedgesCooled,
-        events.HedgesReheated,
-        events.HedgesForced,
-        events.HedgeWrittenDown,
-        events.ForeignPositionSeen,
-        events.TradingModeSet,
-    )
-}
-
-
-_REMEDIES = {
-    "not a database": "the file is not a journal or is corrupt: restore it from a backup or use another STATE_URL",
-    "malformed": "the file is corrupt: restore it from a backup",
-    "garbage": "the file is corrupt: restore it from a backup",
-    "no such column": "the file is the database of something else: use another STATE_URL",
-    "readonly": "the file or its folder is read-only: grant write permission",
-    "full": "the disk is full: make room",
-    "disk I/O": "the disk is full or failing: make room or replace it",
-    "unable to open": "check that the folder exists and is writable",
-    "locked": "another program holds the file: close it",
-}
-"""What helps, by a word of SQLite's message."""
-_PASSING = ("full", "disk I/O", "locked")
-"""Those of them that may help themselves: everything else needs a person."""
-_SHOWN_LENGTH_MAX = 200
-_REMEDY = "check the disk and STATE_URL"
-
 
 class SqliteJournal:
     """Implements ``ports.Journal``. Opening raises ``JournalLocked`` or ``JournalError`` with the remedy."""
@@ -93,7 +53,7 @@ class SqliteJournal:
             if not path.exists():
                 self._lock.check_may_begin()
                 _make(path)
-            with _explained(path):
+            with explained(path):
                 self._db = opened.enter_context(
                     closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
                 )
@@ -115,18 +75,16 @@ class SqliteJournal:
         """
         count, checksum = 0, self._get_seed()
         for count, (sequence, at, kind, body, stored) in enumerate(self._read_rows(), start=1):
-            checksum = _chain(checksum, sequence, at, kind, body)
+            checksum = chain(checksum, sequence, at, kind, body)
             if sequence != count or checksum != stored:
-                raise JournalError(
-                    f"journal {self.path}: entry {count} is missing or altered; restore the file from a backup"
-                )
-            yield JournalEntry(sequence, at, self._decode(sequence, kind, body))
+                raise build_altered(self.path, count)
+            yield JournalEntry(sequence, at, decode(self.path, sequence, kind, body))
         found = Note(self.deployment, count)
         self._lock.check_whole(found)
         self._lock.write(found)
 
     def _read_rows(self) -> Iterator[tuple[int, float, str, str, int]]:
-        with _explained(self.path):
+        with explained(self.path):
             yield from self._db.execute("SELECT sequence, at, kind, body, checksum FROM events ORDER BY sequence")
 
     def close(self) -> None:
@@ -166,7 +124,7 @@ class SqliteJournal:
 
     def _get_seed(self) -> int:
         """What the first row's checksum builds on: a changed deployment is found like a changed row."""
-        return zlib.crc32(self.deployment.encode())
+        return get_seed(self.deployment)
 
     def _append(self, at: float, events: Sequence[Event]) -> None:
         rows = []
@@ -174,31 +132,15 @@ class SqliteJournal:
         for event in events:
             sequence += 1
             kind = type(event).__name__
-            body = self._encode(kind, event)
-            checksum = _chain(checksum, sequence, at, kind, body)
+            body = encode(self.path, kind, event)
+            checksum = chain(checksum, sequence, at, kind, body)
             rows.append((sequence, at, kind, body, checksum))
-        with _explained(self.path):
+        with explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("COMMIT")
         self.last_sequence, self._checksum = sequence, checksum
         self._lock.write(Note(self.deployment, sequence))
-
-    def _encode(self, kind: str, event: Event) -> str:
-        try:
-            return _ADAPTERS[kind].dump_json(event).decode()
-        except PydanticSerializationError as error:
-            # A text with half of a surrogate pair, which no other encoding has.
-            raise JournalError(f"journal {self.path}: {kind} cannot be written: it holds what is no text") from error
-
-    def _decode(self, sequence: int, kind: str, body: str) -> Event:
-        try:
-            event: Event = _ADAPTERS[kind].validate_json(body)
-        except (KeyError, ValidationError) as error:
-            raise JournalError(
-                f"journal {self.path}: entry {sequence} ({_show(kind)}) is not understood; run the version that wrote it"
-            ) from error
-        return event
 
 
 def _make(path: Path) -> None:
@@ -210,25 +152,3 @@ def _make(path: Path) -> None:
 def _name_journal() -> str:
     """The name that a journal made now gives itself."""
     return build_deployment(time.time(), int(secrets.token_hex(4), 16))
-
-
-def _chain(checksum: int, sequence: int, at: float, kind: str, body: str) -> int:
-    return zlib.crc32(f"{sequence}|{at!r}|{kind}|{body}".encode(), checksum)
-
-
-def _show(text: str) -> str:
-    """What may be garbage of the file, as a part of one line."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:_SHOWN_LENGTH_MAX])
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours, with the remedy."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        # UnicodeDecodeError: the library stumbles over SQLite's own message where that quotes garbage from the file.
-        text = "it holds garbage" if "decode" in str(error) else _show(str(error))
-        sign = next((sign for sign in _REMEDIES if sign in text), "")
-        kind = JournalFailed if sign in _PASSING else JournalError
-        raise kind(f"journal {path}: {text}; {_REMEDIES.get(sign, _REMEDY)}") from error

@@ -71,11 +71,15 @@ class JournalLock:
 
 def read_lost(path: Path) -> str | None:
     """Why a journal that is not there should be; takes no lock and makes no file."""
+    return _find_lost(path, read_note(path))
+
+
+def read_note(path: Path) -> Note | None:
+    """What a journal was when its last entry was written, whoever holds it; takes no lock and makes no file."""
     try:
-        note = _parse(_get_lock_path(path).read_bytes()[:LENGTH_MAX])
+        return _parse(_get_lock_path(path).read_bytes()[:LENGTH_MAX])
     except OSError:
         return None
-    return _find_lost(path, note)
 
 
 def _find_lost(path: Path, note: Note | None) -> str | None:

@@ -1,8 +1,8 @@
 """``dehedge check``: tries every part of the configuration against the real services, read-only, one line each.
 
 Sends no order, changes no setting of the account and writes nothing that the daemon would not find as it was. What the
-daemon would wait for is tried once here. Exit code 0 when nothing failed, 78 when the configuration itself cannot be
-read, else 1. Called by ``cli``.
+daemon would wait for is tried once here, all at once and in bounded time. Exit code 0 when nothing failed, 78 when the
+configuration itself cannot be read, else 1. Called by ``cli``.
 """
 
 from __future__ import annotations

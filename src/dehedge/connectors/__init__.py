@@ -19,8 +19,8 @@ class ConnectorOptions:
     """Everything that some connector needs; each takes what concerns it. Secrets stay out of the repr.
 
     ``state_path`` is the paper account's file, ``pause_path`` keeps the exchange's pauses over restarts, ``get_price``
-    is the price feed's price of a symbol, ``request_s`` how long one request to the exchange may take; ``on_breach`` is
-    told when a connector has broken a law of its own.
+    is the price feed's price of a symbol, ``request_s`` how long one request to the exchange may take, ``spot_url`` where
+    it tells what a key may do; ``on_breach`` is told when a connector has broken a law of its own.
     """
 
     rest_url: str
@@ -35,6 +35,7 @@ class ConnectorOptions:
     start_balance: Decimal = Decimal(100_000)
     get_price: Callable[[str], Decimal | None] = lambda _: None
     request_s: float = 5.0
+    spot_url: str = ""
     on_breach: Callable[[Breach], None] = lambda _: None
 
 
@@ -53,6 +54,7 @@ def build_binance(options: ConnectorOptions) -> Connector:
         timing=Timing(request_s=options.request_s),
         on_breach=options.on_breach,
         pause_path=options.pause_path,
+        spot_url=options.spot_url,
     )
 
 

@@ -23,6 +23,7 @@ from dehedge.ports import (
     MarketData,
     MarkPrice,
     OrderBook,
+    Traffic,
     VenueOrder,
     VenuePosition,
     VenueTrade,
@@ -102,6 +103,9 @@ class PaperConnector:
 
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         return self._market_data.get_mark_prices()
+
+    def get_traffic(self) -> Traffic:
+        return self._market_data.get_traffic()
 
     async def place_order(self, request: OrderRequest) -> OrderReport:
         """Execute at once. Raises ``OrderRejected`` as the exchange would."""

@@ -52,6 +52,10 @@ class Reason(StrEnum):
     FORCED_LIMIT = "forced_limit"
 
 
+NOT_WORTH_A_HEDGE = frozenset({Reason.BELOW_MIN_COLLATERAL, Reason.TOO_SMALL})
+"""Positions that are too small are not meant to be hedged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Do nothing, for this reason."""

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, InFlightOrder, TradingMode, check_on_leg
+from dehedge.core.costs import FundingPaid, OrderPriced
 from dehedge.core.model import HedgeKey, Leg, Side
 from dehedge.core.orders import (
     Action,
@@ -51,14 +52,6 @@ class OrderReported:
 
     report: OrderReport
     reported_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPriced:
-    """The average fill price of a settled order, which the reply to its placing does not tell."""
-
-    client_order_id: ClientOrderId
-    average_price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +139,7 @@ Event = (
     | HedgeWrittenDown
     | ForeignPositionSeen
     | TradingModeSet
+    | FundingPaid
 )
 
 
@@ -218,7 +212,7 @@ def _fold_reported(book: HedgeBook, event: OrderReported) -> list[HedgeChange]:
     return _settle(book, order, report)
 
 
-def _fold_priced(_: HedgeBook, __: OrderPriced) -> list[HedgeChange]:
+def _fold_costs(_: HedgeBook, __: OrderPriced | FundingPaid) -> list[HedgeChange]:
     return []  # Kept for the accounts; no quantity depends on it.
 
 
@@ -335,7 +329,8 @@ def _fold_mode(book: HedgeBook, event: TradingModeSet) -> list[HedgeChange]:
 _FOLDS: dict[type, Callable[[HedgeBook, Any], list[HedgeChange]]] = {
     OrderIntended: _fold_intended,
     OrderReported: _fold_reported,
-    OrderPriced: _fold_priced,
+    OrderPriced: _fold_costs,
+    FundingPaid: _fold_costs,
     OrderAbandoned: _fold_abandoned,
     HedgesCooled: _fold_cooled,
     HedgesReheated: _fold_reheated,

@@ -121,7 +121,7 @@ class Budget:
 
 def apply_guards(decisions: Sequence[Decision], inputs: GuardInputs, limits: GuardLimits) -> list[Decision]:
     """The decisions as the limits leave them: the same keys in the same order."""
-    increases = sorted(iterate_increases(decisions), key=_rank)
+    increases = sorted(iterate_increases(decisions), key=rank_by_loss)
     if not increases:
         return list(decisions)
     judge = _Judge(inputs, limits)
@@ -139,7 +139,7 @@ def iterate_increases(decisions: Iterable[Decision]) -> Iterator[Increase]:
             yield decision
 
 
-def _rank(trade: Increase) -> tuple[int, HedgeKey]:
+def rank_by_loss(trade: Increase) -> tuple[int, HedgeKey]:
     """The largest loss of the vault first."""
     assessment = trade.assessment
     return (-assessment.pnl_numerator // assessment.pnl_denominator if assessment is not None else 0), trade.key

@@ -24,7 +24,7 @@ exchange's step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dehedge.core.absence import check_gone
@@ -68,7 +68,18 @@ def plan(
     """One decision for each of the keys: unless named, every position of the snapshot and every hedge of the book."""
     this = _Pass(observation, book, policy, venue)
     decide = _find_rule(this)
-    return [decide(this, key) for key in (list_keys(observation, book) if keys is None else keys)]
+    keys = list_keys(observation, book) if keys is None else keys
+    return [_note_price(this, decide(this, key)) for key in keys]
+
+
+def _note_price(this: _Pass, decision: Decision) -> Decision:
+    """A trade with the price that it was decided at, which the accounts want to know."""
+    if not isinstance(decision, OpenHedge | ResizeHedge | CloseHedge):
+        return decision
+    market, observation = decision.key.market, this.observation
+    if not check_price_fresh(observation, this.policy, market):
+        return decision
+    return replace(decision, share=decision.share._replace(price=get_price(observation.prices[market].price)))
 
 
 def list_keys(observation: Observation, book: HedgeBook) -> list[HedgeKey]:
@@ -135,7 +146,8 @@ def process_hedge_position(this: _Pass, key: HedgeKey, position: Position) -> De
     hedge = this.book.get_hedged_position(key)
     if hedge is not None and hedge.side is not position.hedge_side:
         return _close(this.venue, hedge, Reason.SIDE_CHANGED)
-    obstacle = _find_obstacle(this, position.asset, position.market, is_hedged=hedge is not None)
+    place = (position.asset, position.market)
+    obstacle = _find_obstacle(this.observation, this.policy, place, is_hedged=hedge is not None)
     if obstacle is not None:
         return _hold(hedge, key, obstacle)
     assessment = _assess(this, position)
@@ -160,17 +172,19 @@ def explain_quiet(observation: Observation, book: HedgeBook, policy: HedgingPoli
         return Reason.TRADING_PAUSED
     if check_snapshot_stale(observation, book, policy):
         return Reason.STALE_SNAPSHOT
-    this = _Pass(observation, book, policy, VenueState({}))
-    return _find_obstacle(this, *place, is_hedged=False) or Reason.NOT_AT_RISK
+    return _find_obstacle(observation, policy, place, is_hedged=False) or Reason.NOT_AT_RISK
 
 
-def _find_obstacle(this: _Pass, asset: str, market: str, *, is_hedged: bool) -> Reason | None:
+def _find_obstacle(
+    observation: Observation, policy: HedgingPolicy, place: Place, *, is_hedged: bool
+) -> Reason | None:
     """Why positions of this asset and market cannot be judged at all, if they cannot."""
-    if asset != this.policy.asset:
+    asset, market = place
+    if asset != policy.asset:
         return Reason.OTHER_ASSET
-    if market not in this.policy.symbols and not is_hedged:
+    if market not in policy.symbols and not is_hedged:
         return Reason.UNSUPPORTED_MARKET
-    if not check_price_fresh(this.observation, this.policy, market):
+    if not check_price_fresh(observation, policy, market):
         return Reason.STALE_PRICE
     return None
 

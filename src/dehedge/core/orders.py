@@ -76,7 +76,10 @@ class OrderReport:
 
 
 class Share(NamedTuple):
-    """One hedge's part of an order: its quantity, and the target and basis that its hedge has once it is filled."""
+    """One hedge's part of an order: its quantity, and the target and basis that its hedge has once it is filled.
+
+    ``price`` is the market's that it was decided at, for the accounts only; None where none was fresh.
+    """
 
     key: HedgeKey
     quantity: Decimal
@@ -84,6 +87,7 @@ class Share(NamedTuple):
     size: int
     entry_price: int
     reason: str
+    price: Decimal | None = None
 
 
 def client_order_id(deployment: str, action: Action, shares: Sequence[Share], sequence: int) -> ClientOrderId:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Position
 from dehedge.core.risk import Capital, RiskFactors, assess
 
-# Why nothing is left out. A position's pnl reaches the least figure T that fires a check (``_get_pnl_limit``) at
+# Why nothing is left out. A position's pnl reaches the least figure T that fires a check (``get_pnl_limit``) at
 #
 #     trigger = entry * (1 + (tracer_now - tracer_of_position) * rate +/- T / size)
 #
@@ -61,6 +61,7 @@ class Columns(NamedTuple):
     size: Floats
     entry_price: Floats
     funding_tracer: Floats
+    collateral: Floats
     markets: tuple[str, ...]
     assets: tuple[str, ...]
 
@@ -211,6 +212,7 @@ def _read_columns(positions: Mapping[HedgeKey, Position]) -> Columns:
         size=np.array([float(position.size) for position in found]),
         entry_price=np.array([float(position.entry_price) for position in found]),
         funding_tracer=np.array([float(position.funding_tracer) for position in found]),
+        collateral=np.array([float(position.collateral) for position in found]),
         markets=tuple(markets),
         assets=tuple(assets),
     )
@@ -237,18 +239,18 @@ def _compute_triggers(columns: Columns, terms: Terms) -> tuple[Floats, Codes]:
 
 def _compute_bounds(columns: Columns, terms: Terms) -> tuple[Floats, Floats]:
     """The formula above for every row, with the price of a short negative, and its ``reach``."""
-    now, rate = _get_funding(columns.markets, terms)
+    now, rate = get_funding(columns.markets, terms)
     tracer_now, rates = now.take(columns.market), rate.take(columns.market)
     funding = (tracer_now - columns.funding_tracer) * rates
     most_funding = (np.abs(tracer_now) + np.abs(columns.funding_tracer)) * rates
-    gain = _get_pnl_limit(terms) / columns.size
+    gain = _get_float_limit(terms) / columns.size
     sign = np.where(columns.is_long, 1.0, -1.0)
     triggers = columns.entry_price * (sign * (1 + funding) + gain)
     reach = columns.entry_price * (1 + most_funding + np.abs(gain))
     return triggers, reach
 
 
-def _get_funding(markets: tuple[str, ...], terms: Terms) -> tuple[Floats, Floats]:
+def get_funding(markets: tuple[str, ...], terms: Terms) -> tuple[Floats, Floats]:
     """By market, the tracer and what one unit of it takes of a position; both 0 where there never was a tracer."""
     tracers = [terms.funding.get((terms.asset, market)) for market in markets]
     rate = 1 / (PRICE_SCALE * terms.factors.bps)
@@ -258,14 +260,20 @@ def _get_funding(markets: tuple[str, ...], terms: Terms) -> tuple[Floats, Floats
     )
 
 
-def _get_pnl_limit(terms: Terms) -> float:
-    """The least pnl that fires one of the checks, or just does not; not a number where a loss would fire one."""
+def get_pnl_limit(terms: Terms) -> Fraction | None:
+    """The least pnl that fires one of the checks, or just does not; None where a loss would fire one."""
     capital, factors = terms.capital, terms.factors
     if factors.profit_limit_interest < 0:
-        return float("nan")
+        return None
     vault_factors = [factors.vault, *([factors.vault_profit_limit] if factors.profit_limit_interest else [])]
     limits = [Fraction(capital.vault + capital.shield) - capital.vault * factor for factor in vault_factors]
-    return float(min(Fraction(capital.shield), *limits))
+    return min(Fraction(capital.shield), *limits)
+
+
+def _get_float_limit(terms: Terms) -> float:
+    """The same as the nearest float; not a number where there is none."""
+    limit = get_pnl_limit(terms)
+    return float(limit) if limit is not None else float("nan")
 
 
 def _check_flat_risky(terms: Terms) -> bool:

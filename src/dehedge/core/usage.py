@@ -43,6 +43,12 @@ class Window(Generic[Name]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def copy(self) -> Window[Name]:
+        """A window of its own with the same contents."""
+        twin: Window[Name] = Window()
+        twin.total, twin._entries, twin._totals = self.total, self._entries.copy(), self._totals.copy()
+        return twin
+
     @property
     def totals(self) -> Mapping[Name, Decimal]:
         """What each name used; nothing for a name that used nothing."""
@@ -115,6 +121,14 @@ class Usage:
             self._note_end(at, event.client_order_id, changes)
         elif isinstance(event, HedgesForced) and changes:
             self._note_forced(at, event)
+
+    def copy(self) -> Usage:
+        """Windows of its own with the same contents: to be advanced, and asked, without a trace."""
+        twin = Usage()
+        twin.growth, twin.filled, twin.opens = self.growth.copy(), self.filled.copy(), self.opens.copy()
+        twin.forced, twin._forced_orders = self.forced.copy(), self._forced_orders.copy()
+        twin.in_flight, twin._prices, twin._struck = self.in_flight.copy(), self._prices.copy(), self._struck.copy()
+        return twin
 
     def advance(self, now: float) -> None:
         """Let time pass: to be called before the windows are looked at."""

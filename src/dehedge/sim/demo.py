@@ -70,6 +70,12 @@ async def run_demo(*, pace: float) -> int:
         finally:
             await story.close()
 
+CLOSED = {
+    "expired": "its risk has been gone for long enough",
+    "position_closed": "its position is gone",
+    "flattened": "by flatten",
+}
+
 
 class Story:
     """The world, the daemon, and the teller who watches both."""
@@ -176,7 +182,7 @@ class Story:
             self._tell_orders()
             answer = await self.daemon.fetch("/api/v1/hedges")
             if answer is not None:
-                self._tell_hedges({row["position_id"]: row for row in answer["hedges"]})
+                await self._tell_hedges({row["position_id"]: row for row in answer["hedges"]})
             await asyncio.sleep(WATCH_S)
 
     def _tell_orders(self) -> None:
@@ -185,7 +191,7 @@ class Story:
             self._tell(f"  exchange: {order.side} {order.executed} {order.symbol} filled, id {order.client_id}", style="cyan")
         self._told_orders = len(orders)
 
-    def _tell_hedges(self, hedges: dict[str, Mapping[str, Any]]) -> None:
+    async def _tell_hedges(self, hedges: dict[str, Mapping[str, Any]]) -> None:
         for key, row in hedges.items():
             before = self._told_hedges.get(key)
             who = f"{_name(key)} in {row['market']}"
@@ -199,11 +205,19 @@ class Story:
                 self._tell(f"  {who} is at risk again: the hedge stays", style="yellow")
             elif row["quantity"] != before["quantity"]:
                 self._tell(f"  {who}: the hedge follows, {before['quantity']} -> {row['quantity']}", style="yellow")
-        for key in self._told_hedges.keys() - hedges.keys():
-            row = self._told_hedges[key]
-            why = "its risk has been gone for long enough" if row["is_cooling"] else "its position is gone"
-            self._tell(f"  {_name(key)} in {row['market']}: hedge closed, {why}", style="green")
+        gone = self._told_hedges.keys() - hedges.keys()
+        reasons = await self._fetch_reasons() if gone else {}
+        for key in gone:
+            why = reasons.get(key, "by an order that the journal tells of")
+            self._tell(f"  {_name(key)} in {self._told_hedges[key]['market']}: hedge closed, {why}", style="green")
         self._told_hedges = {key: row for key, row in hedges.items() if row["status"] != "OPENING"}
+
+    async def _fetch_reasons(self) -> dict[str, str]:
+        """Why hedges were closed of late, by position."""
+        answer = await self.daemon.fetch("/api/v1/history?limit=100")
+        closed = [event for event in (answer or {"events": []})["events"] if event["kind"] == "hedge_closed"]
+        reasons = {event["position_id"]: event["text"].rpartition(": ")[2] for event in closed}
+        return {position_id: CLOSED.get(reason, reason) for position_id, reason in reasons.items()}
 
     async def _wait_for_agreement(self) -> bool:
         try:

@@ -12,7 +12,14 @@ from dehedge.adapters.chain.source import AHEAD_MAX_S, DEFAULT_LIMITS, ChainRead
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import ChainSource
 from dehedge.sim.chain import CHAIN_ID, DATA_REGISTRY, USDC, ChainState
-from dehedge.sim.chain.faults import Damage, ErrorReply, build_html_page, build_rate_limited, build_server_error
+from dehedge.sim.chain.faults import (
+    Damage,
+    ErrorReply,
+    PageLimit,
+    build_html_page,
+    build_rate_limited,
+    build_server_error,
+)
 
 QUICK = Limits(request_s=0.15, endpoint_s=2.0, snapshot_s=4.0)
 
@@ -436,13 +443,14 @@ async def test_reader_reports_each_endpoint(start_rpc, open_reader, clock, state
     state.mine()
     clock.now += 2
 
-    reports = await open_reader(well, plain, wrong, old, dead).fetch_endpoint_reports()
+    reader = open_reader(well, plain, wrong, old, dead)
+    reports = [await reader.fetch_endpoint_report(number) for number in range(5)]
 
     assert [report.host for report in reports] == [rpc.url for rpc in (well, plain, wrong, old, dead)]
     assert [report.chain_id for report in reports] == [8453, 8453, 10, 8453, None]
     assert [report.has_multicall for report in reports] == [True, False, None, True, None]
     assert [report.head_age_s for report in reports] == [2, 2, None, 42, None]
-    assert [report.page_size for report in reports] == [500, 500, None, 500, None]
+    assert [report.page for report in reports] == [(3, 3, ""), (3, 3, ""), None, None, None]
     assert reports[0].head_number == state.head.number
     assert 0 < reports[0].latency_s < 5
     assert [report.error for report in reports[:2]] == [None, None]
@@ -455,10 +463,52 @@ async def test_reader_resolves_the_contracts_even_when_they_do_not_answer(rpc, o
     rpc.faults.reverting["getPositionCount"] = b""
     reader = open_reader(rpc)
 
-    contracts = await reader.fetch_contracts()
+    contracts = {report.name: report for report in await reader.fetch_contract_reports()}
 
-    assert contracts.positions == "0xdedEdEDeDEDeDeDeDedEDEDEDEDeDEdededeDE01"
-    assert len(set(contracts)) == 5
+    assert contracts["Positions"].address == "0xdedEdEDeDEDeDeDeDedEDEDEDEDeDEdededeDE01"
+    assert list(contracts) == ["DataRegistry", "Positions", "Vault", "VaultUtils", "FundingRate", "TradingMarket", "USDC"]
+    assert len({report.address for report in contracts.values()}) == 7
+    assert all(report.has_code for report in contracts.values())
+
+
+async def test_reader_tells_where_no_contract_is(rpc, open_reader, state):
+    state.set_address("Vault", "0x" + "99" * 20)
+    state.mine()
+
+    reports = await open_reader(rpc).fetch_contract_reports()
+
+    assert [report.name for report in reports if not report.has_code] == ["Vault"]
+
+
+async def test_reader_gives_the_markets_without_reading_a_position(rpc, open_reader, state):
+    markets = await open_reader(rpc).fetch_markets()
+
+    assert sorted(markets) == ["BTC-USD", "ETH-USD"]
+    assert rpc.get_calls("getPositions") == []
+
+
+@pytest.mark.parametrize(
+    ("page_max", "page"), [(1000, (903, 500)), (130, (903, 125)), (20, (903, 15)), (3, (903, 0))]
+)
+async def test_report_tells_how_much_a_node_answers_at_once(rpc, open_reader, state, a_position, page_max, page):
+    state.put(*(a_position(trader) for trader in range(10, 910)))
+    state.mine()
+    rpc.faults.page_limit = PageLimit(page_max, ErrorReply(-32000, "out of gas"))
+
+    report = await open_reader(rpc).fetch_endpoint_report(0)
+
+    assert report.error is None
+    assert report.page is not None
+    assert report.page[:2] == page
+    assert ("out of gas" in report.page.error) is (page_max < 500)
+
+
+async def test_report_knows_no_page_where_the_registry_knows_nothing(rpc, open_reader, state):
+    rpc.faults.unregistered.add("Positions")
+
+    report = await open_reader(rpc).fetch_endpoint_report(0)
+
+    assert (report.error, report.page) == (None, None)
 
 
 async def test_reader_logs_the_contracts_once_for_each_change(rpc, open_reader, state):

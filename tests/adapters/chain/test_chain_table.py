@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dehedge.adapters.chain import table
 from dehedge.adapters.chain.entries import build_entries, join_entries
 from dehedge.adapters.chain.table import PositionTable
+from dehedge.core.lookup import Searchable, find_key
 from dehedge.core.model import HedgeKey, Position
 from dehedge.core.risk import Capital, RiskFactors
 from dehedge.core.trigger import Terms, build_index, read_rows
@@ -138,9 +139,26 @@ def test_columns_hold_the_nearest_floats(book):
     assert columns.size.tolist() == [float(position.size) for position in book]
     assert columns.entry_price.tolist() == [float(position.entry_price) for position in book]
     assert columns.funding_tracer.tolist() == [float(position.funding_tracer) for position in book]
+    assert columns.collateral.tolist() == [float(position.collateral) for position in book]
     assert columns.is_long.tolist() == [position.is_long for position in book]
     assert [columns.markets[code] for code in columns.market] == [position.market for position in book]
     assert [columns.assets[code] for code in columns.asset] == [position.asset for position in book]
+
+
+@settings(max_examples=200, deadline=None)
+@given(book=books, market=markets, length=st.integers(0, 40), trader=addresses, count=st.integers(0, 40))
+def test_table_finds_the_traders_that_begin_so(book, market, length, trader, count):
+    digits = trader[2 : 2 + length].lower()
+    expected = [p.key for p in book if p.market == market and p.user[2:].lower().startswith(digits)]
+
+    assert a_table(*book).find_by_user(market, digits, count) == expected[:count]
+
+
+def test_table_is_searched_for_a_trader_by_the_lookup():
+    found = a_table(a_position(0xABC), a_position(0xDEF))
+
+    assert isinstance(found, Searchable)
+    assert find_key(found, [], "BTC-USD", f"0x{0xABC:040x}") == a_position(0xABC).key
 
 
 @settings(max_examples=500, deadline=None)

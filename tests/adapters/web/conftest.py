@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
-from web_requests import HOST, TOKEN, Operator, Send
+from web_requests import HOST, TOKEN, History, Onlooker, Operator, Send
 
-from dehedge.adapters.web import WebServer
+from dehedge.adapters.web import Dashboard, WebServer
+from dehedge.surfaces import TradedOn
 
 
 @pytest.fixture
@@ -19,10 +20,27 @@ def operator() -> Operator:
 
 
 @pytest.fixture
-async def server(operator: Operator) -> AsyncIterator[WebServer]:
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+def onlooker() -> Onlooker:
+    return Onlooker()
+
+
+@pytest.fixture
+def dashboard(operator: Operator, onlooker: Onlooker) -> Dashboard:
+    return Dashboard(operator, onlooker, clock=onlooker, account=TradedOn("custom", "127.0.0.1:1"))
+
+
+@pytest.fixture
+async def server(operator: Operator, dashboard: Dashboard, history: History) -> AsyncIterator[WebServer]:
     registry = CollectorRegistry()
     Gauge("dehedge_test", "A gauge.", registry=registry).set(7)
-    server = WebServer(operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST])
+    server = WebServer(
+        operator, registry=registry, token=TOKEN, hosts=["0.0.0.0", HOST], dashboard=dashboard, history=history
+    )
     await server.start("127.0.0.1", 0)
     yield server
     await server.close()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from web_requests import TOKEN, Operator, Send, build_headers
+from web_requests import TOKEN, History, Operator, Send, build_headers
 
 from dehedge.adapters.web import WebServer
 from dehedge.errors import ConfigError, DehedgeError, JournalError
@@ -18,6 +18,7 @@ from dehedge.errors import ConfigError, DehedgeError, JournalError
 COMMANDS = ["pause", "resume", "flatten"]
 READS = [
     "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/hedges", "/api/v1/positions", "/api/v1/flat",
+    "/api/v1/explain?market=BTC-USD&position_id=0xab", "/api/v1/trips", "/api/v1/whatif?move=BTC-USD:-10",
 ]  # fmt: skip
 NOISE = "noise-that-nobody-may-repeat"
 
@@ -55,7 +56,9 @@ async def test_metrics_are_those_of_the_registry_and_are_measured_when_they_are_
 
 async def test_reads_are_json_with_money_as_strings(http: httpx.AsyncClient):
     assert (await http.get("/api/v1/status")).json() == {"version": "1", "vault": "12.5"}
-    assert (await http.get("/api/v1/hedges")).json() == {"hedges": [{"market": "BTC-USD", "quantity": "0.020"}]}
+    assert (await http.get("/api/v1/hedges?offset=2&limit=1")).json() == {
+        "hedges": [{"market": "BTC-USD", "quantity": "0.002"}], "total": 3,
+    }  # fmt: skip
     assert (await http.get("/api/v1/positions")).json() == {"positions": [{"market": "ETH-USD", "pnl": "-1.5"}]}
     assert (await http.get("/api/v1/flat")).json() == {"flat": True, "left": []}
 
@@ -64,10 +67,30 @@ async def test_reads_are_json_with_money_as_strings(http: httpx.AsyncClient):
     ("query", "shown"),
     [("", 1_000), ("?limit=7", 7), ("?offset=2498", 2), ("?offset=2500", 0), ("?limit=0", 0), ("?limit=2000&offset=5", 1_000)],
 )
-async def test_positions_come_in_pages(http: httpx.AsyncClient, operator: Operator, query: str, shown: int):
+async def test_positions_and_hedges_come_in_pages(http: httpx.AsyncClient, operator: Operator, query: str, shown: int):
     operator.positions = [{"market": f"{number}"} for number in range(2_500)]
 
     assert len((await http.get(f"/api/v1/positions{query}")).json()["positions"]) == shown
+    operator.hedges = 2_500
+    assert len((await http.get(f"/api/v1/hedges{query}")).json()["hedges"]) == shown
+
+
+async def test_history_is_asked_for_by_time_and_number(http: httpx.AsyncClient, history: History):
+    assert (await http.get("/api/v1/history")).json() == {"events": [{"at": 0, "text": "200"}]}
+    answer = await http.get("/api/v1/history?since=1790000000&limit=5000")
+    assert answer.json() == {"events": [{"at": 1_790_000_000, "text": "1000"}]}
+
+    history.error = JournalError("journal x: the disk is failing")
+    answer = await http.get("/api/v1/history")
+    assert (answer.status_code, answer.json()) == (503, {"error": "journal x: the disk is failing"})
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "since=-1", "since=1.5", "since=now", "limit=x"])
+async def test_history_of_no_time_is_refused(http: httpx.AsyncClient, query: str):
+    answer = await http.get(f"/api/v1/history?{query}")
+
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["error"]
 
 
 @pytest.mark.parametrize("query", ["limit=-1", "limit=", "offset=1e3", "offset=٣", "limit=1000000000"])
@@ -172,7 +195,7 @@ async def test_unknown_method_is_refused(send: Send, operator: Operator, method:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/v1/", "/api/v1/halt", "/api/v1/pause/", "//healthz", "/../etc/passwd"]
+    "path", ["/api", "/api/v1/", "/api/v1/halt", "/api/v1/pause/", "/../etc/passwd"]
 )
 async def test_other_paths_are_not_found(http: httpx.AsyncClient, path: str):
     assert (await http.post(path, headers=build_headers(TOKEN))).status_code == 404

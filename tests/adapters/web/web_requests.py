@@ -12,12 +12,37 @@ HOST = "dehedge.example"
 Send = Callable[[bytes], Awaitable[bytes]]
 
 
-class Operator:
-    """Implements ``ports.Operator``; remembers what it was told to do."""
+class Insight:
+    """Implements ``surfaces.Insight``; remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.error: Exception | None = None
+
+    def explain(self, market: str, position_id: str) -> Mapping[str, object]:
+        return self._note((market, position_id), {"text": ["why"]})
+
+    async def find_trips(self, limit: int) -> Mapping[str, object]:
+        return self._note(limit, {"trips": []})
+
+    async def foresee(self, moves: Sequence[str]) -> Mapping[str, object]:
+        return self._note(moves, {"opens": []})
+
+    def _note(self, asked: object, answer: Mapping[str, object]) -> Mapping[str, object]:
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+        return answer
+
+
+class Operator:
+    """Implements ``surfaces.Operator``; remembers what it was told to do."""
+
+    def __init__(self) -> None:
+        self.insight = Insight()
         self.is_alive = True
         self.obstacles: Sequence[str] = ()
+        self.hedges = 3
         self.commands: list[str] = []
         self.told: list[tuple[TradingMode | None, str]] = []
         self.error: Exception | None = None
@@ -35,8 +60,9 @@ class Operator:
     def get_status(self) -> Mapping[str, object]:
         return {"version": "1", "vault": "12.5"}
 
-    def get_hedges(self) -> Sequence[Mapping[str, object]]:
-        return [{"market": "BTC-USD", "quantity": "0.020"}]
+    def get_hedges(self, offset: int, limit: int) -> Mapping[str, object]:
+        rows = [{"market": "BTC-USD", "quantity": f"0.{number:03}"} for number in range(self.hedges)]
+        return {"hedges": rows[offset : offset + limit], "total": self.hedges}
 
     def get_positions(self, offset: int, limit: int) -> Sequence[Mapping[str, object]]:
         return self.positions[offset : offset + limit]
@@ -58,6 +84,56 @@ class Operator:
             raise self.error
         self.commands.append(command)
         self.told.append((level, reason))
+
+
+class History:
+    """Implements ``surfaces.HistorySource``; tells what it was asked for."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    async def fetch_history(self, since: float, limit: int) -> Sequence[Mapping[str, object]]:
+        if self.error is not None:
+            raise self.error
+        return [{"at": since, "text": str(limit)}]
+
+
+class Onlooker:
+    """Implements ``surfaces.Onlooker``; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.now = 1_800_000_000.0
+        self.padding = ""
+        self.error: Exception | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def get_now(self) -> Mapping[str, object]:
+        self._note("now")
+        return {"vault": "12.5", "padding": self.padding}
+
+    def get_series(self, market: str | None = None) -> Mapping[str, object]:
+        self._note(f"series {market}")
+        return {"prices": {}}
+
+    def count_events(self) -> int:
+        return 7
+
+    def get_events(self, after: int) -> Sequence[Mapping[str, object]]:
+        return [{"number": number} for number in range(after + 1, 8)]
+
+    def get_inputs(self) -> Sequence[Mapping[str, object]]:
+        return [{"name": "chain"}]
+
+    async def measure_exposure(self) -> Sequence[Mapping[str, object]]:
+        return [{"market": "BTC-USD"}]
+
+    def _note(self, what: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(what)
 
 
 def build_headers(token: str = TOKEN, scheme: str = "Bearer") -> dict[str, bytes]:

@@ -699,6 +699,23 @@ class TestHistory:
         assert [order.report.client_order_id for order in orders] == ["just-now"]
         assert len(trades) == 1
 
+    async def test_funding_is_told_with_its_number_and_nothing_else_is(self, exchange, clock, closing):
+        connector = closing(build(exchange, clock))
+        exchange.trade_manually(Ask("BTCUSDT", "BUY", Decimal("0.010")))
+        exchange.trade_manually(Ask("ETHUSDT", "SELL", Decimal("0.1")))
+        for symbol in ("ETHUSDT", "BTCUSDT"):
+            exchange.pay_funding(symbol, Decimal("0.0001"))
+
+        eth, btc = await connector.fetch_funding(clock.time() - 60)
+
+        mark = exchange.get_market("BTCUSDT").mark
+        assert (btc.symbol, btc.amount, btc.asset) == ("BTCUSDT", -mark * Decimal("0.010") * Decimal("0.0001"), "USDT")
+        assert (eth.symbol, eth.amount > 0) == ("ETHUSDT", True)
+        assert eth.venue_id != btc.venue_id
+        assert btc.paid_at == NOW_S
+        self.now_s += 120
+        assert await connector.fetch_funding(clock.time() - 60) == []
+
     async def test_history_is_complete_when_it_spans_weeks(self, exchange, clock, closing):
         for days in (30, 13, 6.9, 1):
             self.now_s = NOW_S - days * DAY_S

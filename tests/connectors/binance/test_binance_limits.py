@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dehedge.connectors.binance.limits import LAG_S, ORDERS, WEIGHT, Limits
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.errors import RateLimited
+from dehedge.ports import LimitUse, Traffic
 
 START_S = 1_795_346_400.0
 """The beginning of a minute."""
@@ -270,3 +271,17 @@ def test_limits_of_the_exchange_replace_the_defaults_and_keep_the_count(limits):
     assert not limits.check_orders(11, is_reduce=True)
     limits.admit(weight=5, orders=0)
     assert limits.get_used(WEIGHT, "1M") == 5
+
+
+def test_traffic_tells_what_is_used_of_every_limit_and_how_long_a_pause_lasts(limits, clock):
+    send_orders(limits, 7)
+    limits.admit(weight=40, orders=0)
+
+    assert limits.get_traffic() == Traffic(
+        (LimitUse("request_weight", "1M", 40, 2400), LimitUse("orders", "10S", 7, 300), LimitUse("orders", "1M", 7, 1200))
+    )
+    limits.pause(30, "told")
+    clock.now_s += 10
+    assert limits.get_traffic().pause_s == 20
+    clock.now_s += 60
+    assert limits.get_traffic().pause_s == 0

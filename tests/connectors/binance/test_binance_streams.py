@@ -16,6 +16,7 @@ import structlog
 from tests.fuzz.hostile_server import HostileServer, build_http
 from websockets.asyncio.server import serve
 
+from dehedge import metrics
 from dehedge.connectors.binance.account_stream import AccountStream
 from dehedge.connectors.binance.gateway import Credentials, Gateway
 from dehedge.connectors.binance.marks import MarkFeed
@@ -115,10 +116,12 @@ async def test_stream_reconnects_for_ever_and_logs_once_each_way(running):
     async with a_server(handler) as url:
         owner = Owner(url)
         stream = Stream("test", QUICK, owner)
+        assert metrics.REGISTRY.get_sample_value("dehedge_stream_up", {"stream": "test"}) == 0
         with structlog.testing.capture_logs() as logs:
             async with running(stream.run()):
                 await owner.wait_for(lambda: owner.events)
                 assert stream.is_live
+                assert metrics.REGISTRY.get_sample_value("dehedge_stream_up", {"stream": "test"}) == 1
 
     assert events_named(logs, "stream_failed", "stream_recovered") == ["stream_failed", "stream_recovered"]
 

@@ -28,7 +28,7 @@ from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import MULTICALL3, CallResult, decode_aggregate3, encode_aggregate3
 from dehedge.adapters.chain.failures import BlockGone, CallReverted, NodeFailed, NodeHung, NodeThrottled
 from dehedge.adapters.chain.node import Call, Head
-from dehedge.adapters.chain.paging import PAGE_SIZE_START, PageMemory
+from dehedge.adapters.chain.paging import PageMemory
 from dehedge.adapters.chain.transport import Transport
 from dehedge.errors import ChainUnavailable
 from dehedge.ports import Clock
@@ -102,11 +102,6 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.host})"
 
-    @property
-    def page_size(self) -> int:
-        """The smallest page that it was found to answer, or the one to begin with."""
-        return min((memory.size for memory in self._memories.values()), default=PAGE_SIZE_START)
-
     async def open(self) -> None:
         """Once, and again after ``reset``: raises ``ChainUnavailable`` when it is a node of another chain."""
         if self._is_open:
@@ -114,7 +109,7 @@ class Endpoint:
         chain_id = await self.fetch_chain_id()
         if chain_id != self._chain_id:
             raise ChainUnavailable(f"is on chain {chain_id}, not {self._chain_id}: check NETWORKS and CHAIN_ID")
-        self.has_multicall = await self._fetch_has_multicall()
+        self.has_multicall = await self.fetch_has_code(MULTICALL3)
         self._is_open = True
 
     def reset(self) -> None:
@@ -152,11 +147,12 @@ class Endpoint:
             # Some nodes refuse every batch, and each in its own way.
             return [await self._call_alone(call, head) for call in calls]
 
+    async def fetch_has_code(self, address: str) -> bool:
+        """Whether a contract is deployed there now."""
+        return bool(_read_data(await self._request("eth_getCode", [address, "latest"])))
+
     def get_page_memory(self, positions: str) -> PageMemory:
         return self._memories.setdefault(positions, PageMemory())
-
-    async def _fetch_has_multicall(self) -> bool:
-        return bool(_read_data(await self._request("eth_getCode", [MULTICALL3, "latest"])))
 
     async def _call_multicall(self, calls: Sequence[Call], head: Head) -> list[CallResult]:
         reply = await self.call(Call(MULTICALL3, encode_aggregate3(calls)), head)

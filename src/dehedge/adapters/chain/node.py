@@ -49,6 +49,22 @@ class Contracts(NamedTuple):
 REGISTRY_KEYS = ("Positions", "Vault", "VaultUtils", "FundingRate", "TradingMarket")
 
 
+class PageReport(NamedTuple):
+    """Of ``stored`` positions so many were answered at once; 0 with why none were."""
+
+    stored: int
+    answered: int
+    error: str = ""
+
+
+class ContractReport(NamedTuple):
+    """An address, and whether a contract is there."""
+
+    name: str
+    address: str
+    has_code: bool
+
+
 class Node(Protocol):
     """Reads at one block. Everything raises ``ChainUnavailable`` when there is no answer."""
 

@@ -15,9 +15,9 @@ import structlog
 
 from dehedge.adapters.chain.abi import Malformed
 from dehedge.adapters.chain.codec import CallResult
-from dehedge.adapters.chain.failures import CallReverted
-from dehedge.adapters.chain.node import Contracts, Head, Node
-from dehedge.adapters.chain.paging import EMPTY, Listing, fetch_positions
+from dehedge.adapters.chain.failures import CallReverted, CallTooLarge
+from dehedge.adapters.chain.node import Contracts, Head, Node, PageReport
+from dehedge.adapters.chain.paging import EMPTY, PAGE_SIZE_MIN, Listing, fetch_positions
 from dehedge.adapters.chain.reads import (
     Basics,
     Read,
@@ -40,8 +40,8 @@ class SnapshotReader:
     """Reads snapshots of one deployment from whatever node it is given."""
 
     def __init__(self, registry: str, usdc: str, *, vault_includes_shield: bool) -> None:
-        self._registry = registry
-        self._usdc = usdc
+        self.registry = registry
+        self.usdc = usdc
         self._vault_includes_shield = vault_includes_shield
         self.contracts: Contracts | None = None
         """The addresses that the last reading used."""
@@ -66,26 +66,41 @@ class SnapshotReader:
             host=node.host,
         )
 
+    async def fetch_markets(self, node: Node, head: Head) -> dict[str, Market]:
+        reading = _Reading(node, head)
+        contracts, basics = await self._fetch_basics(reading)
+        markets, _ = await reading.fetch_details(contracts, basics.markets, [])
+        return markets
+
+    async def fetch_page(self, node: Node, head: Head) -> PageReport | None:
+        """How much of the positions the node answers at once; None where it cannot be asked, or there are none."""
+        reading = _Reading(node, head)
+        try:
+            contracts, basics = await self._fetch_basics(reading)
+        except ChainUnavailable:
+            return None
+        return await reading.probe_page(contracts, basics.position_count) if basics.position_count else None
+
     async def fetch_contracts(self, node: Node, head: Head) -> Contracts:
         """What the registry says; raises ``ChainUnavailable`` where it knows nothing."""
         return await self._resolve(_Reading(node, head))
 
     async def _resolve(self, reading: _Reading) -> Contracts:
-        reads = build_registry_reads(self._registry)
+        reads = build_registry_reads(self.registry)
         return parse_contracts(reads, await reading.fetch_results(reads))
 
     async def _fetch_basics(self, reading: _Reading) -> tuple[Contracts, Basics]:
         """At the addresses known so far, and once more if the registry now names others."""
         known = self.contracts or await self._resolve(reading)
         for _ in range(2):
-            registry, basics = build_registry_reads(self._registry), build_basics_reads(known, self._usdc)
+            registry, basics = build_registry_reads(self.registry), build_basics_reads(known, self.usdc)
             results = await reading.fetch_results([*registry, *basics])
             contracts = parse_contracts(registry, results[: len(registry)])
             if contracts == known:
                 self._remember(contracts)
                 return contracts, basics.parse(results[len(registry) :])
             known = contracts
-        raise ChainUnavailable(f"DATAREGISTRY at {self._registry} gave two answers at one block")
+        raise ChainUnavailable(f"DATAREGISTRY at {self.registry} gave two answers at one block")
 
     def _remember(self, contracts: Contracts) -> None:
         if contracts != self.contracts:
@@ -123,6 +138,23 @@ class _Reading:
             return await fetch_positions(fetch_page, count, memory, last)
         except (CallReverted, Malformed) as problem:
             raise build_page_read(contracts, count, 0).build_error(f"does not give its positions: {problem}") from None
+
+    async def probe_page(self, contracts: Contracts, count: int) -> PageReport:
+        """From the usual size on downward, as the paging itself would; what is refused is remembered for it."""
+        memory = self._node.get_page_memory(contracts.positions)
+        length, refusal = min(count, memory.size), ""
+        while length:
+            call = build_page_read(contracts, length, 0).call
+            try:
+                await self._node.call(call, self._head)
+            except CallTooLarge as error:
+                memory.shrink(length)
+                length, refusal = length // 2 if length > PAGE_SIZE_MIN else 0, str(error)
+            except ChainUnavailable as error:
+                return PageReport(count, 0, str(error))
+            else:
+                return PageReport(count, length, refusal)
+        return PageReport(count, 0, refusal)
 
     async def fetch_details(
         self, contracts: Contracts, names: Sequence[str], pairs: Sequence[tuple[str, str]]

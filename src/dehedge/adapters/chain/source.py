@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -26,10 +26,10 @@ from dehedge.adapters.chain.codec import build_checksum_address
 from dehedge.adapters.chain.endpoint import Endpoint
 from dehedge.adapters.chain.failover import Lane, order_lanes
 from dehedge.adapters.chain.failures import BlockGone, NodeHung
-from dehedge.adapters.chain.node import Contracts, Head, Limits
+from dehedge.adapters.chain.node import REGISTRY_KEYS, ContractReport, Contracts, Head, Limits
 from dehedge.adapters.chain.report import EndpointReport, fetch_report
 from dehedge.adapters.chain.snapshot import SnapshotReader
-from dehedge.core.model import ChainSnapshot
+from dehedge.core.model import ChainSnapshot, Market
 from dehedge.errors import ChainUnavailable, ConfigError
 from dehedge.ports import Clock
 
@@ -101,19 +101,27 @@ class ChainReader:
             self._last_head = Head(snapshot.block_number, snapshot.block_hash, snapshot.block_time)
             return snapshot
 
-    async def fetch_contracts(self) -> Contracts:
-        """What the registry says now, even where the contracts themselves do not answer."""
-        return await self._fetch_from_first(self._snapshots.fetch_contracts)
+    async def fetch_contract_reports(self) -> list[ContractReport]:
+        """The contracts that the daemon reads, by what the registry says now."""
+        return await self._fetch_from_first(self._fetch_codes)
 
-    async def fetch_endpoint_reports(self) -> list[EndpointReport]:
-        """Facts or an error for each endpoint, in their order; never raises for an endpoint."""
-        return list(await asyncio.gather(*(self._fetch_report(lane.endpoint) for lane in self._lanes)))
+    async def fetch_markets(self) -> Mapping[str, Market]:
+        """The markets alone: a fraction of a snapshot."""
+        return await self._fetch_from_first(self._snapshots.fetch_markets)
+
+    async def fetch_endpoint_report(self, number: int) -> EndpointReport:
+        """Facts or an error of the endpoint of this number, from 0 on; never raises for the endpoint."""
+        endpoint = self._lanes[number].endpoint
+        return await fetch_report(endpoint, self._clock, self._check_head, self._snapshots.fetch_page)
 
     async def close(self) -> None:
         await asyncio.gather(*(lane.endpoint.close() for lane in self._lanes))
 
-    async def _fetch_report(self, endpoint: Endpoint) -> EndpointReport:
-        return await fetch_report(endpoint, self._clock, self._check_head)
+    async def _fetch_codes(self, endpoint: Endpoint, head: Head) -> list[ContractReport]:
+        contracts = await self._snapshots.fetch_contracts(endpoint, head)
+        named = {"DataRegistry": self._snapshots.registry, **_name(contracts), "USDC": self._snapshots.usdc}
+        codes = await asyncio.gather(*map(endpoint.fetch_has_code, named.values()))
+        return [ContractReport(*pair, code) for pair, code in zip(named.items(), codes, strict=True)]
 
     async def _fetch_from_first(self, job: Job[T], avoid: str | None = None) -> T:
         loop = asyncio.get_running_loop()
@@ -193,6 +201,10 @@ class ChainReader:
             return ChainUnavailable("; ".join(problems), retry_after_s=min(waits_s) or None)
         hosts = ", ".join(lane.endpoint.host for lane in self._lanes)
         return ChainUnavailable(f"{hosts} told us to wait {min(waits_s):.0f} s more", retry_after_s=min(waits_s))
+
+
+def _name(contracts: Contracts) -> Mapping[str, str]:
+    return dict(zip(REGISTRY_KEYS, contracts, strict=True))
 
 
 def _read_address(variable: str, text: str) -> str:

@@ -108,6 +108,18 @@ class PositionTable(Mapping[HedgeKey, Position]):
             place += 1
         return None
 
+    def find_by_user(self, market: str, digits: str, count: int) -> list[HedgeKey]:
+        """Those of a market whose trader's address begins with these hex digits, so many at most."""
+        entries = self.entries
+        if market not in entries.market.names:
+            return []
+        rows = np.flatnonzero(entries.market.numbers == entries.market.names.index(market))
+        users = entries.user.view(np.uint8)
+        for place, digit in enumerate(digits):
+            halves = users[rows, place // 2]
+            rows = rows[(halves % 16 if place % 2 else halves // 16) == int(digit, 16)]
+        return [self.get_key(row) for row in rows[:count].tolist()]
+
     def count_distinct(self) -> int:
         """How many keys there are, while it is not known yet that they are as many as the rows."""
         repeated = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
@@ -120,11 +132,13 @@ class PositionTable(Mapping[HedgeKey, Position]):
         """The float nearest to each number; made anew with every call, and kept nowhere."""
         entries = self.entries
         size, price = _join_runs(_join, entries.size), _join_runs(_join, entries.entry_price)
-        tracer = _join_runs(_join_signed, entries.funding_tracer)
+        tracer, collateral = _join_runs(_join_signed, entries.funding_tracer), _join_runs(_join, entries.collateral)
         for row, position in entries.wide.items():
             size[row], price[row], tracer[row] = position.size, position.entry_price, position.funding_tracer
+            collateral[row] = position.collateral
         market, asset = entries.market, entries.asset
-        return Columns(market.numbers, asset.numbers, entries.is_long, size, price, tracer, market.names, asset.names)
+        figures = (size, price, tracer, collateral)
+        return Columns(market.numbers, asset.numbers, entries.is_long, *figures, market.names, asset.names)
 
     def check_same_keys(self, other: PositionTable) -> bool | None:
         """None where the hashes are the same and their order does not tell."""

@@ -27,6 +27,7 @@ from dehedge.errors import ConfigError, PriceUnavailable
 from dehedge.ports import Clock
 
 LATEST_PATH = "v2/updates/price/latest"
+FEEDS_PATH = "v2/price_feeds"
 STREAM_PATH = "v2/updates/price/stream"
 
 REPLY_BYTES_MAX = 4 * 2**20
@@ -38,6 +39,10 @@ ASKING_PLAIN = {"Accept-Encoding": "identity"}
 
 class KeyRefused(PriceUnavailable):
     """401 or 403: asking again soon does not help."""
+
+
+class FeedRefused(KeyRefused):
+    """403: the key is good, and some feed is not covered by its plan."""
 
 
 class Throttled(PriceUnavailable):
@@ -92,10 +97,17 @@ class HermesClient:
 
     async def fetch_latest(self, feed_ids: Collection[str]) -> bytes:
         """The body of one ``/latest`` reply for all feeds. Raises ``PriceUnavailable``."""
+        return await self._fetch(LATEST_PATH, _build_params(feed_ids))
+
+    async def fetch_feeds(self) -> bytes:
+        """The body of the list of every feed that there is. Raises ``PriceUnavailable``."""
+        return await self._fetch(FEEDS_PATH, httpx.QueryParams())
+
+    async def _fetch(self, path: str, params: httpx.QueryParams) -> bytes:
         try:
             async with (
                 asyncio.timeout(self._pace.request_timeout_s),
-                self._http.stream("GET", LATEST_PATH, params=_build_params(feed_ids)) as response,
+                self._http.stream("GET", path, params=params) as response,
             ):
                 self._check_status(response)
                 response.stream = BoundedStream(response)
@@ -143,7 +155,8 @@ class HermesClient:
             wait_s = self._read_retry_after(response.headers.get("Retry-After"))
             raise Throttled(f"Hermes is asked too often (429): waiting {wait_s:.0f} s", retry_after_s=wait_s)
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise KeyRefused(self._describe_refusal(status), retry_after_s=self._pace.refused_retry_s)
+            kind = FeedRefused if status == httpx.codes.FORBIDDEN else KeyRefused
+            raise kind(self._describe_refusal(status), retry_after_s=self._pace.refused_retry_s)
         raise PriceUnavailable(_describe_status(status))
 
     def _describe_refusal(self, status: int) -> str:

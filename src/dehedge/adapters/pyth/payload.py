@@ -73,20 +73,38 @@ def parse_reply(text: str | bytes) -> Reply:
     return Reply(tuple(prices), malformed)
 
 
+def parse_feeds(text: str | bytes) -> dict[str, str]:
+    """The ids of all feeds by what they price, such as ``BTC/USD``; what is priced twice is left out."""
+    ids: dict[str, set[str]] = {}
+    feeds = _load(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+    if not isinstance(feeds, list):
+        raise MalformedReply("Hermes sent JSON that is no list of feeds: is PYTH_PRICE_SERVICE a Hermes?")
+    for entry in feeds:
+        attributes = entry.get("attributes") if isinstance(entry, dict) else None
+        if isinstance(attributes, dict):
+            symbol = str(attributes.get("symbol")).rpartition(".")[2]
+            ids.setdefault(symbol, set()).add(_parse_feed_id(entry))
+    return {symbol: found.pop() for symbol, found in ids.items() if len(found) == 1}
+
+
 def _parse_entries(text: str) -> list[Any]:
+    document = _load(text)
+    entries = document.get("parsed") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise MalformedReply("Hermes sent JSON without a list of parsed prices: is PYTH_PRICE_SERVICE a Hermes?")
+    return entries
+
+
+def _load(text: str) -> Any:
     if not text.strip():
         raise MalformedReply("Hermes sent an empty reply")
     if text.count("[") + text.count("{") > CONTAINERS_MAX:
         raise MalformedReply(_describe_broken(text))
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         # RecursionError: a reply nested deeper than the interpreter's stack is as broken as one cut short.
         raise MalformedReply(_describe_broken(text)) from None
-    entries = document.get("parsed") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise MalformedReply("Hermes sent JSON without a list of parsed prices: is PYTH_PRICE_SERVICE a Hermes?")
-    return entries
 
 
 def _describe_broken(text: str) -> str:

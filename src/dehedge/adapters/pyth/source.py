@@ -14,7 +14,7 @@ import structlog
 
 from dehedge.adapters.pyth.client import HermesClient, KeyRefused, Throttled
 from dehedge.adapters.pyth.pace import Backoff, Gate, Pace
-from dehedge.adapters.pyth.payload import MalformedReply, parse_reply, read_feed_id
+from dehedge.adapters.pyth.payload import MalformedReply, parse_feeds, parse_reply, read_feed_id
 from dehedge.adapters.pyth.screen import Flaw, PriceLimits, PriceScreen, Screening
 from dehedge.core.model import Market, PriceTick
 from dehedge.errors import PriceUnavailable
@@ -94,6 +94,10 @@ class PythSource:
             screen.apply_missing(self._markets.keys() - reply.feed_ids),
         )
         return {market: outcome for screening in screenings for market, outcome in _list_outcomes(screening)}
+
+    async def fetch_feed_ids(self) -> Mapping[str, str]:
+        """The ids of all feeds by what they price, such as ``BTC/USD``. Raises ``PriceUnavailable``."""
+        return parse_feeds(await self._client.fetch_feeds())
 
     def _group(self, markets: Mapping[str, Market]) -> dict[str, tuple[Market, ...]]:
         grouped: dict[str, tuple[Market, ...]] = {}

@@ -1,6 +1,6 @@
 """One connection: one request, one answer, within seconds, whatever the client does.
 
-A client that sends slowly, never stops sending or never reads is cut off; connections beyond the most that are served at a
+A stream of events is the one exception: ``stream`` lets it live for longer. A client that sends slowly, never stops sending or never reads is cut off; connections beyond the most that are served at a
 time are dropped at once, for they take file descriptors from trading. Every answer leaves here with the same headers, and an
 error says no more than its status: nothing of the request, nothing of ours. Used by ``server``.
 """
@@ -55,8 +55,14 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport), "HTTP is spoken over streams"
-        self._deadline = asyncio.get_running_loop().call_later(self._life_s, transport.abort)
+        self.live(self._life_s)
+
+    def live(self, life_s: float) -> None:
+        """It ends so long from now, whatever was said before."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        assert isinstance(self.transport, asyncio.Transport), "HTTP is spoken over streams"
+        self._deadline = asyncio.get_running_loop().call_later(life_s, self.transport.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._deadline is not None:
@@ -84,7 +90,8 @@ class Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPException):
             allowed = resp.headers.get("Allow")
             resp = build_error(resp.status, headers={"Allow": allowed} if allowed is not None else None)
-        resp.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            resp.headers.setdefault(name, value)  # Pages have a policy of their own.
         resp.force_close()
         return await super().finish_response(request, resp, start_time)
 

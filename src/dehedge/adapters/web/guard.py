@@ -31,6 +31,7 @@ PAGE_LENGTH_MAX = 1_000
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  (listened on, and nobody's name)
 WITHOUT_EFFECT = ("GET", "HEAD")
 
+_TIME = re.compile(r"[0-9]{1,11}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:@/?#\[\]\\]+))(?::\d{1,5})?")
 
@@ -57,6 +58,13 @@ class Page(NamedTuple):
 
     offset: int = 0
     limit: int = PAGE_LENGTH_MAX
+
+
+class Span(NamedTuple):
+    """What happened since a time, the newest of it."""
+
+    since: int = 0
+    limit: int = 200
 
 
 class Guard:
@@ -117,12 +125,24 @@ def check_site(request: web.Request) -> None:
 
 
 def read_page(request: web.Request) -> Page:
-    """Which part is asked for by ``offset`` and ``limit``."""
-    asked = {name: request.query.get(name, str(value)) for name, value in Page()._asdict().items()}
-    for name, text in asked.items():
-        if not _NUMBER.fullmatch(text):
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
-    return Page(int(asked["offset"]), min(int(asked["limit"]), PAGE_LENGTH_MAX))
+    """Which part is asked for by ``offset`` and ``limit``, no more than ``PAGE_LENGTH_MAX`` rows."""
+    return Page(read_number(request, "offset", 0), min(read_number(request, "limit", PAGE_LENGTH_MAX), PAGE_LENGTH_MAX))
+
+
+def read_span(request: web.Request) -> Span:
+    """Which time is asked for by ``since``, in whole seconds since 1970, and how much of it by ``limit``."""
+    since = request.query.get("since", "0")
+    if not _TIME.fullmatch(since):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "since is a number of whole seconds since 1970")
+    return Span(int(since), min(read_number(request, "limit", Span().limit), PAGE_LENGTH_MAX))
+
+
+def read_number(request: web.Request, name: str, default: int) -> int:
+    """A whole number of the query."""
+    text = request.query.get(name, str(default))
+    if not _NUMBER.fullmatch(text):
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is a number of at most nine digits")
+    return int(text)
 
 
 async def read_command(request: web.Request, *, takes_level: bool) -> Command:

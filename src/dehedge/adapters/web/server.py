@@ -1,6 +1,6 @@
 """The paths of the HTTP surface, and who answers them.
 
-Knows only ``ports.Operator``. What changes something wants the bearer token; what is refused before, and what a connection
+Knows only ``surfaces.Operator``. What changes something wants the bearer token; what is refused before, and what a connection
 may cost, is in ``guard`` and ``connection``. The answer to a command comes as soon as it is recorded.
 """
 
@@ -16,9 +16,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from dehedge.adapters.web.connection import CONNECTIONS_MAX, LIFE_S, Connection, Refused, build_error
-from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page
+from dehedge.adapters.web.dashboard import Dashboard
+from dehedge.adapters.web.guard import BODY_MAX_BYTES, Command, Guard, read_command, read_page, read_span
+from dehedge.adapters.web.questions import build_routes
+from dehedge.adapters.web.turns import queue
 from dehedge.errors import ConfigError, DehedgeError
-from dehedge.ports import Operator
+from dehedge.surfaces import HistorySource, Operator
 
 log = structlog.get_logger()
 
@@ -36,12 +39,16 @@ class WebServer:
         token: str | None,
         hosts: Collection[str] = (),
         life_s: float = LIFE_S,
+        history: HistorySource | None = None,
+        dashboard: Dashboard | None = None,
     ) -> None:
         self.port = 0
         self._operator = operator
+        self._history = history
         self._registry = registry
         self._guard = Guard(hosts, token)
         self._life_s = life_s
+        self._dashboard = dashboard
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
 
@@ -73,18 +80,21 @@ class WebServer:
         return Connection(server, self._life_s)
 
     def _build_app(self) -> web.Application:
-        operator = self._operator
         app = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[self._guard.refuse])
         app.router.add_get("/healthz", self._get_health)
         app.router.add_get("/readyz", self._get_readiness)
-        app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/api/v1/status", _answer(operator.get_status))
-        app.router.add_get("/api/v1/hedges", _answer(lambda: {"hedges": operator.get_hedges()}))
-        app.router.add_get("/api/v1/positions", self._get_positions)
+        app.router.add_get("/metrics", queue(self._get_metrics))
+        app.router.add_get("/api/v1/status", queue(self._get_status))
+        app.router.add_get("/api/v1/hedges", queue(self._get_hedges))
+        app.router.add_get("/api/v1/positions", queue(self._get_positions))
+        app.router.add_get("/api/v1/history", self._get_history)
         app.router.add_get("/api/v1/flat", self._get_flattening)
+        app.router.add_routes(build_routes(self._operator.insight))
         app.router.add_post("/api/v1/pause", self._post_pause)
         app.router.add_post("/api/v1/resume", self._post_resume)
         app.router.add_post("/api/v1/flatten", self._post_flatten)
+        if self._dashboard is not None:
+            self._dashboard.add_routes(app)
         return app
 
     async def _get_health(self, _: web.Request) -> web.Response:
@@ -99,9 +109,25 @@ class WebServer:
         self._operator.measure()
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def _get_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._operator.get_status())
+
+    async def _get_hedges(self, request: web.Request) -> web.Response:
+        page = read_page(request)
+        return web.json_response(self._operator.get_hedges(page.offset, page.limit))
+
     async def _get_positions(self, request: web.Request) -> web.Response:
         page = read_page(request)
         return web.json_response({"positions": self._operator.get_positions(page.offset, page.limit)})
+
+    async def _get_history(self, request: web.Request) -> web.Response:
+        """The newest happenings since a time."""
+        span = read_span(request)
+        try:
+            events = await self._history.fetch_history(span.since, span.limit) if self._history is not None else []
+        except DehedgeError as error:
+            return build_error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return web.json_response({"events": events})
 
     async def _get_flattening(self, _: web.Request) -> web.Response:
         return web.json_response(await self._operator.fetch_flattening())
@@ -127,10 +153,3 @@ class WebServer:
             log.error("operator_command_failed", command=name, reason=reason, error=str(error))
             return build_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{name} failed: {error}")
         return web.json_response({"done": name}, status=202)
-
-
-def _answer(build: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(_: web.Request) -> web.Response:
-        return web.json_response(build())
-
-    return handle

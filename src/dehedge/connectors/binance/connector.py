@@ -26,16 +26,18 @@ from dehedge.connectors.binance.failures import (
     WRONG_MODE,
     RequestRefused,
 )
-from dehedge.connectors.binance.gateway import Credentials
+from dehedge.connectors.binance.gateway import Credentials, Gateway
 from dehedge.connectors.binance.history import History
 from dehedge.connectors.binance.market_data import BinanceMarketData
 from dehedge.connectors.binance.payloads import (
+    FUNDING,
     AccountConfig,
     SymbolConfig,
     floor_to,
     format_decimal,
     parse_account_config,
     parse_balances,
+    parse_funding,
     parse_margin_type,
     parse_order,
     parse_positions,
@@ -43,12 +45,13 @@ from dehedge.connectors.binance.payloads import (
 )
 from dehedge.connectors.binance.rows import MalformedPayload
 from dehedge.connectors.binance.settings import SymbolSettings
+from dehedge.connectors.binance.standing import Standing
 from dehedge.connectors.binance.tally import OnBreach, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import Leg, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderRequest
 from dehedge.errors import ConfigError, ConnectorError, OrderRejected, OutcomeUnknown
-from dehedge.ports import AccountSink, Balance, Clock, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import AccountSink, Balance, Clock, VenueFunding, VenueOrder, VenuePosition, VenueTrade
 
 log = structlog.get_logger()
 
@@ -80,7 +83,9 @@ class BinanceConnector(BinanceMarketData):
         timing: Timing = DEFAULT_TIMING,
         on_breach: OnBreach = ignore_breach,
         pause_path: str = "",
+        spot_url: str = "",
     ) -> None:
+        """``spot_url`` is where the exchange tells what a key may do; empty where it does not."""
         self._credentials = Credentials(api_key, api_secret)
         super().__init__(
             rest_url=rest_url, ws_url=ws_url, clock=clock, credentials=self._credentials, timing=timing,
@@ -91,6 +96,7 @@ class BinanceConnector(BinanceMarketData):
         self.unknown_window_s = endpoints.WRITE_WINDOW_MS / 1000 + LAG_S
         self._settings = SymbolSettings(self._gateway, SymbolConfig(leverage, parse_margin_type(margin_type)))
         self._modes_doubted = asyncio.Event()
+        self.standing = Standing(self._gateway, lambda: Gateway(spot_url, self._credentials, clock, timing) if spot_url else None)
         self._account_stream = AccountStream(self._gateway, ws_url, timing)
         self._account_stream.on_settings = self._modes_doubted.set
 
@@ -104,15 +110,6 @@ class BinanceConnector(BinanceMarketData):
         self.hedge_mode = config.hedge_mode
         rules = await self.fetch_trading_rules()
         self.watch(symbol for symbol in symbols if symbol in rules)
-
-    @property
-    def clock_offset_s(self) -> float:
-        """How far the exchange's clock is ahead of ours, as last measured."""
-        return self._gateway.clock.offset_s
-
-    async def fetch_symbol_config(self, symbol: str) -> SymbolConfig:
-        """The leverage and margin type that the account has set for a symbol."""
-        return await self._settings.fetch(symbol)
 
     async def prepare_symbol(self, symbol: str) -> None:
         self._get_rules(symbol)
@@ -172,12 +169,17 @@ class BinanceConnector(BinanceMarketData):
         return order.report if order else None
 
     async def fetch_order_history(self, symbol: str, since_s: float) -> Sequence[VenueOrder]:
-        rows = await History(self._gateway, endpoints.ALL_ORDERS, symbol, "orderId").fetch_since(since_s)
+        rows = await History(self._gateway, endpoints.ALL_ORDERS, {"symbol": symbol}, "orderId").fetch_since(since_s)
         return [parse_order(row.values) for row in rows]
 
     async def fetch_trade_history(self, symbol: str, since_s: float) -> Sequence[VenueTrade]:
-        rows = await History(self._gateway, endpoints.TRADES, symbol, "id").fetch_since(since_s)
+        rows = await History(self._gateway, endpoints.TRADES, {"symbol": symbol}, "id").fetch_since(since_s)
         return [parse_trade(row) for row in rows]
+
+    async def fetch_funding(self, since_s: float) -> Sequence[VenueFunding]:
+        """Implements ``ports.FundingSource``."""
+        rows = await History(self._gateway, endpoints.INCOME, {"incomeType": FUNDING}, "tranId").fetch_since(since_s)
+        return sorted((parse_funding(row) for row in rows), key=lambda funding: funding.paid_at)
 
     async def fetch_positions(self) -> Sequence[VenuePosition]:
         positions = parse_positions(await self._gateway.fetch(endpoints.POSITIONS))

@@ -37,11 +37,15 @@ EXTEND_KEY = Endpoint("futures_stream_keepalive", 1)
 
 ACCOUNT_CONFIG = Endpoint("futures_account_config", 5, READ_WINDOW_MS)
 SYMBOL_CONFIG = Endpoint("futures_symbol_config", 5, READ_WINDOW_MS)
+BRACKETS = Endpoint("futures_leverage_bracket", 1, READ_WINDOW_MS)
+RESTRICTIONS = Endpoint("get_account_api_permissions", 1, READ_WINDOW_MS)
+"""Of the key; asked of the spot exchange's host."""
 POSITIONS = Endpoint("futures_position_information", 5, READ_WINDOW_MS)
 BALANCES = Endpoint("futures_account_balance", 5, READ_WINDOW_MS)
 ORDER = Endpoint("futures_get_order", 1, READ_WINDOW_MS)
 ALL_ORDERS = Endpoint("futures_get_all_orders", 5, READ_WINDOW_MS)
 TRADES = Endpoint("futures_account_trades", 5, READ_WINDOW_MS)
+INCOME = Endpoint("futures_income_history", 30, READ_WINDOW_MS)
 
 PLACE = Endpoint("futures_create_order", 0, WRITE_WINDOW_MS, is_write=True, orders=1)
 MODIFY = Endpoint("futures_modify_order", 0, WRITE_WINDOW_MS, is_write=True, orders=1)

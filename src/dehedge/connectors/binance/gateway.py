@@ -294,6 +294,7 @@ class Gateway:
         )
         client.FUTURES_URL = f"{self._rest_url}/fapi"
         client.FUTURES_DATA_URL = f"{self._rest_url}/futures/data"
+        client.MARGIN_API_URL = f"{self._rest_url}/sapi"
         client.REQUEST_RECVWINDOW = 0  # 0 lets the window of each call through; anything else would replace it
         return client
 

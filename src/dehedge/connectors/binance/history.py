@@ -1,4 +1,4 @@
-"""The account's past orders and trades, complete whatever their number.
+"""The account's past orders, trades and bookings, complete whatever their number.
 
 The exchange answers for less than seven days at a time and at most a thousand rows, and does not say which thousand. So
 a span that comes back full is cut in half and asked again, until each part is complete. Called by the connector.
@@ -6,6 +6,7 @@ a span that comes back full is cut in half and asked again, until each part is c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dehedge.connectors.binance.endpoints import Endpoint
@@ -35,26 +36,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One list of rows of one symbol; ``key`` is the field that numbers its rows."""
+    """One list of rows, of one symbol or of one kind by ``wanted``; ``key`` is the field that numbers a symbol's rows."""
 
     gateway: Gateway
     endpoint: Endpoint
-    symbol: str
+    wanted: Mapping[str, str]
     key: str
 
     async def fetch_since(self, since_s: float) -> list[Row]:
         """Every row since then by our own clock, which may be far from the exchange's; each once, by ascending number."""
-        found: dict[int, Row] = {}
+        found: dict[tuple[int, str], Row] = {}
         clock = self.gateway.clock
         for span in build_spans(int((since_s + clock.offset_s) * 1000), int(clock.time() * 1000)):
             for row in await self._fetch_span(span):
-                found[row.get_integer(self.key)] = row
+                found[row.get_integer(self.key), row.get_text("symbol")] = row
         return [found[number] for number in sorted(found)]
 
     async def _fetch_span(self, span: Span) -> list[Row]:
         payload = await self.gateway.fetch(
             self.endpoint,
-            symbol=self.symbol,
+            **self.wanted,
             startTime=str(span.start_ms),
             endTime=str(span.end_ms),
             limit=str(ROWS_MAX),

@@ -20,7 +20,7 @@ import structlog
 
 from dehedge.connectors.binance.payloads import RateLimit
 from dehedge.errors import RateLimited
-from dehedge.ports import Clock
+from dehedge.ports import Clock, LimitUse, Traffic
 
 log = structlog.get_logger()
 
@@ -208,6 +208,12 @@ class Limits:
         """Seconds until the shortest window of this kind is over."""
         now_s = self._turn()
         return min(window.get_rest_s(now_s) for window in self._windows if window.limit.kind == kind)
+
+    def get_traffic(self) -> Traffic:
+        """What is used of every limit, and for how long nothing may be sent yet."""
+        self._turn()
+        uses = tuple(LimitUse(w.limit.kind.lower(), w.limit.label, w.taken, w.limit.limit) for w in self._windows)
+        return Traffic(uses, max(self._get_pause_s(orders=1), 0.0))
 
     def get_used(self, kind: str, label: str) -> int:
         self._turn()

@@ -15,7 +15,7 @@ from dehedge.connectors.binance.payloads import parse_order_book, parse_rate_lim
 from dehedge.connectors.binance.tally import OnBreach, ignore_breach
 from dehedge.connectors.binance.timing import DEFAULT_TIMING, Timing
 from dehedge.core.model import TradingRules
-from dehedge.ports import Clock, MarkPrice, OrderBook
+from dehedge.ports import Clock, MarkPrice, OrderBook, Traffic
 
 DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 """The only numbers of levels that the exchange gives, and what each costs."""
@@ -62,6 +62,9 @@ class BinanceMarketData:
 
     def get_mark_prices(self) -> Mapping[str, MarkPrice]:
         return self._marks.get()
+
+    def get_traffic(self) -> Traffic:
+        return self._gateway.limits.get_traffic()
 
     async def fetch_order_book(self, symbol: str, depth: int) -> OrderBook:
         limit = min((size for size in DEPTH_WEIGHTS if size >= depth), default=max(DEPTH_WEIGHTS))

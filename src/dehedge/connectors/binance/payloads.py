@@ -25,7 +25,7 @@ from dehedge.connectors.binance.rows import (
 )
 from dehedge.core.model import Leg, Side, TradingRules
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
-from dehedge.ports import Balance, MarkPrice, OrderBook, VenueOrder, VenuePosition, VenueTrade
+from dehedge.ports import Balance, MarkPrice, OrderBook, VenueFunding, VenueOrder, VenuePosition, VenueTrade
 
 log = structlog.get_logger()
 
@@ -39,6 +39,9 @@ STATUSES = {status.value: status for status in OrderStatus} | {"EXPIRED_IN_MATCH
 
 FORCED_STATUSES = frozenset({"NEW_INSURANCE", "NEW_ADL"})
 """Statuses of liquidation orders that say who takes them over; how far they are is in their quantities."""
+
+FUNDING = "FUNDING_FEE"
+"""The kind of a booking of funding."""
 
 
 class RateLimit(NamedTuple):
@@ -228,6 +231,19 @@ def parse_trade(row: Row) -> VenueTrade:
         fee_asset=row.get_text("commissionAsset"),
         realized_profit=row.get_decimal("realizedPnl"),
         traded_at=row.get_seconds("time"),
+    )
+
+
+def parse_funding(row: Row) -> VenueFunding:
+    """A booking of the income history that was asked for by its kind."""
+    if row.get_text("incomeType") != FUNDING:
+        raise MalformedPayload("the exchange was asked for funding and sent other bookings")
+    return VenueFunding(
+        symbol=row.get_text("symbol"),
+        amount=row.get_decimal("income"),
+        asset=row.get_text("asset"),
+        paid_at=row.get_seconds("time"),
+        venue_id=str(row.get_integer("tranId")),
     )
 
 

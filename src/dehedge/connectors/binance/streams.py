@@ -17,6 +17,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from dehedge import metrics
 from dehedge.connectors.binance.events import parse_message
 from dehedge.connectors.binance.rows import MalformedPayload, Row
 from dehedge.connectors.binance.timing import StreamTiming
@@ -67,6 +68,7 @@ class Stream:
         self._renew = asyncio.Event()
         self._failures = 0
         self._is_down = False
+        metrics.STREAM_UP.labels(name).set(0)
 
     def renew(self) -> None:
         """Connect anew, with a new address."""
@@ -148,12 +150,14 @@ class Stream:
 
     def _mark_live(self) -> None:
         self.is_live = True
+        metrics.STREAM_UP.labels(self._name).set(1)
         if self._is_down:
             self._is_down = False
             log.info("stream_recovered", stream=self._name)
 
     def _mark_down(self, reason: str) -> None:
         self.is_live = False
+        metrics.STREAM_UP.labels(self._name).set(0)
         if reason and not self._is_down:
             self._is_down = True
             log.warning("stream_failed", stream=self._name, reason=reason)

@@ -16,6 +16,7 @@ from dehedge.sim.exchange.payloads import (
     build_account_v2,
     build_account_v3,
     build_balances,
+    build_key_restrictions,
     build_position_v2,
     build_position_v3,
     build_symbol_config,
@@ -77,6 +78,12 @@ def get_commission_rate(call: Call) -> Json:
 
 def get_order_limits(call: Call) -> list[Json]:
     return build_order_limits(call.venue.limits.settings)
+
+
+def get_key_restrictions(call: Call) -> Json:
+    """Of the account's one key. On the spot exchange's host in reality."""
+    (key,) = call.venue.keys.values()
+    return build_key_restrictions(trades=key.trades, withdraws=key.withdraws, bound=key.bound)
 
 
 def get_trading_status(call: Call) -> Json:

@@ -28,11 +28,13 @@ _SIGNATURE = re.compile(r"(^|&)signature=[^&]*")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ApiKey:
-    """A key of the account. Without ``trades`` it may read but not write."""
+    """A key of the account. Without ``trades`` it may read but not write; a ``bound`` one works from known addresses only."""
 
     secret: str
     trades: bool = True
     locked: bool = False
+    withdraws: bool = False
+    bound: bool = True
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -307,3 +307,21 @@ def build_symbol_config(ledger: Ledger, symbol: str) -> Json:
         "leverage": settings.leverage,
         "maxNotionalValue": show(ledger.markets[symbol].rules.get_notional_max(settings.leverage)),
     }
+
+
+def build_key_restrictions(*, trades: bool, withdraws: bool, bound: bool) -> Json:
+    return {
+        "ipRestrict": bound,
+        "createTime": 1698645219000,
+        "enableReading": True,
+        "enableWithdrawals": withdraws,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "enableFutures": trades,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+        "enableFixApiTrade": False,
+        "enableFixReadOnly": False,
+        "enableSpotAndMarginTrading": False,
+        "enablePortfolioMarginTrading": False,
+    }

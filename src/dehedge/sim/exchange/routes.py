@@ -80,6 +80,7 @@ _ACCOUNT: Routes = {
     ("GET", "/fapi/v1/commissionRate"): Route(accounts.get_commission_rate, 20),
     ("GET", "/fapi/v1/rateLimit/order"): Route(accounts.get_order_limits, 1),
     ("GET", "/fapi/v1/apiTradingStatus"): Route(accounts.get_trading_status, 10),
+    ("GET", "/sapi/v1/account/apiRestrictions"): Route(accounts.get_key_restrictions, 1),
     ("GET", "/fapi/v2/account"): Route(accounts.get_account_v2, 5),
     ("GET", "/fapi/v3/account"): Route(accounts.get_account_v3, 5),
     ("GET", "/fapi/v2/balance"): Route(accounts.get_balances, 5),

@@ -258,6 +258,11 @@ class SimExchange:
         self.api.venue.listen_keys.end(expired=True)
         self.pump()
 
+    def set_key(self, *, trades: bool = True, withdraws: bool = False, bound: bool = True) -> None:
+        """Change what the account's key may do."""
+        key = ApiKey(self.settings.api_secret, trades, withdraws=withdraws, bound=bound)
+        self.api.venue.keys[self.settings.api_key] = key
+
     @property
     def requests(self) -> list[RequestRecord]:
         return self.api.record.requests

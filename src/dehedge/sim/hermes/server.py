@@ -19,7 +19,7 @@ from typing import Self
 from aiohttp import web
 from multidict import MultiMapping
 
-from dehedge.sim.hermes.faults import Fault, FaultPlan, Route, build_answer, reset
+from dehedge.sim.hermes.faults import STATUS_TEXT, Fault, FaultPlan, Route, build_answer, reset
 from dehedge.sim.hermes.prices import DEFAULT_EXPO, PriceBoard, Wanted, read_feed_id, without
 from dehedge.sim.hermes.streams import StreamClient, Streams, build_event
 
@@ -59,6 +59,7 @@ class SimHermes:
         self._board, self._faults, self._streams = PriceBoard(clock), FaultPlan(), Streams()
         self._moved, self._released = asyncio.Event(), asyncio.Event()
         self._port = port
+        self._excluded: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._repeats: list[asyncio.Task[None]] = []
 
@@ -128,6 +129,10 @@ class SimHermes:
     def remove(self, feed_id: str) -> None:
         """Make a feed unknown."""
         self._board.remove(feed_id)
+
+    def exclude(self, feed_id: str) -> None:
+        """Make a feed one that the plan of the key does not cover."""
+        self._excluded.add(read_feed_id(feed_id))
 
     def publish(self) -> None:
         """Publish every price again, as happens each interval: under a new time unless frozen."""
@@ -262,6 +267,8 @@ class SimHermes:
 
     def _read_wanted(self, query: MultiMapping[str], fault: Fault | None) -> Wanted:
         wanted = _parse_query(query)
+        if self._excluded.intersection(wanted.feed_ids):
+            raise web.HTTPForbidden(text=STATUS_TEXT[Fault.FORBIDDEN])
         unknown = self._board.find_unknown(wanted)
         if unknown and not wanted.ignores_unknown and fault is None:
             raise web.HTTPNotFound(text="Price ids not found: " + ", ".join(f"0x{feed_id}" for feed_id in unknown))
