@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dehedge import __version__, cli_replay
+from dehedge import cli_replay
+from dehedge.cli_options import Json, Version
 from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
@@ -51,18 +52,10 @@ class Shape(StrEnum):
     HTML = "html"
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
-    if wanted:
-        typer.echo(f"dehedge {__version__}")
-        raise typer.Exit
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
 Reason = Annotated[str, typer.Option(help="Why; the log and the status show it.")]
 Since = Annotated[str, typer.Option(help="How far back: 90m, 24h, 7d, a day or moment (UTC), or all.")]
 JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than that of STATE_URL.")]
-Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
 @app.callback()

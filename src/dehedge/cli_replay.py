@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dehedge.cli_options import Version
 from dehedge.errors import QuestionInvalid
 from dehedge.exits import exit_with
 
@@ -45,6 +46,7 @@ def replay(
     out: Annotated[list[Path] | None, typer.Option(help="report.html or figures.json; again for both.", rich_help_panel=OUTPUT)] = None,
     png: Annotated[Path | None, typer.Option(help="A folder for the charts as PNG.", rich_help_panel=OUTPUT)] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON for programs.", rich_help_panel=OUTPUT)] = False,
+    _version: Version = False,
 ) -> None:  # fmt: skip
     """Run a bundle's passes again, or the daemon's decisions on a price history and a trader book, in money."""
     if file is not None:
@@ -76,6 +78,7 @@ def _replay_bundle(path: Path, *, is_alone: bool, use_json: bool) -> int:
 
 def snapshot(
     out: Annotated[Path, typer.Option(help="The trader book to write.")] = Path("book.csv"),
+    _version: Version = False,
 ) -> None:
     """Read the chain once, as the daemon does, and write every open position as a trader book for `dehedge replay`."""
     exit_with(lambda: _make_snapshot(out))

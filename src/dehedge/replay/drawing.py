@@ -35,7 +35,8 @@ def draw_chart(chart: Chart) -> str:
     ]
     title = escape(chart.title)
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>{"".join(parts)}</svg>'
-    return f"<figure><figcaption>{title} <small>({escape(chart.y_label)})</small></figcaption>{svg}{_build_legend(chart)}</figure>"
+    head = f"<figcaption>{title} <small>({escape(chart.y_label)})</small></figcaption>"
+    return f'<figure>{head}<div class="wide">{svg}</div>{_build_legend(chart)}</figure>'
 
 
 def list_ticks(low: float, high: float) -> list[float]:

@@ -171,8 +171,8 @@ class _Rows:
 
 
 def _find_step(parts: Sequence[_Part]) -> int:
-    """The usual distance of two bars, which all files share."""
-    steps = {part.place: int(np.median(np.diff(part.start_s))) for part in parts if len(part.start_s) > 1}
+    """The least distance of two bars, which all files share."""
+    steps = {part.place: int(np.diff(part.start_s).min()) for part in parts if len(part.start_s) > 1}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{place} has bars of {step_s} s" for place, step_s in list(steps.items())[:3])
         raise ConfigError(f"files of one market have bars of different length: {told}")

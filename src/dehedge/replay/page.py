@@ -21,7 +21,7 @@ STYLE = """
 :root{--c0:#57606a;--c1:#0a58ca;--c2:#a15c00;--c3:#116329;--c4:#7a3ea8;--c5:#b3261e;--c6:#0b7285;--c7:#8a6d00}
 @media(prefers-color-scheme:dark){:root{--c0:#9198a1;--c1:#6cb0ff;--c2:#e3a04f;--c3:#57c06a;--c4:#c297ff;--c5:#ff8a80;--c6:#5cc8d7;
 --c7:#d8bf4a}}
-figure{margin:1.4rem 0}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
+figure{margin:1.4rem 0}figure svg{min-width:36rem}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
 .legend span{margin-right:1rem;white-space:nowrap}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
 .dashed{stroke-dasharray:5 4}.mark{stroke:var(--page);stroke-width:.6}
 """ + "".join(

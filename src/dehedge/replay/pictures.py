@@ -32,9 +32,12 @@ def write_pictures(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     """One file for each chart. Raises ``DehedgeError`` where matplotlib is missing or the folder cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = []
+        written: list[Path] = []
         for chart in charts:
-            path = folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', chart.name)[:100]}.png"
+            name = re.sub(r"[^A-Za-z0-9.=-]+", "_", chart.name)[:100]
+            path = folder / f"{name}.png"
+            if path in written:
+                path = folder / f"{name}-{len(written)}.png"
             path.write_bytes(draw_picture(chart))
             written.append(path)
         return written

@@ -16,11 +16,13 @@ from dehedge.replay.request import Request
 from dehedge.reporting.rows import round_usd, show
 
 Data = dict[str, Any]
+NOTHING = "n/a"
+"""Where there is nothing to divide by."""
 
 
 def format_share(share: Decimal | None) -> str:
     """A share as a percentage, to a tenth."""
-    return f"{round(share * 100, 1) + 0:,.1f} %" if share is not None else "-"
+    return f"{round(share * 100, 1) + 0:,.1f} %" if share is not None else NOTHING
 
 
 def format_span(seconds: float) -> str:
@@ -32,7 +34,7 @@ def format_span(seconds: float) -> str:
 
 
 def _format_rate(cost: Decimal | None) -> str:
-    return f"{cost:,.3f}" if cost is not None else "-"
+    return f"{cost:,.3f}" if cost is not None else NOTHING
 
 
 def _format_count(count: int) -> str:

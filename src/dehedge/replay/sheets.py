@@ -69,8 +69,7 @@ def _read_members(path: Path, archive: zipfile.ZipFile) -> Iterator[Sheet]:
 
 def _read_lines(place: str, file: IO[bytes]) -> Lines:
     number = 0
-    with _telling(place):
-        text = io.TextIOWrapper(file, encoding="utf-8-sig")
+    with _telling(place), io.TextIOWrapper(file, encoding="utf-8-sig") as text:
         while line := text.readline(LINE_LENGTH_MAX + 1):
             number += 1
             if len(line) > LINE_LENGTH_MAX:
