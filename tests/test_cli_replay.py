@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import shlex
+import subprocess
 import sys
 import types
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +23,7 @@ from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
 from tests.replay.kit import run_fake, write_klines
 
+ROOT = Path(__file__).parents[1]
 PRICES = ("--prices", "BTC-USD=btc.csv", "--generate", "traders=9")
 
 
@@ -60,6 +66,22 @@ def test_replay_writes_page_data_and_pictures(folder: Path):
     assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
 
 
+def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
+    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ")
+    commands = [shlex.split(command) for command in re.findall(r"^dehedge (replay .*)$", text, re.MULTILINE)]
+    for name in ("BTCUSDT-1m-2020-03", "ETHUSDT-1m-2020-03"):
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.write(folder / "btc.csv", f"{name}.csv")
+    with zipfile.ZipFile(folder / "BTCUSDT-fundingRate-2020-03.zip", "w") as archive:
+        archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
+    (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
+
+    assert len(commands) == 2
+    for command in commands:
+        run(*command)
+    assert {"report.html", "figures.json", "charts"} <= {path.name for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -86,7 +108,18 @@ def test_replay_tells_the_line_and_writes_nothing_when_a_file_is_bad(folder: Pat
     assert not (folder / "r.html").exists()
 
 
-async def test_snapshot_writes_every_position_of_the_chain(folder: Path, monkeypatch: pytest.MonkeyPatch):
+async def take_snapshot(**variables: str) -> tuple[int | None, str, str]:
+    """As a process of its own, because it sets up logging for all of it."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "dehedge", "snapshot", "--out", "book.csv", env={**kept, **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def test_snapshot_writes_every_position_of_the_chain(folder: Path):
     world = World({"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}, use_anvil=False)
     await world.start()
     try:
@@ -94,15 +127,12 @@ async def test_snapshot_writes_every_position_of_the_chain(folder: Path, monkeyp
         await world.chain.put(build_position(0xA2, "ETH-USD", is_long=False, size_usd=2_000, price=Decimal(3_000)))
         await world.chain.set_vault(500_000 * USD)
         await world.chain.set_shield(600 * USD + 1)
-        for name, value in world.build_environment().items():
-            if not name.startswith("BINANCE"):
-                monkeypatch.setenv(name, value)
-
-        text, _ = await asyncio.to_thread(run, "snapshot", "--out", "book.csv")
+        code, text, _ = await take_snapshot(NETWORKS=world.chain.url)
     finally:
         await world.stop()
 
     book = read_book(folder / "book.csv")
+    assert code == 0
     assert "written: book.csv: 2 positions of block" in text
     assert (book.vault, book.shield) == (500_000 * USD, 600 * USD + 1)
     assert sorted((trader.market, trader.is_long, trader.size) for trader in book.traders) == [
@@ -110,10 +140,10 @@ async def test_snapshot_writes_every_position_of_the_chain(folder: Path, monkeyp
     ]  # fmt: skip
 
 
-def test_snapshot_tells_in_one_line_when_no_node_answers(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("NETWORKS", "http://127.0.0.1:1/v2/a-key-of-a-test")
+async def test_snapshot_tells_in_one_line_when_no_node_answers(folder: Path):
+    code, _, errors = await take_snapshot(NETWORKS="http://127.0.0.1:1/v2/a-key-of-a-test")
 
-    _, errors = run("snapshot", "--out", "book.csv", code=EXIT_CRASHED)
+    assert code == EXIT_CRASHED
     assert len(errors.splitlines()) == 1
     assert "127.0.0.1" in errors
     assert "a-key-of-a-test" not in errors
