@@ -15,6 +15,7 @@ from statistics import NormalDist
 
 from dehedge.errors import QuestionInvalid
 from dehedge.replay.model import USDC_UNIT, Trader
+from dehedge.replay.sheets import show
 from dehedge.replay.traders import build_user
 
 DAY_S = 86_400
@@ -65,7 +66,7 @@ def _parse_number(name: str, text: str) -> float:
     except ValueError:
         number = low - 1
     if not low <= number <= high:
-        raise QuestionInvalid(f"--generate: {name}={text[:40]} is not a number from {low:g} to {high:g}")
+        raise QuestionInvalid(f"--generate: {name}={show(text)} is not a number from {low:g} to {high:g}")
     return number
 
 

@@ -80,17 +80,17 @@ def _read_lines(place: str, file: IO[bytes]) -> Lines:
 
 
 @contextmanager
-def _telling(place: str) -> Iterator[None]:
+def _telling(place: str, act: str = "read") -> Iterator[None]:
     """What the system, the ZIP and the text have against it, in one line."""
     try:
         yield
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: is not UTF-8 text") from None
     except OSError as error:
-        raise ConfigError(f"{place}: cannot be read: {error.strerror or show(str(error))}") from None
+        raise ConfigError(f"{place}: cannot be {act}: {error.strerror or show(str(error))}") from None
     # The library raises what it meets: a wrong sum, a method or a password that it does not know, an end too early.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        raise ConfigError(f"{place}: cannot be read: {show(str(error))}") from None
+        raise ConfigError(f"{place}: cannot be {act}: {show(str(error))}") from None
 
 
 def split_header(first: str) -> list[str] | None:
@@ -186,6 +186,6 @@ def show(text: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all. Raises ``ConfigError`` naming the file."""
     beside = path.with_name(f"{path.name}.part")
-    with _telling(str(path)):
+    with _telling(str(path), "written"):
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
