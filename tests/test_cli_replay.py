@@ -9,9 +9,9 @@ import re
 import shlex
 import subprocess
 import sys
-import types
 import zipfile
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from dehedge.cli import app
 from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
+from dehedge.replay import session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
 from tests.replay.kit import run_fake, write_klines
@@ -32,9 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     write_klines(tmp_path / "btc.csv")
-    engine = types.ModuleType("dehedge.replay.engine")
-    engine.run_policy = run_fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dehedge.replay.engine", engine)
+    monkeypatch.setattr(session, "_load_engine", lambda history: partial(run_fake, history))
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dehedge.config import Settings
 from dehedge.core.sizing import Sizing
 from dehedge.errors import ConfigError, QuestionInvalid
 from dehedge.replay.choices import build_policies
@@ -107,6 +108,7 @@ def test_costs_are_as_typed_when_given(folder: Path):
 def test_policies_are_the_settings_with_what_their_names_change(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEDGE_EXPIRY_SECONDS", "90")
     monkeypatch.setenv("MAX_OPENS_PER_HOUR", "5")
+    monkeypatch.setenv("USDC", "0x" + "12" * 20)
 
     none, delta, varied, ideal = build_policies(
         ["none", "delta", "notional:expiry=300:vault_factor=0.9:max_opens_per_hour=99", "ideal", "none"], {"BTC-USD": "BTCUSDT"}
@@ -119,6 +121,7 @@ def test_policies_are_the_settings_with_what_their_names_change(monkeypatch: pyt
     assert (varied.hedging.sizing, varied.hedging.expiry_s, varied.limits.opens_per_hour) == (Sizing.NOTIONAL, 300, 99)
     assert varied.hedging.factors.vault == Fraction(9, 10)
     assert (ideal.is_ideal, delta.is_ideal) == (True, False)
+    assert delta.hedging.asset == Settings.model_fields["usdc"].default
 
 
 def test_settings_that_are_wrong_end_it_when_read(monkeypatch: pytest.MonkeyPatch):

@@ -30,14 +30,14 @@ DECIDING = frozenset({
     "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",
     "min_collateral", "risk_scope", *GuardSettings.model_fields,
 })  # fmt: skip
-NOWHERE = "http://127.0.0.1:1"
-"""Settings want a node; a replay asks none."""
+FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
+"""Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""
 
 
 def read_replay_settings() -> Settings:
     """The operator's settings where there are some, else the defaults. Raises ``ConfigError`` with what is wrong of them."""
     try:
-        return Settings.model_validate({"networks": NOWHERE})
+        return Settings.model_validate(FIXED)
     except ValidationError:
         read_settings()
         raise
@@ -71,7 +71,7 @@ def _parse_change(text: str) -> tuple[str, str]:
 
 def _change_settings(text: str, changes: Mapping[str, str]) -> Settings:
     try:
-        return Settings.model_validate({"networks": NOWHERE, **changes})
+        return Settings.model_validate({**FIXED, **changes})
     except ValidationError as error:
         field = str(error.errors(include_url=False)[0]["loc"][0])
         accepted = Settings.model_fields[field].description

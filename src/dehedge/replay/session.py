@@ -25,7 +25,7 @@ from dehedge.replay.request import Options, Request, build_request
 from dehedge.replay.rows import ROWS, build_data, list_cells
 from dehedge.replay.sheets import write_text
 
-Engine = Callable[[History, Costs, Policy, Report], Run]
+Engine = Callable[[Costs, Policy, Report], Run]
 
 
 class Wanted(NamedTuple):
@@ -36,13 +36,13 @@ class Wanted(NamedTuple):
     use_json: bool = False
 
 
-def replay_history(options: Options, wanted: Wanted, console: Console, engine: Engine | None = None) -> int:
+def replay_history(options: Options, wanted: Wanted, console: Console) -> int:
     """Exit 0; raises what is wrong with the options and the files."""
     _check_outs(wanted)
     if wanted.pictures is not None:
         check_drawable()
     request = build_request(options)
-    runs = run_policies(request, engine or _load_engine())
+    runs = run_policies(request, _load_engine(request.history))
     if wanted.use_json:
         print(json.dumps(build_data(request, runs), indent=2))
     else:
@@ -60,10 +60,13 @@ def _check_outs(wanted: Wanted) -> None:
             raise QuestionInvalid(f"--out: {path}: there is no such folder")
 
 
-def _load_engine() -> Engine:
-    from dehedge.replay.engine import run_policy  # type: ignore[import-untyped,import-not-found,unused-ignore]
+def _load_engine(history: History) -> Engine:
+    """What the traders do is the same for every policy, so it is made once."""
+    from dehedge.replay.engine import run_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from dehedge.replay.story import build_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    return run_policy  # type: ignore[no-any-return,unused-ignore]
+    story = build_story(history)
+    return lambda costs, policy, report: run_story(story, history, costs, policy, report)
 
 
 def run_policies(request: Request, engine: Engine) -> list[Run]:
@@ -82,7 +85,7 @@ def run_policies(request: Request, engine: Engine) -> list[Run]:
 
 def _run(request: Request, policy: Policy, engine: Engine, bars: Progress) -> Run:
     task = bars.add_task(policy.name, total=1.0)
-    run = engine(request.history, request.costs, policy, lambda share: bars.update(task, completed=share))
+    run = engine(request.costs, policy, lambda share: bars.update(task, completed=share))
     bars.update(task, completed=1.0)
     return run
 
