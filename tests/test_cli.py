@@ -32,7 +32,7 @@ from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_LOCKED, EXIT_USAGE, ex
 
 COMMANDS = [
     "init", "run", "check", "demo", "status", "hedges", "explain", "trips", "whatif", "history", "report", "bundle", "replay",
-    "pause", "resume", "flatten", "notify",
+    "pause", "resume", "flatten", "notify", "snapshot",
 ]  # fmt: skip
 TOKEN = "the-http-token-of-a-test"
 NOWHERE = "http://127.0.0.1:1"

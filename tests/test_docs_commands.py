@@ -42,6 +42,11 @@ MATCHED = {
     "dehedge run": "test_daemon_opens_resizes_keeps_expires_vanishes_and_survives_kill_9",
     "dehedge flatten": "test_flatten_asks_for_a_typed_word_on_a_terminal",
     "dehedge notify": "test_notify_tries_every_address_and_says_which_one_failed",
+    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --prices ETH-USD=ETHUSDT-1m-2020-03.zip"
+    " --funding BTC-USD=BTCUSDT-fundingRate-2020-03.zip --book book.csv --at-start --vault 5000000 --shield 250000"
+    " --policy none --policy delta --policy delta:expiry=300 --fees 4 --out report.html --out figures.json --png charts":
+    "test_replay_of_the_docs_works_with_files_of_these_names",
 }
 """What takes minutes, a person or somebody to tell, by its beginning, and the test that runs the same."""
 
@@ -56,7 +61,7 @@ NOT_RUN = {
 """By its beginning, with the reason."""
 
 STEERING = re.compile(r"dehedge (pause|resume|flatten)")
-OWN_PROCESS = {"check", "init"}
+OWN_PROCESS = {"check", "init", "snapshot"}
 """What ends its process at once, or sets up logging for all of it."""
 
 COMMAND_S = 60.0

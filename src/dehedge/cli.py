@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dehedge import __version__
+from dehedge import cli_replay
+from dehedge.cli_options import Json, Version
 from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
@@ -51,18 +52,10 @@ class Shape(StrEnum):
     HTML = "html"
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
-    if wanted:
-        typer.echo(f"dehedge {__version__}")
-        raise typer.Exit
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Url = Annotated[str, typer.Option(help="Where the daemon listens; by default as configured.")]
 Reason = Annotated[str, typer.Option(help="Why; the log and the status show it.")]
 Since = Annotated[str, typer.Option(help="How far back: 90m, 24h, 7d, a day or moment (UTC), or all.")]
 JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than that of STATE_URL.")]
-Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
 @app.callback()
@@ -229,16 +222,9 @@ def bundle(
     exit_with(lambda: make_bundle(journal, since=since, out=out))
 
 
-@app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge replay incident.zip")
-def replay(
-    file: Annotated[Path, typer.Argument(help="A .zip that `dehedge bundle` wrote.")],
-    json_output: Json = False,
-    _version: Version = False,
-) -> None:
-    """Run a bundle's passes again: the same decisions, or the first one that differs (exit 1)."""
-    from dehedge import cli_bundle
-
-    exit_with(lambda: cli_bundle.replay(file, use_json=json_output))
+REPLAY_EXAMPLE = "Example: dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --generate long=0.2 --out report.html"
+app.command(rich_help_panel=LOOK_BACK, epilog=REPLAY_EXAMPLE)(cli_replay.replay)
+app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge snapshot --out book.csv")(cli_replay.snapshot)
 
 
 @app.command(rich_help_panel=STEER, epilog='Example: dehedge pause --level reduce-only --reason "exchange maintenance"')

@@ -43,14 +43,18 @@ def render_page(report: Report) -> str:
         _build_tiles(report.sums),
         *(_build_body(report) if report.markets else ["<p>There were no hedges in this time.</p>"]),
         *(f"<p>{escape(note)}</p>" for note in list_notes(report)),
-        f"<p>dehedge {escape(__version__)}</p>",
     ]
+    return build_document(f"dehedge report: {span}", parts)
+
+
+def build_document(title: str, parts: Iterable[str], style: str = "") -> str:
+    """A whole page of parts that are HTML already; the title is not."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>dehedge report: {escape(span)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>"
+        f"<body><main>{''.join(parts)}<p>dehedge {escape(__version__)}</p></main></body></html>\n"
     )
 
 
@@ -82,15 +86,15 @@ def _build_tiles(sums: Sums) -> str:
 
 def _build_markets(report: Report) -> str:
     rows = [
-        _build_row([market.market], [*list_counts(market.sums), *list_money(market.sums)]) for market in report.markets
+        build_row([market.market], [*list_counts(market.sums), *list_money(market.sums)]) for market in report.markets
     ]
-    rows.append(_build_row(["all"], [*list_counts(report.sums), *list_money(report.sums)], kind="all"))
-    return _build_table(["market"], ["opened", "closed", "traded", *MONEY], rows)
+    rows.append(build_row(["all"], [*list_counts(report.sums), *list_money(report.sums)], kind="all"))
+    return build_table(["market"], ["opened", "closed", "traded", *MONEY], rows)
 
 
 def _build_hedges(hedges: Iterable[HedgeReport]) -> str:
     names = ["position", "side", "opened", "why", "closed", "why"]
-    return _build_table(names, ["quantity", "in", "out", *MONEY, "open: profit"], [_build_hedge(hedge) for hedge in hedges])
+    return build_table(names, ["quantity", "in", "out", *MONEY, "open: profit"], [_build_hedge(hedge) for hedge in hedges])
 
 
 def _build_hedge(hedge: HedgeReport) -> str:
@@ -102,16 +106,18 @@ def _build_hedge(hedge: HedgeReport) -> str:
     ]  # fmt: skip
     figures = [show(hedge.quantity) or "", round_price(hedge.price_in), round_price(hedge.price_out)]
     open_profit = round_usd(standing.unrealized_usd) if standing is not None else ""
-    return _build_row(texts, [*figures, *list_money(hedge.sums), open_profit])
+    return build_row(texts, [*figures, *list_money(hedge.sums), open_profit])
 
 
-def _build_table(texts: Iterable[str], figures: Iterable[str], rows: Iterable[str]) -> str:
+def build_table(texts: Iterable[str], figures: Iterable[str], rows: Iterable[str]) -> str:
+    """Columns of text and then of figures; the rows are of ``build_row``."""
     heads = [f"<th>{escape(name)}</th>" for name in texts]
     heads += [f'<th class="number">{escape(name)}</th>' for name in figures]
     return f'<div class="wide"><table><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _build_row(texts: Iterable[str], figures: Iterable[str], kind: str = "") -> str:
+def build_row(texts: Iterable[str], figures: Iterable[str], kind: str = "") -> str:
+    """Whatever it is given is escaped."""
     cells = [f"<td>{escape(text)}</td>" for text in texts]
     cells += [f'<td class="number{" below" if text.startswith("-") else ""}">{escape(text)}</td>' for text in figures]
     return f'<tr class="{kind}">{"".join(cells)}</tr>'

@@ -1,0 +1,78 @@
+"""The ways of hedging that a replay compares, by name: the operator's own settings, with what the name changes.
+
+``delta:expiry=300`` is the setting HEDGE_SIZING=delta with HEDGE_EXPIRY_SECONDS=300; every setting that decides may be changed
+so, and is checked as it is at the start of the daemon. Reads the settings, runs nothing. Called by ``request``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from dehedge.config import Settings, read_settings
+from dehedge.errors import QuestionInvalid
+from dehedge.guard_settings import GuardSettings
+from dehedge.parts import build_policy
+from dehedge.replay.model import Policy
+
+NONE = "none"
+IDEAL = "ideal"
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    NONE: {},
+    "notional": {"hedge_sizing": "notional"},
+    "delta": {"hedge_sizing": "delta"},
+    IDEAL: {"hedge_sizing": "delta"},
+}
+USUAL = (NONE, "notional", "delta", IDEAL)
+SHORT = {"expiry": "hedge_expiry_seconds", "interest": "profit_limit_interest"}
+DECIDING = frozenset({
+    "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",
+    "min_collateral", "risk_scope", *GuardSettings.model_fields,
+})  # fmt: skip
+FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
+"""Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""
+
+
+def read_replay_settings() -> Settings:
+    """The operator's settings where there are some, else the defaults. Raises ``ConfigError`` with what is wrong of them."""
+    try:
+        return Settings.model_validate(FIXED)
+    except ValidationError:
+        read_settings()
+        raise
+
+
+def build_policies(texts: Sequence[str], symbols: Mapping[str, str]) -> list[Policy]:
+    """In the order given, each once; the usual ones where none is given. Raises ``QuestionInvalid``."""
+    read_replay_settings()
+    return [build_choice(text, symbols) for text in dict.fromkeys(texts or USUAL)]
+
+
+def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
+    """NAME or NAME:SETTING=VALUE:..., which is its name from then on."""
+    preset, *changes = text.split(":")
+    if preset not in PRESETS:
+        raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
+    if preset == NONE:
+        return Policy(text, None)
+    settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
+    return Policy(text, build_policy(settings, symbols), settings.guard_limits, is_ideal=preset == IDEAL)
+
+
+def _parse_change(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    field = SHORT.get(name.lower(), name.lower())
+    if field not in DECIDING & Settings.model_fields.keys():
+        known = sorted({*SHORT, *(DECIDING & Settings.model_fields.keys())})
+        raise QuestionInvalid(f"--policy: {name[:40]!r} decides nothing; known are {', '.join(known)}")
+    return field, value
+
+
+def _change_settings(text: str, changes: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.model_validate({**FIXED, **changes})
+    except ValidationError as error:
+        field = str(error.errors(include_url=False)[0]["loc"][0])
+        accepted = Settings.model_fields[field].description
+        raise QuestionInvalid(f"--policy: {text[:80]}: {field} wants {accepted}") from None

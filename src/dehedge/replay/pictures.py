@@ -1,0 +1,108 @@
+"""The charts of a replay as PNG files, by matplotlib, which is only needed here and only loaded here.
+
+Draws into memory without a display. Called by ``session``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dehedge.errors import DehedgeError
+from dehedge.replay.drawing import format_amount
+from dehedge.replay.plots import Chart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#57606a", "#0a58ca", "#a15c00", "#116329", "#7a3ea8", "#b3261e", "#0b7285", "#8a6d00")
+MARKERS = {"up": "^", "down": "v", "dot": "o"}
+SIZE_INCHES, DOTS_PER_INCH = (11.0, 5.0), 120
+MISSING = "--png needs matplotlib: pip install 'dehedge[replay]'"
+
+
+def write_pictures(folder: Path, charts: Sequence[Chart]) -> list[Path]:
+    """One file for each chart. Raises ``DehedgeError`` where matplotlib is missing or the folder cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written: list[Path] = []
+        for chart in charts:
+            name = re.sub(r"[^A-Za-z0-9.=-]+", "_", chart.name)[:100]
+            path = folder / f"{name}.png"
+            if path in written:
+                path = folder / f"{name}-{len(written)}.png"
+            path.write_bytes(draw_picture(chart))
+            written.append(path)
+        return written
+    except OSError as error:
+        raise DehedgeError(f"--png: {folder}: {error.strerror}; give another folder") from None
+
+
+def check_drawable() -> None:
+    """Raises ``DehedgeError`` where matplotlib is missing: better before a long run than after it."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise DehedgeError(MISSING) from None
+
+
+def draw_picture(chart: Chart) -> bytes:
+    """As PNG."""
+    check_drawable()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    _draw(figure.add_subplot(), chart)
+    _add_legend(figure, chart)
+    content = io.BytesIO()
+    # The library's version would make every picture another file.
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _draw(axes: Axes, chart: Chart) -> None:
+    for curve in chart.curves:
+        axes.plot(
+            _convert(chart, curve.x), curve.y, label=_escape(curve.label), color=COLORS[curve.color % len(COLORS)],
+            linestyle="--" if curve.is_dashed else "-", linewidth=1.6,
+        )  # fmt: skip
+    for marks in chart.marks:
+        x = _convert(chart, marks.x)
+        axes.scatter(
+            x,
+            marks.y,
+            label=_escape(marks.label),
+            color=COLORS[marks.color % len(COLORS)],
+            marker=MARKERS[marks.shape],
+            zorder=3,
+        )
+        for place, name in enumerate(marks.names):
+            axes.annotate(_escape(name), (x[place], marks.y[place]), xytext=(7, 3), textcoords="offset points")
+    axes.set_title(_escape(chart.title), loc="left")
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.grid(visible=True, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.set_major_formatter(lambda value, _: format_amount(value))
+
+
+def _add_legend(figure: Figure, chart: Chart) -> None:
+    count = len(chart.curves) + len(chart.marks)
+    if count > 1:
+        figure.legend(loc="outside lower left", ncols=min(count, 6), frameon=False)
+
+
+def _convert(chart: Chart, x: Sequence[float]) -> NDArray[Any]:
+    return (np.array(x) * 1_000).astype("datetime64[ms]") if chart.is_time else np.array(x)
+
+
+def _escape(text: str) -> str:
+    """A dollar sign would begin a formula."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,191 @@
+"""Tables as files: CSV, or ZIPs of CSV, a line at a time, each with the name and the number that an error tells.
+
+Knows neither prices nor traders. Whatever a file holds, it is read in bounded memory, and what is wrong with it is one
+``ConfigError`` with the path, the line and the reason. Called by the readers of klines, funding and traders.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from dehedge.errors import ConfigError
+
+LINE_LENGTH_MAX = 2_000
+BYTES_MAX = 1_000_000_000
+"""A decade of minutes is a tenth of this; a ZIP may claim more than any memory."""
+MEMBERS_MAX = 10_000
+SHOWN_LENGTH_MAX = 60
+TIME_MIN_S, TIME_MAX_S = 0, 4_102_444_800
+"""The years 1970 to 2099."""
+
+_WHOLE_TIME = re.compile(r"([0-9]{1,16})(?:\.0{1,6})?")
+_MS_MIN, _US_MIN = 10**11, 10**14
+"""From here on a whole number counts milliseconds, and from there on microseconds; seconds get there in the year 5138."""
+
+Lines = Iterator[tuple[int, str]]
+
+
+class Sheet(NamedTuple):
+    """One CSV: how errors name it, and its lines with their numbers, from 1 on, without empty ones."""
+
+    place: str
+    lines: Lines
+
+
+def read_sheets(path: Path) -> Iterator[Sheet]:
+    """The file itself, or the CSV files in the ZIP, each to be read before the next. Raises ``ConfigError``."""
+    with _telling(str(path)):
+        if not path.is_file():
+            raise ConfigError(f"{path}: is not a file")
+        if path.stat().st_size > BYTES_MAX:
+            raise ConfigError(f"{path}: is longer than {BYTES_MAX} bytes; give it in parts")
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                yield Sheet(str(path), _read_lines(str(path), file))
+            return
+        with zipfile.ZipFile(path) as archive:
+            yield from _read_members(path, archive)
+
+
+def _read_members(path: Path, archive: zipfile.ZipFile) -> Iterator[Sheet]:
+    members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
+    if not members:
+        raise ConfigError(f"{path}: has no .csv inside")
+    if len(members) > MEMBERS_MAX or sum(member.file_size for member in members) > BYTES_MAX:
+        raise ConfigError(f"{path}: unpacks to more than {BYTES_MAX} bytes or {MEMBERS_MAX} files; give it in parts")
+    for member in members:
+        place = f"{path}:{show(member.filename)}"
+        with archive.open(member) as file:
+            yield Sheet(place, _read_lines(place, file))
+
+
+def _read_lines(place: str, file: IO[bytes]) -> Lines:
+    number = 0
+    with _telling(place), io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        while line := text.readline(LINE_LENGTH_MAX + 1):
+            number += 1
+            if len(line) > LINE_LENGTH_MAX:
+                raise ConfigError(f"{place}:{number}: has more than {LINE_LENGTH_MAX} characters")
+            line = line.rstrip("\n")
+            if line and not line.isspace():
+                yield number, line
+
+
+@contextmanager
+def _telling(place: str, act: str = "read") -> Iterator[None]:
+    """What the system, the ZIP and the text have against it, in one line."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place}: is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{place}: cannot be {act}: {error.strerror or show(str(error))}") from None
+    # The library raises what it meets: a wrong sum, a method or a password that it does not know, an end too early.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        raise ConfigError(f"{place}: cannot be {act}: {show(str(error))}") from None
+
+
+def split_header(first: str) -> list[str] | None:
+    """The names of the columns, in lower case; None where the first line already holds figures."""
+    fields = [field.strip(' "').lower().replace(" ", "_") for field in first.split(",")]
+    return None if fields[0][:1].isdigit() else fields
+
+
+def find_columns(place: str, header: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Where each column stands that the header has under one of its names; the first of several counts."""
+    found = {}
+    for name, aliases in names.items():
+        positions = [header.index(alias) for alias in (name, *aliases) if alias in header]
+        if positions:
+            found[name] = positions[0]
+    if not found:
+        raise ConfigError(f"{place}:1: has none of the columns {', '.join(names)}")
+    return found
+
+
+def build_pattern(columns: Mapping[str, int], shapes: Mapping[str, str]) -> re.Pattern[str]:
+    """Of a whole line, with a group for each column. A line that does not match is told by ``explain_line``."""
+    by_position = {position: name for name, position in columns.items()}
+    parts = [
+        f" *(?P<{by_position[position]}>{shapes[by_position[position]]}) *" if position in by_position else "[^,]*"
+        for position in range(max(by_position) + 1)
+    ]
+    return re.compile(",".join(parts) + "(?:,.*)?")
+
+
+def explain_line(line: str, columns: Mapping[str, int], shapes: Mapping[str, str]) -> str:
+    """Which field is wrong, by the first that does not have its shape."""
+    fields = [field.strip() for field in line.split(",")]
+    for name, position in sorted(columns.items(), key=lambda item: item[1]):
+        if position >= len(fields):
+            return f"has {len(fields)} columns, and {name} would be number {position + 1}"
+        if not re.fullmatch(shapes[name], fields[position]):
+            return f"{name} is {show(fields[position])!r}"
+    return f"cannot be read: {show(line)!r}"
+
+
+def parse_time(text: str) -> int:
+    """Seconds since the epoch, of a whole number (s, ms or us) or of an ISO time, which is UTC unless it says otherwise.
+
+    Parts of a second are cut off. Raises ``ValueError`` with the reason.
+    """
+    whole = _WHOLE_TIME.fullmatch(text)
+    at_s = _scale_time(int(whole[1])) if whole else _parse_iso(text)
+    if not TIME_MIN_S <= at_s < TIME_MAX_S:
+        raise ValueError(f"{show(text)!r} is not a time from 1970 to 2099")
+    return at_s
+
+
+def _scale_time(count: int) -> int:
+    if count < _MS_MIN:
+        return count
+    return count // 1_000 if count < _US_MIN else count // 1_000_000
+
+
+def _parse_iso(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{show(text)!r} is not a time: give seconds, milliseconds, microseconds or an ISO time"
+        ) from None
+
+
+def format_time(at_s: int) -> str:
+    """As books have it: ISO, to the second, in UTC."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def scale(text: str, places: int) -> int:
+    """Plain decimal digits as an integer of so many decimals; what is beyond them is cut off."""
+    whole, _, part = text.partition(".")
+    return int(whole + part[:places].ljust(places, "0"))
+
+
+def unscale(amount: int, places: int) -> str:
+    """The inverse of ``scale``, without zeros that say nothing."""
+    whole, part = divmod(amount, 10**places)
+    return f"{whole}.{part:0{places}d}".rstrip("0").rstrip(".")
+
+
+def show(text: str) -> str:
+    """Foreign text as a part of one line."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return line if len(line) <= SHOWN_LENGTH_MAX else f"{line[: SHOWN_LENGTH_MAX - 3]}..."
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all. Raises ``ConfigError`` naming the file."""
+    beside = path.with_name(f"{path.name}.part")
+    with _telling(str(path), "written"):
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)

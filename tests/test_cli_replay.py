@@ -1,0 +1,154 @@
+"""``dehedge replay`` on prices and ``dehedge snapshot``, as commands: what is printed, what is written, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dehedge.cli import app
+from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
+from dehedge.replay import session
+from dehedge.replay.traders import read_book
+from dehedge.sim.world import USD, World, build_position
+from tests.replay.kit import run_fake, write_klines
+
+ROOT = Path(__file__).parents[1]
+PRICES = ("--prices", "BTC-USD=btc.csv", "--generate", "traders=9")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    write_klines(tmp_path / "btc.csv")
+    monkeypatch.setattr(session, "_load_engine", lambda history: partial(run_fake, history))
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> tuple[str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+def test_replay_shows_the_figures_side_by_side():
+    text, _ = run("replay", *PRICES, "--policy", "none", "--policy", "delta:expiry=300")
+
+    assert "delta:expiry=300" in text
+    assert "BTC-USD: 3 bars of 60 s" in text
+    (line,) = [line for line in text.splitlines() if "protection " in line and "worst" not in line]
+    assert [cell.strip() for cell in line.split("│")[2:4]] == ["0.0 %", "90.0 %"]
+
+
+def test_replay_writes_page_data_and_pictures(folder: Path):
+    outs = ("--out", "r.html", "--out", "r.json", "--png", "png")
+    text, errors = run("replay", *PRICES, *outs, "--json", "--policy", "none", "--policy", "delta")
+
+    assert json.loads(text) == json.loads((folder / "r.json").read_text())
+    assert (folder / "r.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in (folder / "png").iterdir()) == [
+        "cost.png", "price-BTC-USD-delta.png", "trade-off.png", "vault.png",
+    ]  # fmt: skip
+    assert [line.removeprefix("written: ") for line in errors.splitlines()][:2] == ["r.html", "r.json"]
+    assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
+
+
+def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
+    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ")
+    commands = [shlex.split(command) for command in re.findall(r"^dehedge (replay .*)$", text, re.MULTILINE)]
+    for name in ("BTCUSDT-1m-2020-03", "ETHUSDT-1m-2020-03"):
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.write(folder / "btc.csv", f"{name}.csv")
+    with zipfile.ZipFile(folder / "BTCUSDT-fundingRate-2020-03.zip", "w") as archive:
+        archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
+    (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
+
+    assert len(commands) == 2
+    for command in commands:
+        run(*command)
+    assert {"report.html", "figures.json", "charts"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), EXIT_USAGE, "--prices: give BTC-USD=FILE, or a .zip of `dehedge bundle` instead"),
+        (("--prices", "BTC-USD=gone.csv"), EXIT_CONFIG, "gone.csv: is not a file"),
+        (("x.zip", *PRICES), EXIT_USAGE, "x.zip: give a bundle or --prices, not both"),
+        ((*PRICES, "--out", "r.pdf"), EXIT_USAGE, "--out: r.pdf: is neither .html nor .json"),
+        ((*PRICES, "--out", "no/r.html"), EXIT_USAGE, "--out: no/r.html: there is no such folder"),
+        ((*PRICES, "--png", "btc.csv/png"), EXIT_CRASHED, "--png: btc.csv/png: Not a directory; give another folder"),
+    ],
+)
+def test_replay_tells_in_one_line_what_it_cannot_do(arguments: tuple[str, ...], code: int, words: str):
+    _, errors = run("replay", *arguments, code=code)
+
+    assert errors == f"dehedge: {words}\n"
+
+
+def test_replay_tells_the_line_and_writes_nothing_when_a_file_is_bad(folder: Path):
+    write_klines(folder / "btc.csv", ["1,2,1,1,1", "1,2,3,1,1"])
+
+    text, errors = run("replay", *PRICES, "--out", "r.html", code=EXIT_CONFIG)
+
+    assert (text, errors) == ("", "dehedge: btc.csv:3: wants 0 < low <= open and close <= high\n")
+    assert not (folder / "r.html").exists()
+
+
+async def take_snapshot(**variables: str) -> tuple[int | None, str, str]:
+    """As a process of its own, because it sets up logging for all of it."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "dehedge", "snapshot", "--out", "book.csv", env={**kept, **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def test_snapshot_writes_every_position_of_the_chain(folder: Path):
+    world = World({"BTC-USD": Decimal(60_000), "ETH-USD": Decimal(3_000)}, use_anvil=False)
+    await world.start()
+    try:
+        await world.chain.put(build_position(0xA1, "BTC-USD", is_long=True, size_usd=1_000, price=Decimal(60_000)))
+        await world.chain.put(build_position(0xA2, "ETH-USD", is_long=False, size_usd=2_000, price=Decimal(3_000)))
+        await world.chain.set_vault(500_000 * USD)
+        await world.chain.set_shield(600 * USD + 1)
+        code, text, _ = await take_snapshot(NETWORKS=world.chain.url)
+    finally:
+        await world.stop()
+
+    book = read_book(folder / "book.csv")
+    assert code == 0
+    assert "written: book.csv: 2 positions of block" in text
+    assert (book.vault, book.shield) == (500_000 * USD, 600 * USD + 1)
+    assert sorted((trader.market, trader.is_long, trader.size) for trader in book.traders) == [
+        ("BTC-USD", True, 1_000 * USD), ("ETH-USD", False, 2_000 * USD),
+    ]  # fmt: skip
+
+
+async def test_snapshot_tells_in_one_line_when_no_node_answers(folder: Path):
+    code, _, errors = await take_snapshot(NETWORKS="http://127.0.0.1:1/v2/a-key-of-a-test")
+
+    assert code == EXIT_CRASHED
+    assert len(errors.splitlines()) == 1
+    assert "127.0.0.1" in errors
+    assert "a-key-of-a-test" not in errors
+    assert not (folder / "book.csv").exists()
+
+
+def test_snapshot_tells_what_is_not_set_or_not_there():
+    assert "NETWORKS: not set" in run("snapshot", code=EXIT_CONFIG)[1]
+    assert "--out: no/b.csv: there is no such folder" in run("snapshot", "--out", "no/b.csv", code=EXIT_USAGE)[1]
