@@ -53,14 +53,27 @@ class Axis:
     def get_time_us(self, bar: int, step: int) -> int:
         return int(self.start_us[bar]) + self.step_us * step // self.count_steps(bar)
 
+    def get_last_us(self, bar: int) -> int:
+        """The time of its last step."""
+        return self.get_time_us(bar, self.count_steps(bar) - 1)
+
     def get_times_us(self, bar: int) -> Whole:
         """The time of each step."""
         count = self.count_steps(bar)
-        return self.start_us[bar] + self.step_us * np.arange(count, dtype=np.int64) // count
+        times_us: Whole = self.start_us[bar] + self.step_us * np.arange(count, dtype=np.int64) // count
+        return times_us
 
     def find_bar(self, at_us: int) -> int:
-        """The last bar that has begun by then."""
+        """The last bar that has begun by then; -1 before the first."""
         return int(self.start_us.searchsorted(at_us, "right")) - 1
+
+    def find_moment(self, at_us: int) -> tuple[int, int]:
+        """The bar and the step of the first price from then on; a bar too many after the last."""
+        bar = self.find_bar(at_us)
+        if bar < 0:
+            return 0, 0
+        step = int(self.get_times_us(bar).searchsorted(at_us, "left"))
+        return (bar, step) if step < self.count_steps(bar) else (bar + 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,8 @@ def _count_parts(high: Prices, low: Prices, step_us: int) -> Whole:
     """Steps of a leg: no leg is longer than its bar is high."""
     bps = ((high - low) * 10_000 // np.maximum(low, 1)).max(axis=0)
     least, most = (-(-step_us // (LEGS * tick_us)) for tick_us in (TICK_MAX_US, TICK_MIN_US))
-    return np.clip(-(-bps // STEP_BPS), least, most)
+    parts: Whole = np.clip(-(-bps // STEP_BPS), least, most)
+    return parts
 
 
 def build_path(axis: Axis, is_high_first: Flags) -> Path:
