@@ -59,6 +59,8 @@ class Desk:
         self.backoff = Backoff(lambda: self.now_us / SECOND_US)
         self.trades: list[Trade] = []
         self.opens_refused = 0
+        self.changes = 0
+        """How often something changed that the account or the book holds."""
         self.wanting: set[HedgeKey] = set()
         self.unhedged_us = 0
         self._path = path
@@ -105,6 +107,7 @@ class Desk:
 
     def _fund(self) -> None:
         at_us, symbol, rate = self._fundings.popleft()
+        self.changes += 1
         self.exchange.pay_funding(symbol, rate, self._get_mid(symbol), at_us)
 
     def _get_mid(self, symbol: str) -> Decimal:
@@ -112,6 +115,7 @@ class Desk:
 
     def fold(self, event: Event) -> list[HedgeChange]:
         """A fact of now."""
+        self.changes += 1
         changes = fold(self.book, event)
         self.usage.note(self.now_us / SECOND_US, event, changes)
         return changes

@@ -91,6 +91,7 @@ class Replay:
         self._screen = Screen(story, self._hedging) if is_screened else None
         self._cooling = Cooling(self._hedging.expiry_s * COOLING_AFTER)
         self._pending: set[HedgeKey] = set()
+        self._known_rows: dict[HedgeKey, int] = {}
         self._watch: Watch | None = None
 
     def run(self, tell: Progress) -> Outcome:
@@ -136,18 +137,20 @@ class Replay:
     def _process(self, bar: int, step: int, glance: Glance | None) -> None:
         """One pass of the daemon, after what happened before it."""
         desk = self._desk
-        due = self._list_keys(glance, step) if glance is not None else []
+        keys = self._list_keys(glance, step) if glance is not None else None
+        changes = desk.changes
         desk.pass_time(self._axis.get_time_us(bar, step))
         observation = self._eyes.observe(bar, step)
         desk.liquidate(observation.marks)
-        self._watch = None
-        keys = {*due, *self._list_keys(glance, step)} if glance is not None else None
+        if glance is not None and keys is not None and desk.changes != changes:
+            self._watch = None
+            keys |= self._list_keys(glance, step)
         judged = find_judged_markets(observation, desk.book, self._hedging)
         if bar or step:
             # Whatever was looked past was as the book had it.
             before_us = self._axis.get_time_us(bar, step - 1) if step else self._axis.get_last_us(bar - 1)
             desk.book.note_judged(judged, before_us / SECOND_US)
-        planned = self._decide(observation, keys if keys is None else sorted(keys))
+        planned = self._decide(observation, sorted(keys) if keys is not None else None)
         for event in self._cooling.note(desk.book, planned, judged, observation.taken_at):
             desk.fold(event)
         decisions = self._carry_out(planned, observation)
@@ -165,12 +168,14 @@ class Replay:
         """The core's decisions for these keys, or for all: the one place that asks for them."""
         return plan(observation, self._desk.book, self._hedging, self._get_venue_state(), keys)
 
-    def _list_keys(self, glance: Glance, step: int) -> list[HedgeKey]:
+    def _list_keys(self, glance: Glance, step: int) -> set[HedgeKey]:
         """Whoever may be decided on at this step, by the book as it is."""
-        now_us, hedges = int(glance.times_us[step]), self._desk.book.get_all_hedged_positions()
-        due = (key for key, hedge in hedges.items() if self._get_due_us(hedge) <= now_us)
-        watch = self._get_watch()
-        return [*self._pending, *glance.list_keys(step, watch), *watch.gone, *due]
+        now_us, watch = int(glance.times_us[step]), self._get_watch()
+        keys = {*self._pending, *glance.list_keys(step, watch), *watch.loose}
+        if watch.due_us <= now_us:
+            hedges = self._desk.book.get_all_hedged_positions()
+            keys |= {key for key, hedge in hedges.items() if self._get_due_us(hedge) <= now_us}
+        return keys
 
     def _get_due_us(self, hedge: HedgedPosition) -> int:
         return get_due_us(hedge.placed_at, self._hedging.expiry_s) if hedge.is_cooling else NEVER_US
@@ -214,18 +219,31 @@ class Replay:
     def _build_watch(self) -> Watch:
         """What the book expects, by the rows of the newest block that was seen."""
         desk = self._desk
-        seen_us = desk.now_us // BLOCK_US * BLOCK_US
-        expected: dict[int, Expected] = {}
-        gone = set[HedgeKey]()
         due_us = desk.next_funding_us
+        expected: dict[int, Expected] = {}
+        loose = set[HedgeKey]()
         for key, hedge in desk.book.get_all_hedged_positions().items():
-            row = self._story.find_row(key, seen_us)
-            due_us = min(due_us, self._get_due_us(hedge))
-            if row is None:
-                gone.add(key)
-            else:
+            row = self._find_row(key)
+            if row is None or hedge.quantity != hedge.target:
+                loose.add(key)
+            if row is not None:
                 expected[row] = Expected.COOLING if hedge.is_cooling else Expected.RISKY
-        return Watch(expected, frozenset(gone), due_us, self._build_account())
+            if hedge.is_cooling:
+                due_us = min(due_us, self._get_due_us(hedge))
+        rows = np.array(sorted(expected), dtype=np.int64)
+        states = np.array([expected[row] for row in rows.tolist()], dtype=np.int64)
+        return Watch(rows, states, frozenset(loose), due_us, self._build_account())
+
+    def _find_row(self, key: HedgeKey) -> int | None:
+        """The position of this key in the newest block; the one from before unless it has ended."""
+        seen_us = self._desk.now_us // BLOCK_US * BLOCK_US
+        row = self._known_rows.get(key)
+        if row is not None and seen_us < self._story.ends_us[row]:
+            return row
+        found = self._story.find_row(key, seen_us)
+        if found is not None:
+            self._known_rows[key] = found
+        return found
 
     def _build_account(self) -> Account | None:
         exchange = self._desk.exchange

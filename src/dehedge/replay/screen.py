@@ -8,10 +8,9 @@ against a screen that leaves out nothing). Asked by the engine, which tells what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -45,24 +44,33 @@ class Account(NamedTuple):
     maintenance: float
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What the book holds: hedges by the rows of their positions, and those of positions that are gone.
+class Watch(NamedTuple):
+    """What the book holds: hedges by the rows of their positions, which are sorted, and what is expected of each.
 
-    ``due_us`` is when time alone may decide something.
+    ``loose`` hedges have to be looked at in any case; from ``due_us`` on time alone may decide something.
     """
 
-    hedges: Mapping[int, Expected]
-    gone: frozenset[HedgeKey]
+    rows: Whole
+    expected: Whole
+    loose: frozenset[HedgeKey]
     due_us: int
     account: Account | None
 
 
 class Limits(NamedTuple):
-    """The least and the greatest profit, in USD, that fires a check during each bar."""
+    """The profit, in USD, that fires a check: the least and the greatest of each bar, and by balance, give or take ``room``."""
 
     low: Floats
     high: Floats
+    times_us: Whole
+    exact: Floats
+    room: Floats
+
+    def get_at(self, times_us: Whole) -> tuple[Floats, Floats]:
+        """The least and the greatest at each of these times, by the newest block of then."""
+        place = (self.times_us.searchsorted(times_us // BLOCK_US * BLOCK_US, "right") - 1).clip(min=0)
+        exact, room = self.exact[place], self.room[place]
+        return exact - room, exact + room
 
 
 class Screen:
@@ -80,7 +88,7 @@ class Screen:
         """The first bar from this one on in which something may be decided, no further than the chunk; else its end."""
         self._load(bar, watch)
         chunk = self._chunk
-        found = chunk.find(chunk.expect(watch), bar)
+        found = chunk.find(_expect(chunk.rows, watch), bar)
         if watch.account is not None:
             found = min(found, self._find_thin_bar(watch.account, bar, chunk.end))
         return min(found, max(self._story.path.axis.find_moment(watch.due_us)[0], bar))
@@ -88,7 +96,7 @@ class Screen:
     def look(self, bar: int, watch: Watch) -> Glance:
         """The bar step by step."""
         self._load(bar, watch)
-        return Glance(self._story, bar, self._chunk.rows, (self._limits.low[bar], self._limits.high[bar]))
+        return Glance(self._story, bar, self._chunk.rows, self._limits)
 
     def list_risky(self, start: int) -> Iterator[tuple[int, list[int]]]:
         """The rows that may be at risk in the chunk that begins there, each with the bars in which it may be."""
@@ -98,8 +106,8 @@ class Screen:
 
     def _load(self, bar: int, watch: Watch) -> None:
         chunk = self._chunk
-        if not (chunk.start <= bar < chunk.end and chunk.rows_known >= watch.hedges.keys()):
-            self._chunk = self._build_chunk(bar, np.array(sorted(watch.hedges), dtype=np.int64))
+        if not (chunk.start <= bar < chunk.end and _check_known(chunk.rows, watch)):
+            self._chunk = self._build_chunk(bar, watch.rows)
 
     def _build_chunk(self, start: int, hedged: Whole) -> _Chunk:
         end = min(start + CHUNK, len(self._story.path.axis))
@@ -165,13 +173,6 @@ class _Chunk:
     may_safe: Flags
     is_over: Flags
 
-    @cached_property
-    def rows_known(self) -> frozenset[int]:
-        return frozenset(self.rows.tolist())
-
-    def expect(self, watch: Watch) -> Whole:
-        return _expect(self.rows, self.rows_known, watch)
-
     def find(self, expected: Whole, bar: int) -> int:
         """The first bar from there on of which not all is as expected."""
         since = bar - self.start
@@ -185,10 +186,9 @@ class _Chunk:
 class Glance:
     """One bar, by row and step."""
 
-    def __init__(self, story: Story, bar: int, rows: Whole, limits: tuple[float, float]) -> None:
+    def __init__(self, story: Story, bar: int, rows: Whole, limits: Limits) -> None:
         lives, path = story.lives, story.path
         self.rows = rows
-        self._rows_known = frozenset(rows.tolist())
         self.times_us = path.axis.get_times_us(bar)
         self._prices = np.array([path.get_prices(m, bar) for m in range(len(path.axis.markets))]) / PRICE_UNITS
         self._story = story
@@ -196,13 +196,14 @@ class Glance:
         room = MARGIN * (np.abs(gains) + 2 * np.abs(lives.cost[rows, None])) + 1e-6
         opened, ended = lives.opened_us[rows, None], lives.ended_us[rows, None]
         is_there = (opened <= self.times_us) & (self.times_us < np.minimum(ended, 2**61) + BLOCK_US)
-        self._may_risk = is_there & (gains + room >= limits[0])
-        self._may_safe = gains - room <= limits[1]
+        least, most = limits.get_at(self.times_us)
+        self._may_risk = is_there & (gains + room >= least)
+        self._may_safe = gains - room <= most
         self._is_over = ended <= self.times_us
 
     def knows(self, watch: Watch) -> bool:
         """False when the rows were chosen for other hedges."""
-        return self._rows_known >= watch.hedges.keys()
+        return _check_known(self.rows, watch)
 
     def find_step(self, step: int, watch: Watch) -> int:
         """The first step from there on at which something may be decided; one too many for none."""
@@ -221,17 +222,27 @@ class Glance:
 
     def _find_differences(self, watch: Watch, step: int | None = None) -> Flags:
         part = slice(None) if step is None else slice(step, step + 1)
-        expected = _expect(self.rows, self._rows_known, watch)[:, None]
+        expected = _expect(self.rows, watch)[:, None]
         differs: Flags = np.where(expected == Expected.RISKY, self._may_safe[:, part], self._may_risk[:, part])
         differs |= (expected != Expected.QUIET) & self._is_over[:, part]
         return differs
 
 
-def _expect(rows: Whole, known: frozenset[int], watch: Watch) -> Whole:
+def _check_known(rows: Whole, watch: Watch) -> bool:
+    """True when every hedge's row is among these."""
+    if not len(watch.rows):
+        return True
+    place = rows.searchsorted(watch.rows)
+    return bool(len(rows) and place[-1] < len(rows) and (rows[place] == watch.rows).all())
+
+
+def _expect(rows: Whole, watch: Watch) -> Whole:
     """What is expected of each row; nothing of those that are not hedged."""
     expected = np.zeros(len(rows), dtype=np.int64)
-    for row in watch.hedges.keys() & known:
-        expected[rows.searchsorted(row)] = watch.hedges[row]
+    place = rows.searchsorted(watch.rows)
+    is_known = place < len(rows)
+    is_known[is_known] = rows[place[is_known]] == watch.rows[is_known]
+    expected[place[is_known]] = watch.expected[is_known]
     return expected
 
 
@@ -245,9 +256,9 @@ def compute_limits(story: Story, policy: HedgingPolicy) -> Limits:
         limits.append(vault + shield - vault * float(factors.vault_profit_limit))
     limit = np.minimum.reduce(limits)
     room = MARGIN * (shield + vault * (2 + float(max(factors.vault, factors.vault_profit_limit)))) + 1e-6
-    return Limits(
-        _reduce(np.minimum, limit - room, story), _reduce(np.maximum, limit + room, story)
-    )  # fmt: skip
+    times_us = np.array([balance.at_us for balance in story.balances], dtype=np.int64)
+    low, high = _reduce(np.minimum, limit - room, story), _reduce(np.maximum, limit + room, story)
+    return Limits(low, high, times_us, limit, room)
 
 
 def _reduce(extreme: np.ufunc, values: Floats, story: Story) -> Floats:

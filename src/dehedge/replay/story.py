@@ -79,7 +79,7 @@ class Story:
         return {key: [opened_us[row] for row in rows] for key, rows in self._rows.items()}
 
     @cached_property
-    def _ended_us(self) -> Sequence[int]:
+    def ends_us(self) -> Sequence[int]:
         return list(self.lives.ended_us.tolist())
 
     @cached_property
@@ -93,7 +93,7 @@ class Story:
         if place < 0:
             return None
         row = self._rows[key][place]
-        return row if at_us < self._ended_us[row] else None
+        return row if at_us < self.ends_us[row] else None
 
     def list_open(self, at_us: int) -> list[int]:
         lives = self.lives
