@@ -7,6 +7,7 @@ floats, and told in exact money.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -156,7 +157,7 @@ def _divide(part: Decimal, whole: Decimal) -> Decimal | None:
 
 def _measure_vault(story: Story, point: int) -> Decimal:
     """What the unhedged vault is worth at a turning point."""
-    balance = max((each for each in story.balances if each.point <= point), key=lambda each: each.at_us)
+    balance = story.balances[bisect_right(story.balances, point, key=lambda each: each.point) - 1]
     return _get_usd(balance.vault - max(story.get_open_profit(point) - balance.shield, 0))
 
 
