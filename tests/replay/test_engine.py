@@ -79,9 +79,7 @@ def test_same_history_gives_the_same_run(seed: int, name: str) -> None:
 
 
 def double(history: History) -> History:
-    traders = [
-        trader._replace(size=2 * trader.size, collateral=2 * trader.collateral) for trader in history.traders
-    ]
+    traders = [trader._replace(size=2 * trader.size, collateral=2 * trader.collateral) for trader in history.traders]
     return replace(history, traders=traders, vault=2 * history.vault, shield=2 * history.shield)
 
 

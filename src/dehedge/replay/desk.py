@@ -26,6 +26,7 @@ from dehedge.core.events import (
     fold,
 )
 from dehedge.core.model import HedgeKey, Leg, Observation, TradingRules
+from dehedge.core.netting import Holding
 from dehedge.core.orders import Action, OrderReport, OrderRequest, OrderStatus, client_order_id
 from dehedge.core.usage import Usage
 from dehedge.errors import ConnectorError, OrderTooLarge, VenueUnavailable
@@ -59,8 +60,8 @@ class Desk:
         self.backoff = Backoff(lambda: self.now_us / SECOND_US)
         self.trades: list[Trade] = []
         self.opens_refused = 0
-        self.changes = 0
-        """How often something changed that the account or the book holds."""
+        self.touched: set[HedgeKey] = set()
+        """Hedges that have changed since somebody looked."""
         self.wanting: set[HedgeKey] = set()
         self.unhedged_us = 0
         self._path = path
@@ -107,7 +108,6 @@ class Desk:
 
     def _fund(self) -> None:
         at_us, symbol, rate = self._fundings.popleft()
-        self.changes += 1
         self.exchange.pay_funding(symbol, rate, self._get_mid(symbol), at_us)
 
     def _get_mid(self, symbol: str) -> Decimal:
@@ -115,8 +115,8 @@ class Desk:
 
     def fold(self, event: Event) -> list[HedgeChange]:
         """A fact of now."""
-        self.changes += 1
         changes = fold(self.book, event)
+        self.touched.update(change.key for change in changes)
         self.usage.note(self.now_us / SECOND_US, event, changes)
         return changes
 
@@ -142,8 +142,9 @@ class Desk:
 
     def _check_reduces(self, draft: OrderDraft) -> bool:
         """True for what only reduces the account's net position; opposite hedges of a symbol net out."""
-        net = self.book.get_net_quantity(draft.symbol, Leg.BOTH) * draft.hedge_side.sign
-        return draft.action is Action.REDUCE and net >= draft.quantity
+        holding = self.exchange.holdings.get(draft.symbol, Holding())
+        is_enough = holding.quantity * draft.hedge_side.sign >= draft.quantity
+        return draft.action is Action.REDUCE and is_enough
 
     def _arrive(self, event: OrderIntended) -> None:
         """The exchange has the order."""

@@ -37,9 +37,10 @@ from dehedge.replay.figures import Outcome, build_run
 from dehedge.replay.ideal import build_ideal
 from dehedge.replay.model import Costs, History, Policy, Progress, Run
 from dehedge.replay.path import SECOND_US
-from dehedge.replay.screen import Account, Expected, Glance, Screen, Watch, get_due_us
-from dehedge.replay.story import NEVER_US, Story, build_story
-from dehedge.replay.view import BLOCK_US, UNIT, Eyes
+from dehedge.replay.screen import Glance, Screen
+from dehedge.replay.story import Story, build_story
+from dehedge.replay.view import UNIT, Eyes
+from dehedge.replay.watch import Account, Watch
 
 SETTLED = frozenset({Reason.NOT_AT_RISK, Reason.COOLING_DOWN, Reason.BELOW_MIN_COLLATERAL})
 """Held for these, a key need not be looked at again before its risk changes or its time has come."""
@@ -91,8 +92,7 @@ class Replay:
         self._screen = Screen(story, self._hedging) if is_screened else None
         self._cooling = Cooling(self._hedging.expiry_s * COOLING_AFTER)
         self._pending: set[HedgeKey] = set()
-        self._known_rows: dict[HedgeKey, int] = {}
-        self._watch: Watch | None = None
+        self._watch = Watch(story, policy.hedging.expiry_s)
 
     def run(self, tell: Progress) -> Outcome:
         bar, told, count = 0, 0, len(self._axis)
@@ -114,9 +114,9 @@ class Replay:
             for step in range(self._axis.count_steps(bar)):
                 self._process(bar, step, None)
             return bar + 1
-        found = self._screen.find_bar(bar, self._get_watch()) if self._is_quiet else bar
+        found = self._screen.find_bar(bar, self._watch) if self._is_quiet else bar
         if found == bar:
-            self._scan(bar, self._screen.look(bar, self._get_watch()))
+            self._scan(bar, self._screen.look(bar, self._watch))
         return max(found, bar + 1)
 
     @property
@@ -126,10 +126,10 @@ class Replay:
     def _scan(self, bar: int, glance: Glance) -> None:
         step, count = 0, self._axis.count_steps(bar)
         while step < count:
-            if self._screen is not None and not glance.knows(self._get_watch()):
-                glance = self._screen.look(bar, self._get_watch())
+            if self._screen is not None and not glance.knows(self._watch):
+                glance = self._screen.look(bar, self._watch)
             if self._is_quiet:
-                step = glance.find_step(step, self._get_watch())
+                step = glance.find_step(step, self._watch)
             if step < count:
                 self._process(bar, step, glance)
             step += 1
@@ -138,12 +138,11 @@ class Replay:
         """One pass of the daemon, after what happened before it."""
         desk = self._desk
         keys = self._list_keys(glance, step) if glance is not None else None
-        changes = desk.changes
         desk.pass_time(self._axis.get_time_us(bar, step))
         observation = self._eyes.observe(bar, step)
         desk.liquidate(observation.marks)
-        if glance is not None and keys is not None and desk.changes != changes:
-            self._watch = None
+        if glance is not None and keys is not None and desk.touched:
+            self._update_watch(())
             keys |= self._list_keys(glance, step)
         judged = find_judged_markets(observation, desk.book, self._hedging)
         if bar or step:
@@ -155,7 +154,7 @@ class Replay:
             desk.fold(event)
         decisions = self._carry_out(planned, observation)
         self._note(decisions, observation)
-        self._watch = None
+        self._update_watch(keys or ())
 
     def _note(self, decisions: Sequence[Decision], observation: Observation) -> None:
         """Who has to be looked at again by the next step, and who is at risk without a hedge."""
@@ -170,15 +169,8 @@ class Replay:
 
     def _list_keys(self, glance: Glance, step: int) -> set[HedgeKey]:
         """Whoever may be decided on at this step, by the book as it is."""
-        now_us, watch = int(glance.times_us[step]), self._get_watch()
-        keys = {*self._pending, *glance.list_keys(step, watch), *watch.loose}
-        if watch.due_us <= now_us:
-            hedges = self._desk.book.get_all_hedged_positions()
-            keys |= {key for key, hedge in hedges.items() if self._get_due_us(hedge) <= now_us}
-        return keys
-
-    def _get_due_us(self, hedge: HedgedPosition) -> int:
-        return get_due_us(hedge.placed_at, self._hedging.expiry_s) if hedge.is_cooling else NEVER_US
+        due = self._watch.list_due(int(glance.times_us[step]))
+        return {*self._pending, *glance.list_keys(step, self._watch), *self._watch.loose, *due}
 
     def _get_venue_state(self) -> VenueState:
         backoff = self._desk.backoff
@@ -211,39 +203,12 @@ class Replay:
             observation, desk.book, self._get_venue_state(), desk.usage, self._hedging.leverage, account
         )  # fmt: skip
 
-    def _get_watch(self) -> Watch:
-        if self._watch is None:
-            self._watch = self._build_watch()
-        return self._watch
-
-    def _build_watch(self) -> Watch:
-        """What the book expects, by the rows of the newest block that was seen."""
-        desk = self._desk
-        due_us = desk.next_funding_us
-        expected: dict[int, Expected] = {}
-        loose = set[HedgeKey]()
-        for key, hedge in desk.book.get_all_hedged_positions().items():
-            row = self._find_row(key)
-            if row is None or hedge.quantity != hedge.target:
-                loose.add(key)
-            if row is not None:
-                expected[row] = Expected.COOLING if hedge.is_cooling else Expected.RISKY
-            if hedge.is_cooling:
-                due_us = min(due_us, self._get_due_us(hedge))
-        rows = np.array(sorted(expected), dtype=np.int64)
-        states = np.array([expected[row] for row in rows.tolist()], dtype=np.int64)
-        return Watch(rows, states, frozenset(loose), due_us, self._build_account())
-
-    def _find_row(self, key: HedgeKey) -> int | None:
-        """The position of this key in the newest block; the one from before unless it has ended."""
-        seen_us = self._desk.now_us // BLOCK_US * BLOCK_US
-        row = self._known_rows.get(key)
-        if row is not None and seen_us < self._story.ends_us[row]:
-            return row
-        found = self._story.find_row(key, seen_us)
-        if found is not None:
-            self._known_rows[key] = found
-        return found
+    def _update_watch(self, keys: Iterable[HedgeKey]) -> None:
+        """Expect what the book says now of these hedges and of those that have changed."""
+        desk, watch = self._desk, self._watch
+        watch.update({*keys, *desk.touched}, desk.book, desk.now_us)
+        desk.touched.clear()
+        watch.account, watch.funding_us = self._build_account(), desk.next_funding_us
 
     def _build_account(self) -> Account | None:
         exchange = self._desk.exchange

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,43 +18,15 @@ import numpy as np
 from dehedge.core.model import HedgeKey
 from dehedge.core.policy import HedgingPolicy
 from dehedge.replay.model import PRICE_UNITS, USDC_UNIT, Floats
-from dehedge.replay.path import SECOND_US, Flags, Whole
+from dehedge.replay.path import Flags, Whole
 from dehedge.replay.story import Story
 from dehedge.replay.view import BLOCK_US
+from dehedge.replay.watch import Account, Expected, Watch
 
 CHUNK = 256
 """Bars that are looked at together."""
 MARGIN = 1e-9
 """Of all amounts that a profit is made of: some millions of times what floats get wrong of it."""
-
-
-class Expected(IntEnum):
-    """What the book takes for granted of a position: safe without a hedge, safe and cooling, at risk and hedged."""
-
-    QUIET = 0
-    COOLING = 1
-    RISKY = 2
-
-
-class Account(NamedTuple):
-    """The hedge account, nearly: ``base`` is its balance less what its coins cost, ``coins`` are by market."""
-
-    base: float
-    coins: Floats
-    maintenance: float
-
-
-class Watch(NamedTuple):
-    """What the book holds: hedges by the rows of their positions, which are sorted, and what is expected of each.
-
-    ``loose`` hedges have to be looked at in any case; from ``due_us`` on time alone may decide something.
-    """
-
-    rows: Whole
-    expected: Whole
-    loose: frozenset[HedgeKey]
-    due_us: int
-    account: Account | None
 
 
 class Limits(NamedTuple):
@@ -88,7 +60,7 @@ class Screen:
         """The first bar from this one on in which something may be decided, no further than the chunk; else its end."""
         self._load(bar, watch)
         chunk = self._chunk
-        found = chunk.find(_expect(chunk.rows, watch), bar)
+        found = chunk.find(watch.expected[chunk.rows], bar)
         if watch.account is not None:
             found = min(found, self._find_thin_bar(watch.account, bar, chunk.end))
         return min(found, max(self._story.path.axis.find_moment(watch.due_us)[0], bar))
@@ -106,8 +78,8 @@ class Screen:
 
     def _load(self, bar: int, watch: Watch) -> None:
         chunk = self._chunk
-        if not (chunk.start <= bar < chunk.end and _check_known(chunk.rows, watch)):
-            self._chunk = self._build_chunk(bar, watch.rows)
+        if not (chunk.start <= bar < chunk.end and watch.check_among(chunk.known)):
+            self._chunk = self._build_chunk(bar, watch.list_rows())
 
     def _build_chunk(self, start: int, hedged: Whole) -> _Chunk:
         end = min(start + CHUNK, len(self._story.path.axis))
@@ -173,6 +145,10 @@ class _Chunk:
     may_safe: Flags
     is_over: Flags
 
+    @cached_property
+    def known(self) -> frozenset[int]:
+        return frozenset(self.rows.tolist())
+
     def find(self, expected: Whole, bar: int) -> int:
         """The first bar from there on of which not all is as expected."""
         since = bar - self.start
@@ -189,6 +165,7 @@ class Glance:
     def __init__(self, story: Story, bar: int, rows: Whole, limits: Limits) -> None:
         lives, path = story.lives, story.path
         self.rows = rows
+        self._known = frozenset(rows.tolist())
         self.times_us = path.axis.get_times_us(bar)
         self._prices = np.array([path.get_prices(m, bar) for m in range(len(path.axis.markets))]) / PRICE_UNITS
         self._story = story
@@ -203,7 +180,7 @@ class Glance:
 
     def knows(self, watch: Watch) -> bool:
         """False when the rows were chosen for other hedges."""
-        return _check_known(self.rows, watch)
+        return watch.check_among(self._known)
 
     def find_step(self, step: int, watch: Watch) -> int:
         """The first step from there on at which something may be decided; one too many for none."""
@@ -222,28 +199,10 @@ class Glance:
 
     def _find_differences(self, watch: Watch, step: int | None = None) -> Flags:
         part = slice(None) if step is None else slice(step, step + 1)
-        expected = _expect(self.rows, watch)[:, None]
+        expected = watch.expected[self.rows, None]
         differs: Flags = np.where(expected == Expected.RISKY, self._may_safe[:, part], self._may_risk[:, part])
         differs |= (expected != Expected.QUIET) & self._is_over[:, part]
         return differs
-
-
-def _check_known(rows: Whole, watch: Watch) -> bool:
-    """True when every hedge's row is among these."""
-    if not len(watch.rows):
-        return True
-    place = rows.searchsorted(watch.rows)
-    return bool(len(rows) and place[-1] < len(rows) and (rows[place] == watch.rows).all())
-
-
-def _expect(rows: Whole, watch: Watch) -> Whole:
-    """What is expected of each row; nothing of those that are not hedged."""
-    expected = np.zeros(len(rows), dtype=np.int64)
-    place = rows.searchsorted(watch.rows)
-    is_known = place < len(rows)
-    is_known[is_known] = rows[place[is_known]] == watch.rows[is_known]
-    expected[place[is_known]] = watch.expected[is_known]
-    return expected
 
 
 def compute_limits(story: Story, policy: HedgingPolicy) -> Limits:
@@ -271,8 +230,3 @@ def _reduce(extreme: np.ufunc, values: Floats, story: Story) -> Floats:
     edges = np.stack([first, last], axis=1).reshape(-1)
     padded = np.append(values, values[-1])
     return np.asarray(extreme.reduceat(padded, edges)[::2])
-
-
-def get_due_us(placed_at_s: float, expiry_s: float) -> int:
-    """When a hedge whose risk was last seen then may be let go, a little early."""
-    return int((placed_at_s + expiry_s) * SECOND_US) - 1_000
