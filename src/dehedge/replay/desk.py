@@ -199,7 +199,7 @@ class Desk:
             amount = abs(fill.quantity)
             changes = self.fold(
                 HedgesForced(
-                    f"forced-{self.exchange.liquidations}", fill.symbol, Leg.BOTH, get_side(fill.quantity), amount,
+                    f"forced-{fill.symbol}-{self.exchange.liquidations}", fill.symbol, Leg.BOTH, get_side(fill.quantity), amount,
                     amount, "liquidated",
                 )
             )  # fmt: skip

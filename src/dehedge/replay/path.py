@@ -127,8 +127,9 @@ def build_axis(bars: Mapping[str, Bars]) -> Axis:
 
 
 def _check_bars(bars: Mapping[str, Bars]) -> None:
-    if not any(len(one.start_s) for one in bars.values()):
-        raise ConfigError("there are no prices to replay: give a file of candles for each market")
+    empty = sorted(market for market, one in bars.items() if not len(one.start_s))
+    if empty or not bars:
+        raise ConfigError(f"there are no prices to replay of {', '.join(empty) or 'any market'}: give its candles")
     steps = {market: one.step_s for market, one in bars.items()}
     if len(set(steps.values())) > 1:
         told = ", ".join(starmap("{} {} s".format, sorted(steps.items())))
