@@ -8,6 +8,7 @@ command line and by the benchmarks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -29,7 +30,7 @@ from dehedge.core.guards import GuardInputs, apply_guards, get_increase_max
 from dehedge.core.hedging import find_judged_markets, plan
 from dehedge.core.model import HedgeKey, Observation, Position
 from dehedge.core.orders import Action
-from dehedge.core.policy import HedgingPolicy, VenueState
+from dehedge.core.policy import VenueState
 from dehedge.reconciler import COOLING_AFTER
 from dehedge.replay.desk import Desk
 from dehedge.replay.exchange import build_rules
@@ -38,7 +39,7 @@ from dehedge.replay.ideal import build_ideal
 from dehedge.replay.model import Costs, History, Policy, Progress, Run
 from dehedge.replay.path import SECOND_US
 from dehedge.replay.screen import Glance, Screen
-from dehedge.replay.story import Story, build_story
+from dehedge.replay.story import ASSET, Story, build_story
 from dehedge.replay.view import UNIT, Eyes
 from dehedge.replay.watch import Account, Watch
 
@@ -80,7 +81,8 @@ class Replay:
         self._story = story
         self._axis = axis = story.path.axis
         self._limits = policy.limits
-        self._hedging: HedgingPolicy = policy.hedging
+        # Whatever the operator's asset is called: a story knows one alone.
+        self._hedging = replace(policy.hedging, asset=ASSET)
         self._costs = costs
         self._symbols = [self._hedging.symbols.get(market, market) for market in axis.markets]
         self._rules = {
@@ -141,9 +143,8 @@ class Replay:
         desk.pass_time(self._axis.get_time_us(bar, step))
         observation = self._eyes.observe(bar, step)
         desk.liquidate(observation.marks)
-        if glance is not None and keys is not None and desk.touched:
-            self._update_watch(())
-            keys |= self._list_keys(glance, step)
+        if keys is not None:
+            keys |= desk.touched
         judged = find_judged_markets(observation, desk.book, self._hedging)
         if bar or step:
             # Whatever was looked past was as the book had it.
