@@ -123,6 +123,7 @@ def test_ideal_bound_avoids_all_that_its_triggers_see() -> None:
     assert ideal.loss > 0
     assert ideal.protection == 1
     assert ideal.cost == 0
+    assert ideal.margin_peak * Costs().leverage == pytest.approx(Decimal(160_000), rel=Decimal("0.03"))
 
 
 def test_many_small_winners_are_the_blind_spot_of_the_rule() -> None:

@@ -60,7 +60,7 @@ def run_story(story: Story, history: History, costs: Costs, policy: Policy, prog
     if policy.hedging is None:
         outcome = Outcome(story.path.axis.markets)
     elif policy.is_ideal:
-        outcome = build_ideal(story, policy.hedging)
+        outcome = build_ideal(story, policy.hedging, costs.leverage)
     else:
         outcome = Replay(story, history, costs, policy).run(tell)
     tell(1.0)

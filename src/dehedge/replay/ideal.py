@@ -1,9 +1,10 @@
 """The bound of a policy's triggers: what they would earn if each were known beforehand and cost nothing.
 
 Whoever is at risk at some time is hedged from his opening, with exactly his coins, until the last moment at which he is. So
-the hedge has earned all that he has won by then since the replay began, without delay, fees, funding, steps of the
-exchange or margin; where that would be a loss, it knows that too, and leaves it. What no
-trigger ever sees, it does not hedge: the distance from there to the whole loss is the rule's own. Called by the engine.
+the hedge has earned all that he has won by then since the replay began, without delay, fees, funding, steps of the exchange
+or margin; where that would be a loss, it knows that too, and leaves it. What no trigger ever sees, it does not hedge: the
+distance from there to the whole loss is the rule's own. It bounds the end and not the worst moment: held since the opening,
+it loses meanwhile what the trader loses. Called by the engine.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ COIN = Decimal("1E-12")
 ZERO = Decimal(0)
 
 
-def build_ideal(story: Story, policy: HedgingPolicy) -> Outcome:
+def build_ideal(story: Story, policy: HedgingPolicy, leverage: int) -> Outcome:
     """One fill at the opening and one at the last moment of risk of everyone who is ever at risk."""
     rows = [*_find_last_risks(story, policy)]
     trades = [trade for row, bar, step in rows for trade in _build_trades(story, row, bar, step)]
@@ -43,7 +44,7 @@ def build_ideal(story: Story, policy: HedgingPolicy) -> Outcome:
         )
         for trade in trades
     ]
-    return Outcome(story.path.axis.markets, fills, (), trades)
+    return Outcome(story.path.axis.markets, fills, (), trades, leverage)
 
 
 def _find_last_risks(story: Story, policy: HedgingPolicy) -> Iterator[tuple[int, int, int]]:
