@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import burst, idle, memory, path, snapshot, soak, tick
+from bench import burst, idle, memory, path, replay, snapshot, soak, tick
 from bench.figures import Figure, describe_machine, format_table, write_json
 from bench.growth import check_growth
 from bench.plot import write_plot
@@ -31,6 +31,7 @@ SECTIONS: Mapping[str, Section] = {
     "memory": memory.run,
     "idle": idle.run,
     "soak": soak.run,
+    "replay": replay.run,
 }
 SHORT_SECTIONS: Mapping[str, Section] = {
     "tick": lambda: tick.run((1_000, 10_000), ticks=200),
@@ -40,6 +41,7 @@ SHORT_SECTIONS: Mapping[str, Section] = {
     "memory": lambda: memory.run(100_000, rounds=2),
     "idle": lambda: idle.run(seconds=6, warm_up_s=3, sizes=(1_000,)),
     "soak": lambda: soak.run(hours=3, hour_s=120),
+    "replay": lambda: replay.run(bars=5_000),
 }
 
 

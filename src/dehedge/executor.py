@@ -138,19 +138,12 @@ class Executor:
         ``increase_max`` is the operator's limit on the quantity of one order that adds exposure, by symbol.
         """
         self._basis, self._rules = basis, rules
-        exhausted = set(self.backoff.get_exhausted())
-        probed: set[str] = set()
-        increases = []
-        for draft in build_drafts(decisions, rules, self.backoff.group_max, increase_max):
+        drafts = build_drafts(decisions, rules, self.backoff.group_max, increase_max)
+        for draft in drafts:
             if draft.action is Action.REDUCE:
                 self._busy |= set(draft.keys)
                 self._spawn(self._reduce(draft), set(draft.keys))
-            elif draft.symbol not in exhausted:
-                increases.append(draft)
-            elif draft.symbol not in probed:
-                probed.add(draft.symbol)
-                increases.append(replace(draft, shares=draft.shares[:1]))
-                self.backoff.begin_probe(draft.symbol)
+        increases = [*self.backoff.choose_increases(draft for draft in drafts if draft.action is Action.INCREASE)]
         if increases:
             # What is on its way is no news for the planner, whose next pass would keep it from leaving.
             await asyncio.shield(self._spawn(self._place(increases), wakes=False))

@@ -8,11 +8,9 @@ import time
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dehedge.connectors.paper import MARK_AGE_MAX_S, TAKER_FEE, PaperConnector
-from dehedge.connectors.paper_ledger import Fill, Holding, PaperLedger, apply_fill
+from dehedge.connectors.paper_ledger import Fill, PaperLedger
 from dehedge.core.model import Side, TradingRules
 from dehedge.errors import ConfigError, OrderRejected, VenueUnavailable
 from dehedge.ports import Balance, MarkPrice, OrderBook
@@ -231,19 +229,3 @@ def test_latest_order_answers_for_an_id_that_was_used_twice(path):
     assert ledger.find_order("BTCUSDT", "dh-1").report.average_price == 2
     assert ledger.find_order("ETHUSDT", "dh-1") is None
     ledger.close()
-
-
-fills = st.lists(st.tuples(st.integers(-50, 50).filter(bool), st.integers(1, 1000)), max_size=30)
-
-
-@given(fills)
-def test_profit_and_position_account_for_all_the_money(fills):
-    holding, profit, paid = Holding(), Decimal(0), Decimal(0)
-    for quantity, price in fills:
-        holding, gained = apply_fill(holding, Decimal(quantity), Decimal(price))
-        profit += gained
-        paid += quantity * price
-
-    assert holding.quantity == sum(quantity for quantity, _ in fills)
-    assert abs(profit - (holding.quantity * holding.entry_price - paid)) < Decimal("1e-18")
-    assert (holding.entry_price > 0) is (holding.quantity != 0)

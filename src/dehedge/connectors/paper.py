@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
 
-from dehedge.connectors.paper_ledger import ASSET, Fill, Holding, PaperLedger
+from dehedge.connectors.paper_ledger import ASSET, Fill, PaperLedger
 from dehedge.core.model import Leg, Side, TradingRules
+from dehedge.core.netting import Holding
 from dehedge.core.orders import OrderReport, OrderRequest
 from dehedge.errors import ConnectorError, OrderRejected
 from dehedge.ports import (

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from dehedge.core.model import Leg, Side
+from dehedge.core.netting import Holding, apply_fill
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
 from dehedge.errors import ConfigError, VenueUnavailable
 from dehedge.ports import VenueOrder, VenuePosition, VenueTrade
@@ -46,29 +46,6 @@ class Fill(NamedTuple):
     @property
     def signed_quantity(self) -> Decimal:
         return self.quantity * self.side.sign
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """A net position: signed quantity and average entry price."""
-
-    quantity: Decimal = Decimal(0)
-    entry_price: Decimal = Decimal(0)
-
-
-def apply_fill(holding: Holding, signed_quantity: Decimal, price: Decimal) -> tuple[Holding, Decimal]:
-    """The position after a fill, and the profit that its closing part realized."""
-    total = holding.quantity + signed_quantity
-    is_growing = holding.quantity * signed_quantity >= 0
-    if is_growing:
-        cost = holding.quantity * holding.entry_price + signed_quantity * price
-        return Holding(total, cost / total), Decimal(0)
-    closed = min(abs(signed_quantity), abs(holding.quantity))
-    profit = closed * (price - holding.entry_price) * (1 if holding.quantity > 0 else -1)
-    if not total:
-        return Holding(), profit
-    is_flipped = total * holding.quantity < 0
-    return Holding(total, price if is_flipped else holding.entry_price), profit
 
 
 class PaperLedger:

@@ -1,0 +1,181 @@
+"""Laws of a replay: what is looked past is never missed, money adds up, and the decisions are the daemon's own."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dehedge.replay.engine import Replay, run_policy, run_story
+from dehedge.replay.model import Costs, Figures, History, Policy
+from dehedge.replay.policies import build_policies
+from dehedge.replay.story import build_story
+from tests.replay.builders import (
+    BTC,
+    FREE,
+    START_S,
+    a_history,
+    a_trader,
+    make_bars,
+    make_costs,
+    make_history,
+)
+
+seeds = st.integers(0, 10**6)
+rules = st.sampled_from(["delta", "notional", "delta-300s", "delta-early-50"])
+RISE = make_bars(BTC, [(60_000, 60_000, 60_000, 60_000)] * 2 + [(60_000, 61_200, 60_000, 61_200)] * 3)
+FALL_BACK = make_bars(
+    BTC, [(60_000, 61_200, 60_000, 61_200), (61_200, 61_200, 60_000, 60_000), *[(60_000.0, 60_000.0, 60_000.0, 60_000.0)] * 8]
+)  # fmt: skip
+
+
+def limit(policy: Policy, seed: int) -> Policy:
+    """One in three with limits of the operator's that hold."""
+    if seed % 3:
+        return policy
+    return replace(policy, limits=replace(policy.limits, total_notional_usd=Decimal(20_000), opens_per_hour=3))
+
+
+@given(seeds, rules)
+@settings(max_examples=40, deadline=None)
+def test_screen_misses_nothing_that_looking_at_everything_finds(seed: int, name: str) -> None:
+    history, costs = make_history(seed), make_costs(seed)
+    story, policy = build_story(history), limit(build_policies(history)[name], seed)
+
+    screened = Replay(story, history, costs, policy).run(lambda _: None)
+    assert screened == Replay(story, history, costs, policy, is_screened=False).run(lambda _: None)
+
+
+@given(seeds, st.sampled_from(["none", "delta", "notional", "ideal"]))
+@settings(max_examples=40, deadline=None)
+def test_money_adds_up_and_no_policy_moves_the_unhedged_vault(seed: int, name: str) -> None:
+    history, costs = make_history(seed), make_costs(seed)
+    policies = build_policies(history)
+    run, none = (run_policy(history, costs, policies[each]) for each in (name, "none"))
+    figures = run.figures
+
+    assert figures.vault_hedged - figures.vault_unhedged == figures.hedge_profit - figures.cost == figures.net
+    assert figures.cost == figures.fees + figures.funding + figures.slippage
+    assert figures.vault_unhedged == none.figures.vault_unhedged
+    assert figures.worst_unhedged == none.figures.worst_unhedged
+    assert abs(run.series.vault_hedged[-1] - float(figures.vault_hedged)) < 1e-3
+    assert abs(run.series.vault_hedged.min() - float(figures.worst_hedged)) < 1e-3
+    assert abs(run.series.vault_unhedged.min() - float(figures.worst_unhedged)) < 1e-3
+    assert sum(trade.fee for trade in run.trades) == pytest.approx(figures.fees)
+    assert len(run.series.time_s) <= 2_000
+
+
+@given(seeds, rules)
+@settings(max_examples=10, deadline=None)
+def test_same_history_gives_the_same_run(seed: int, name: str) -> None:
+    history, costs = make_history(seed), make_costs(seed)
+    first, second = (run_policy(history, costs, build_policies(history)[name]) for _ in range(2))
+
+    assert first.figures == second.figures
+    assert first.trades == second.trades
+
+
+def double(history: History) -> History:
+    traders = [trader._replace(size=2 * trader.size, collateral=2 * trader.collateral) for trader in history.traders]
+    return replace(history, traders=traders, vault=2 * history.vault, shield=2 * history.shield)
+
+
+COUNTS = {"opens", "closes", "resizes", "unhedged_s", "liquidations", "opens_refused"}
+RATIOS = {"protection", "worst_protection", "cost_per_dollar"}
+
+
+@given(seeds)
+@settings(max_examples=15, deadline=None)
+def test_twice_the_amounts_are_twice_the_money(seed: int) -> None:
+    history = make_history(seed)
+    costs = replace(FREE, taker_fee=Decimal("0.0005"), half_spread_bps=Decimal(1), latency_s=0.5)
+    rule = replace(build_policies(history)["delta"].hedging, size_min=0)
+    once, twice = (run_policy(each, costs, Policy("delta", rule)).figures for each in (history, double(history)))
+
+    for name in (each.name for each in fields(Figures)):
+        one, two = getattr(once, name), getattr(twice, name)
+        if name in RATIOS:
+            assert (one is None) == (two is None)
+        elif name in COUNTS:
+            assert one == two, name
+        else:
+            assert abs(two - 2 * one) <= Decimal("0.01") + abs(one) / 10**6, name
+
+
+def test_free_hedge_pays_what_the_trader_wins_beyond_its_trigger() -> None:
+    history = a_history([RISE], [a_trader()], shield_usd=100)
+    policies = build_policies(history)
+    ruled, ideal, none = (run_policy(history, FREE, policies[name]).figures for name in ("delta", "ideal", "none"))
+
+    assert none.loss == 100  # Two hundredths of 10,000, of which the shield pays half.
+    assert ideal.protection == 1
+    assert ruled.opens == ideal.opens == 1
+    assert Decimal("0.98") < ruled.protection <= 1
+
+
+def test_ideal_bound_avoids_all_that_its_triggers_see() -> None:
+    history = a_history([RISE], [a_trader(number, size_usd=20_000 + number) for number in range(1, 9)])
+    ideal = run_policy(history, Costs(), build_policies(history)["ideal"]).figures
+
+    assert ideal.loss > 0
+    assert ideal.protection == 1
+    assert ideal.cost == 0
+    assert ideal.margin_peak * Costs().leverage == pytest.approx(Decimal(160_000), rel=Decimal("0.03"))
+
+
+def test_many_small_winners_are_the_blind_spot_of_the_rule() -> None:
+    history = a_history([RISE], [a_trader(number, size_usd=2_000) for number in range(1, 40)])
+    ideal = run_policy(history, FREE, build_policies(history)["ideal"]).figures
+
+    assert ideal.loss > 0
+    assert (ideal.protection, ideal.opens) == (0, 0)
+
+
+def test_hedge_is_let_go_once_its_risk_was_gone_for_the_expiry() -> None:
+    history = a_history([FALL_BACK], [a_trader()])
+    policies = build_policies(history)
+    short, long = (run_policy(history, FREE, policies[name]) for name in ("delta", "delta-300s"))
+
+    closed = [[trade.at_s for trade in run.trades if trade.kind == "close"] for run in (short, long)]
+    assert [len(times) for times in closed] == [1, 1]
+    assert closed[1][0] - closed[0][0] == pytest.approx(240, abs=11)
+
+
+def test_order_waits_for_the_end_of_an_outage() -> None:
+    history = a_history([RISE], [a_trader()])
+    costs = replace(FREE, outages=[(START_S, START_S + 200)])
+    run, free = (run_policy(history, each, build_policies(history)["delta"]) for each in (costs, FREE))
+
+    assert run.trades[0].at_s > START_S + 200 > free.trades[0].at_s
+    assert run.figures.unhedged_s > 20 > free.figures.unhedged_s
+    assert run.figures.protection < free.figures.protection
+
+
+def test_account_without_margin_refuses_and_leaves_unhedged() -> None:
+    history = a_history([RISE], [a_trader()])
+    run = run_policy(history, replace(FREE, margin_usd=Decimal(10)), build_policies(history)["delta"])
+
+    assert run.trades == []
+    assert run.figures.opens_refused > 1
+    assert run.figures.protection == 0
+
+
+def test_account_is_liquidated_when_it_is_worth_too_little() -> None:
+    history = a_history([FALL_BACK], [a_trader()])
+    costs = replace(FREE, margin_usd=Decimal(120), leverage=125, maintenance=Decimal("0.01"))
+    run = run_policy(history, costs, build_policies(history)["delta-300s"])
+
+    forced = [trade for trade in run.trades if trade.reason == "liquidated"]
+    assert run.figures.liquidations == len(forced) > 0
+    assert run.figures.vault_hedged < run.figures.vault_start
+
+
+def test_progress_is_told_to_its_end() -> None:
+    history, told = make_history(3), []
+    run_story(build_story(history), history, Costs(), build_policies(history)["delta"], told.append)
+
+    assert told == sorted(told)
+    assert told[-1] == 1.0
