@@ -29,7 +29,7 @@ demo: install tools
 	@$(BIN)/python -m dehedge demo $(ARGS)
 
 test: install tools
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 mutate: .tools/mutation/.installed
 	@.tools/mutation/bin/python -m tests.mutation $(ARGS)

@@ -221,6 +221,27 @@ async def test_view_is_read_again_after_a_fact_about_our_orders():
     assert venue.balance_reads == 2
 
 
+async def test_view_is_read_again_when_whoever_asked_first_went_away():
+    class Slow(Venue):
+        async def fetch_balances(self):
+            found = await super().fetch_balances()
+            await asyncio.sleep(1)
+            return found
+
+    venue = Slow()
+    watch = a_watch(venue)
+    await watch.view()
+    await watch._ledger.record(an_intent())
+    await asyncio.sleep(AGAIN_S)
+    gone = asyncio.ensure_future(watch.view())
+    await asyncio.sleep(0.5)
+    gone.cancel()
+
+    await watch.view()
+
+    assert venue.balance_reads == 3
+
+
 async def test_view_that_fails_is_not_tried_again_at_once():
     venue = Venue()
     venue.is_down = True

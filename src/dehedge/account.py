@@ -93,7 +93,7 @@ class AccountWatch:
 
     async def _read(self) -> None:
         was_failing, delay_s = isinstance(self._newest, ConnectorError), READ_INTERVAL_S
-        self._versions = self._ledger.get_versions()
+        versions = self._ledger.get_versions()
         try:
             self._newest = await self._fetch()
         except ConnectorError as error:
@@ -107,7 +107,8 @@ class AccountWatch:
             self.is_key_refused = False
             if was_failing:
                 log.info("account_read_recovered")
-        now = asyncio.get_running_loop().time()
+        # Only now: whoever asked may have gone meanwhile, and then nothing was read.
+        self._versions, now = versions, asyncio.get_running_loop().time()
         self._fresh_until = now + delay_s
         self._again_from = now + AGAIN_S if isinstance(self._newest, Account) else self._fresh_until
 

@@ -13,7 +13,7 @@ const key = (row) => `${row.market}|${row.position_id}`;
 function describeEnd(row) {
   if (row.status !== "OPEN") return `an order is in flight (${words(row.status.toLowerCase())})`;
   if (row.closes_at) return `in ${duration(row.closes_at - getNow())}, at ${time(row.closes_at, getNow())} UTC, unless the risk comes back`;
-  return "with its risk or its position";
+  return "a while after its risk, or with its position";
 }
 
 const describeFees = (row) => [usd(row.fees_usd), ...Object.entries(row.other_fees).map(([asset, paid]) => `${coins(paid)} ${asset}`)].join(" + ");
