@@ -40,6 +40,7 @@ from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
 from dehedge.markets import read_markets
 from dehedge.notify_settings import NotifySettings
+from dehedge.portfolio_settings import PortfolioSettings
 
 BINANCE_URLS = {
     "mainnet": ("https://fapi.binance.com", "wss://fstream.binance.com", "https://api.binance.com"),
@@ -110,7 +111,7 @@ class HttpAddress(BaseSettings):
         return init_settings, _EnvironmentSource(settings_cls)
 
 
-class Settings(GuardSettings, NotifySettings, HttpAddress):
+class Settings(GuardSettings, NotifySettings, PortfolioSettings, HttpAddress):
     """Every variable; a field's description says what is accepted."""
 
     networks: Annotated[SecretStr, _check_urls("http", "https")] = Field(

@@ -21,7 +21,7 @@ _OUR_PREFIXES = ("BINANCE_", "PYTH_", "HEDGE_", "VAULT_", "STATE_", "PROFIT_", "
                  "MAX_SNAPSHOT", "MAX_CONFIDENCE", *GUARD_PREFIXES, "HTTP_HOST", "HTTP_PORT", "HTTP_TOKEN", "HTTP_ALLOWED",
                  "MIN_COLLATERAL", "CHAIN_",
                  "MARGIN_", "BPS_", "NETWORKS", "LEVERAGE", "CONNECTOR", "LOG_LEVEL", "LOG_FORMAT", "NOTIFY_URL", "NOTIFY_AFTER",
-                 "HEARTBEAT_")  # fmt: skip
+                 "HEARTBEAT_", "RISK_SCOPE", "PORTFOLIO_")  # fmt: skip
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 LINES_SHOWN_MAX = 4
 _REMEDY = "correct or remove it"

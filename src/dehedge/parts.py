@@ -19,7 +19,7 @@ from dehedge.config import BINANCE_URLS, Settings
 from dehedge.connectors import CONNECTORS, ConnectorOptions
 from dehedge.core.invariants import Breach
 from dehedge.core.policy import HedgingPolicy
-from dehedge.core.sizing import get_size_min
+from dehedge.core.sizing import Sizing, get_size_min
 from dehedge.ports import Clock, Connector
 from dehedge.surfaces import TradedOn
 
@@ -36,9 +36,11 @@ class SystemClock:
 
 def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolicy:
     """The part of the settings that decides."""
+    terms = settings.portfolio_terms
     return HedgingPolicy(
         factors=settings.risk_factors,
-        sizing=settings.hedge_sizing,
+        # The traders' coins together are hedged by coins.
+        sizing=Sizing.DELTA if terms is not None else settings.hedge_sizing,
         asset=Web3.to_checksum_address(settings.usdc),
         symbols=symbols,
         leverage=settings.leverage,
@@ -47,6 +49,7 @@ def build_policy(settings: Settings, symbols: Mapping[str, str]) -> HedgingPolic
         expiry_s=settings.hedge_expiry_seconds,
         max_price_age_s=settings.max_price_age_seconds,
         max_snapshot_age_s=settings.max_snapshot_age_seconds,
+        portfolio=terms,
     )
 
 

@@ -25,10 +25,12 @@ from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, Reason, Resi
 from dehedge.core.events import Event, TradingModeSet
 from dehedge.core.freshness import Basis, build_basis
 from dehedge.core.hedging import explain_quiet, find_judged_markets, plan, plan_flattening
-from dehedge.core.model import HedgeKey, Observation
+from dehedge.core.model import HedgeKey, Observation, Stance
 from dehedge.core.orders import Action
 from dehedge.core.passes import PassView, check_trade, view_pass
 from dehedge.core.policy import HedgingPolicy, VenueState
+from dehedge.core.stance import PortfolioWatch
+from dehedge.core.stance import Scene as StanceScene
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
 from dehedge.guardian import check_stopped
@@ -81,6 +83,9 @@ class Reconciler:
         self._recorder = recorder
         self._agenda = Agenda()
         self._cooling = Cooling(policy.expiry_s * COOLING_AFTER)
+        self._watch = PortfolioWatch()
+        self.stance: Stance | None = None
+        """How the traders stand together, where they are judged so; without what is to be done."""
 
     def wake(self) -> None:
         """Something changed: run a pass soon."""
@@ -105,7 +110,7 @@ class Reconciler:
         book = self._ledger.book
         self._watch_clock()
         await self._ledger.enforce()
-        observation = self.observe()
+        observation = self._look()
         if observation is not None:
             decisions = await self._decide(observation)
             basis = build_basis(observation, self._policy)
@@ -149,7 +154,11 @@ class Reconciler:
     def _plan_due(self, observation: Observation, venue: VenueState) -> tuple[bool, list[Decision]]:
         """What becomes of the keys that are due, before the guards; and whether all that matter are among them."""
         book = self._ledger.book
+        targets = observation.stance.targets if observation.stance is not None else None
+        if targets is not None:
+            self._agenda.request_whole()
         keys, is_whole = self._agenda.take(self._snapshots.index, observation, book.get_all_hedged_positions())
+        keys = [*dict.fromkeys([*keys, *(targets or ())])]
         return is_whole, plan(observation, book, self._policy, venue, keys)
 
     def _view(self, observation: Observation, venue: VenueState, planned: Sequence[Decision]) -> PassView | None:
@@ -164,7 +173,17 @@ class Reconciler:
         seen = self._snapshots.observe()
         if seen is None or not self._prices.latest or self._venue.error is not None:
             return None
-        return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
+        return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks(), stance=self.stance)
+
+    def _look(self) -> Observation | None:
+        """The same for a pass, which alone may move what is hedged together."""
+        observation, portfolio = self.observe(), self._snapshots.portfolio
+        if observation is None or portfolio is None:
+            return observation
+        scene = StanceScene(observation, self._ledger.book, self._policy, self._venue.rules, portfolio)
+        stance = self._watch.look(scene)
+        self.stance = replace(stance, targets=None)
+        return replace(observation, stance=stance)
 
     def explain(self, keys: Iterable[HedgeKey]) -> Mapping[HedgeKey, Decision]:
         """The decisions of the last pass, and for what it did not look at those that it would have made."""

@@ -20,6 +20,7 @@ from dehedge import metrics
 from dehedge.core.absence import check_agree, check_repeats, find_contradicted, find_unconfirmed
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, PriceTick
 from dehedge.core.policy import HedgingPolicy, build_terms
+from dehedge.core.portfolio import Portfolio, build_portfolio
 from dehedge.core.trigger import TriggerIndex, build_index, read_rows
 from dehedge.errors import ChainUnavailable
 from dehedge.feed import Feed
@@ -53,10 +54,18 @@ class Disagreement:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is made of a snapshot before it counts; ``portfolio`` where positions are judged together."""
+
+    index: TriggerIndex
+    portfolio: Portfolio | None
+
+
 class SnapshotFeed(Feed[ChainSnapshot]):
     """Polls the chain and keeps what it said before; ``is_doubted`` while a hedge is missed by the newest alone.
 
-    ``index`` tells which of the newest positions a price may turn risky.
+    ``index`` tells which of the newest positions a price may turn risky, ``portfolio`` what they win together.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         super().__init__("chain", wake)
         self.is_doubted = False
         self.index = build_index(read_rows({}), build_terms(policy))
+        self.portfolio: Portfolio | None = None
         self.disagreement: Disagreement | None = None
         self._hint: tuple[int, str] | None = None
         self._hinted = asyncio.Event()
@@ -83,10 +93,11 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         self._get_prices = get_prices
         self._max_age_s = policy.max_snapshot_age_s
 
-    def put(self, value: ChainSnapshot, index: TriggerIndex | None = None) -> None:
+    def put(self, value: ChainSnapshot, made: Made | None = None) -> None:
+        made = made or self._make(value)
         if self.latest is not None and not check_repeats(value, self.latest):
             self._previous = self.latest
-        self.index = index or self._build_index(value)
+        self.index, self.portfolio = made.index, made.portfolio
         super().put(value)
         self._compare(value)
 
@@ -162,22 +173,34 @@ class SnapshotFeed(Feed[ChainSnapshot]):
         except ChainUnavailable as error:
             self.fail(error)
             return error.retry_after_s or 0.0
-        self.put(snapshot, await self._index(snapshot))
+        self.put(snapshot, await self._prepare(snapshot))
         return 0.0
 
-    async def _index(self, snapshot: ChainSnapshot) -> TriggerIndex:
+    async def _prepare(self, snapshot: ChainSnapshot) -> Made:
         """Beside the event loop where it takes a while."""
         if len(snapshot.positions) < INDEXED_AT_ONCE:
-            return self._build_index(snapshot)
-        return await asyncio.to_thread(self._build_named_index, snapshot, self._get_prices())
+            return self._make(snapshot)
+        return await asyncio.to_thread(self._make_named, snapshot, self._get_prices())
 
-    def _build_named_index(self, snapshot: ChainSnapshot, prices: Mapping[str, PriceTick]) -> TriggerIndex:
+    def _make_named(self, snapshot: ChainSnapshot, prices: Mapping[str, PriceTick]) -> Made:
         """A crash names a thousand positions at one price, and each must not be hashed then."""
-        index = self._build_index(snapshot)
+        made = self._make(snapshot)
         for market, tick in prices.items():
-            for row in index.find_near(market, tick.price, NAMED_AHEAD):
-                index.rows.get_key(row)
-        return index
+            for row in made.index.find_near(market, tick.price, NAMED_AHEAD):
+                made.index.rows.get_key(row)
+        return made
+
+    def _make(self, snapshot: ChainSnapshot) -> Made:
+        return Made(self._build_index(snapshot), self._build_portfolio(snapshot))
+
+    def _build_portfolio(self, snapshot: ChainSnapshot) -> Portfolio | None:
+        """The last one again where nothing of what it was made of has changed."""
+        latest, policy = self.latest, self._policy
+        if policy.portfolio is None:
+            return None
+        if latest is not None and (snapshot.positions is latest.positions) and snapshot.funding == latest.funding:
+            return self.portfolio
+        return build_portfolio(snapshot, policy)
 
     def _build_index(self, snapshot: ChainSnapshot) -> TriggerIndex:
         """The last one again where nothing of what it was made of has changed."""

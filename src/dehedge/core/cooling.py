@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dehedge.core.book import HedgeBook
-from dehedge.core.decisions import Decision
+from dehedge.core.decisions import Decision, RefreshHedge, ResizeHedge
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated
 from dehedge.core.model import HedgeKey
+from dehedge.core.risk import RiskAssessment
 
 
 class Cooling:
@@ -53,6 +54,11 @@ def _find_changes(book: HedgeBook, decisions: Iterable[Decision]) -> tuple[list[
     back: list[HedgeKey] = []
     for decision in decisions:
         hedge, assessment = book.get_hedged_position(decision.key), decision.assessment
-        if hedge is not None and assessment is not None and assessment.at_risk is hedge.is_cooling:
+        if hedge is not None and assessment is not None and _check_lasts(decision, assessment) is hedge.is_cooling:
             (back if hedge.is_cooling else gone).append(hedge.key)
     return gone, back
+
+
+def _check_lasts(decision: Decision, assessment: RiskAssessment) -> bool:
+    """A hedge that is kept for what the positions risk together is kept for a risk."""
+    return assessment.at_risk or isinstance(decision, RefreshHedge | ResizeHedge)

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     AT_RISK = "at_risk"
     SIZE_CHANGED = "size_changed"
     INCOMPLETE = "incomplete_fill"
+    PORTFOLIO_AT_RISK = "portfolio_at_risk"
+    PORTFOLIO_SAFE = "portfolio_safe"
     NOT_AT_RISK = "not_at_risk"
     COOLING_DOWN = "cooling_down"
     EXPIRED = "expired"

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from dehedge.core.absence import check_gone
 from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus, TradingMode, check_if_hedge_position_is_expired
@@ -56,6 +57,20 @@ class _Pass:
     @property
     def now(self) -> float:
         return self.observation.taken_at
+
+
+class _Wish(NamedTuple):
+    """Whether and why a position is to be hedged, and how much: what it asks for itself unless ``target`` says."""
+
+    assessment: RiskAssessment
+    reason: Reason
+    is_wanted: bool
+    target: Decimal | None = None
+
+    @property
+    def text(self) -> str:
+        """What is journaled with a hedge."""
+        return "+".join(self.assessment.fired) if self.reason is Reason.AT_RISK else self.reason.value
 
 
 def plan(
@@ -150,12 +165,26 @@ def process_hedge_position(this: _Pass, key: HedgeKey, position: Position) -> De
     obstacle = _find_obstacle(this.observation, this.policy, place, is_hedged=hedge is not None)
     if obstacle is not None:
         return _hold(hedge, key, obstacle)
-    assessment = _assess(this, position)
+    wish = _find_wish(this, position, hedge)
     if hedge is None:
-        return (
-            _open(this, key, position, assessment) if assessment.at_risk else Hold(key, Reason.NOT_AT_RISK, assessment)
-        )
-    return _follow(this, position, hedge, assessment) if assessment.at_risk else _cool(this, hedge, assessment)
+        return _open(this, position, wish) if wish.is_wanted else Hold(key, Reason.NOT_AT_RISK, wish.assessment)
+    if wish.is_wanted:
+        return _follow(this, position, hedge, wish)
+    if this.policy.portfolio is not None:
+        return _close(this.venue, hedge, Reason.PORTFOLIO_SAFE)
+    return _cool(this, hedge, wish.assessment)
+
+
+def _find_wish(this: _Pass, position: Position, hedge: HedgedPosition | None) -> _Wish:
+    """By the position's own risk; or its part of what the stance asks of all, without whose say everything stays."""
+    assessment = _assess(this, position)
+    if this.policy.portfolio is None:
+        return _Wish(assessment, Reason.AT_RISK, assessment.at_risk)
+    stance = this.observation.stance
+    targets = stance.targets if stance is not None else None
+    target = targets.get(position.key) if targets is not None else None
+    is_wanted = bool(target) if target is not None else hedge is not None
+    return _Wish(assessment, Reason.PORTFOLIO_AT_RISK, is_wanted, target)
 
 
 def _hold(
@@ -196,8 +225,8 @@ def _assess(this: _Pass, position: Position) -> RiskAssessment:
     return assess(position, price, tracer, Capital(snapshot.vault, snapshot.shield), this.policy.factors)
 
 
-def _open(this: _Pass, key: HedgeKey, position: Position, assessment: RiskAssessment) -> Decision:
-    policy = this.policy
+def _open(this: _Pass, position: Position, wish: _Wish) -> Decision:
+    policy, key, assessment = this.policy, position.key, wish.assessment
     if position.size < policy.size_min:
         return Hold(key, Reason.BELOW_MIN_COLLATERAL, assessment)
     symbol = policy.symbols[position.market]
@@ -207,13 +236,12 @@ def _open(this: _Pass, key: HedgeKey, position: Position, assessment: RiskAssess
     if obstacle is not None:
         return Hold(key, obstacle, assessment)
     rules, mark = this.venue.rules[symbol], this.observation.marks[symbol]
-    target = _get_target(this, position, rules, mark)
+    target = wish.target or _get_target(this, position, rules, mark)
     quantity = min(target, get_order_max(rules))
     if not check_large_enough(quantity, mark, rules):
         return Hold(key, Reason.TOO_SMALL, assessment)
-    reason = "+".join(assessment.fired)
-    share = Share(key, quantity, target, position.size, position.entry_price, reason)
-    return OpenHedge(key, Reason.AT_RISK, symbol, position.hedge_side, share, assessment)
+    share = Share(key, quantity, target, position.size, position.entry_price, wish.text)
+    return OpenHedge(key, wish.reason, symbol, position.hedge_side, share, assessment)
 
 
 def _find_growth_obstacle(this: _Pass, key: HedgeKey, symbol: str) -> Reason | None:
@@ -243,17 +271,20 @@ def _get_target(this: _Pass, position: Position, rules: TradingRules, mark: Deci
     return get_target_quantity(position, mark, policy.sizing, asset_unit=policy.asset_unit, step=rules.quantity_step)
 
 
-def _follow(this: _Pass, position: Position, hedge: HedgedPosition, assessment: RiskAssessment) -> Decision:
-    """The risk lasts: keep the hedge, and bring it to the position's size."""
-    key = hedge.key
+def _follow(this: _Pass, position: Position, hedge: HedgedPosition, wish: _Wish) -> Decision:
+    """The risk lasts: keep the hedge, and bring it to the size that is due."""
+    key, assessment = hedge.key, wish.assessment
     if hedge.status is not HedgeStatus.OPEN or key in this.venue.busy:
         return Hold(key, Reason.IN_FLIGHT, assessment)
-    keep = RefreshHedge(key, Reason.AT_RISK, assessment)
+    keep = RefreshHedge(key, wish.reason, assessment)
     rules, mark = this.venue.rules.get(hedge.symbol), _get_sizing_mark(this, hedge)
     if rules is None or mark is None:
         return keep
     is_same = bool(hedge.target) and (hedge.size, hedge.entry_price) == (position.size, position.entry_price)
     target = hedge.target if is_same else _get_target(this, position, rules, mark)
+    if this.policy.portfolio is not None:
+        # What the position asks for by itself bounds its part, and is no reason to grow.
+        target = wish.target or min(target, hedge.target or hedge.quantity)
     if target == hedge.quantity:
         return keep
     if not is_same and not check_large_enough(target, mark, rules):

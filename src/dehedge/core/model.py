@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import NamedTuple
 
 PRICE_SCALE = 10**18
@@ -132,11 +133,38 @@ class TradingRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Stance:
+    """How the traders' positions stand together, and what is to be held against them; see ``core.stance``.
+
+    ``profit`` is the sum of what the traders win, ``limit`` what fires a check, ``ahead`` what the profit gains in the seconds
+    that are looked ahead, ``swing`` what a minute may change, ``exposure`` what their net coins are worth: base units of the
+    asset. ``held`` is the share of the net coins that is hedged, ``level`` what it is to be. ``targets`` are the quantities of
+    the hedges to get there; None where all is to stay as it is, and a key that is not named stays in any case.
+    """
+
+    profit: int
+    limit: int
+    ahead: int
+    swing: int
+    exposure: int
+    held: Fraction
+    level: Fraction
+    is_fast: bool
+    targets: Mapping[HedgeKey, Decimal] | None = None
+
+    @property
+    def room(self) -> int:
+        """What the profit may still grow before a check fires, looking ahead."""
+        return self.limit - self.profit - self.ahead
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """All that one pass may know, frozen. ``marks`` are the exchange's mark prices by symbol.
 
     ``previous`` is the complete snapshot that was read just before ``snapshot``, by the same or by another node;
-    ``objection`` the newest one that had positions of hedges which the one before it lacked.
+    ``objection`` the newest one that had positions of hedges which the one before it lacked. ``stance`` is there where
+    positions are hedged together.
     """
 
     snapshot: ChainSnapshot
@@ -145,3 +173,4 @@ class Observation:
     taken_at: float
     previous: ChainSnapshot | None = None
     objection: ChainSnapshot | None = None
+    stance: Stance | None = None

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from itertools import filterfalse, islice
 
 from dehedge.core.book import HedgeBook, HedgedPosition, TradingMode
 from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, ResizeHedge
 from dehedge.core.hedging import plan
-from dehedge.core.model import ChainSnapshot, HedgeKey, Market, Observation, Position, PriceTick, TradingRules
+from dehedge.core.model import ChainSnapshot, HedgeKey, Market, Observation, Position, PriceTick, Stance, TradingRules
 from dehedge.core.policy import HedgingPolicy, VenueState
 
 KEYS_MAX = 500
@@ -66,6 +67,17 @@ class VenuePart:
 
 
 @dataclass(frozen=True, slots=True)
+class StancePart:
+    """How the traders stood together, and what was to become of some keys; None where all was to stay."""
+
+    figures: tuple[int, int, int, int, int]
+    held: Fraction
+    level: Fraction
+    is_fast: bool
+    targets: tuple[tuple[HedgeKey, Decimal], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedPass:
     """The arguments of ``plan``, self-contained."""
 
@@ -84,6 +96,7 @@ class RecordedPass:
     mode: TradingMode
     is_flattening: bool
     judged_at: dict[str, float]
+    stance: StancePart | None = None
 
 
 def view_pass(
@@ -122,6 +135,7 @@ def freeze(view: PassView) -> RecordedPass:
         {symbol: mark for symbol, mark in sorted(observation.marks.items()) if symbol in symbols},
         view.policy, _cut_venue(view.venue, symbols, set(keys)), tuple(view.hedges.values()), view.book_block, view.mode,
         view.is_flattening, {market: at for market, at in view.judged_at.items() if market in markets},
+        _cut_stance(observation.stance, keys) if observation.stance is not None else None,
     )  # fmt: skip
 
 
@@ -131,6 +145,7 @@ def run_again(recorded: RecordedPass) -> list[Decision]:
     observation = Observation(
         _restore(recorded.snapshot), {tick.market: tick for tick in recorded.prices}, recorded.marks, recorded.taken_at,
         _restore(previous) if previous is not None else None, _restore(objection) if objection is not None else None,
+        _restore_stance(recorded.stance) if recorded.stance is not None else None,
     )  # fmt: skip
     book = HedgeBook(block_number=recorded.book_block, mode=recorded.mode, is_flattening=recorded.is_flattening)
     book.judged_at = dict(recorded.judged_at)
@@ -166,6 +181,18 @@ def _restore(part: SnapshotPart) -> ChainSnapshot:
         {(asset, market): tracer for asset, market, tracer in part.funding},
         {market.name: market for market in part.markets}, part.host,
     )  # fmt: skip
+
+
+def _cut_stance(stance: Stance, keys: Sequence[HedgeKey]) -> StancePart:
+    targets = stance.targets
+    kept = tuple((key, targets[key]) for key in keys if key in targets) if targets is not None else None
+    figures = (stance.profit, stance.limit, stance.ahead, stance.swing, stance.exposure)
+    return StancePart(figures, stance.held, stance.level, stance.is_fast, kept)
+
+
+def _restore_stance(part: StancePart) -> Stance:
+    targets = dict(part.targets) if part.targets is not None else None
+    return Stance(*part.figures, part.held, part.level, part.is_fast, targets)
 
 
 def _cut_venue(venue: VenueState, symbols: set[str], keys: set[HedgeKey]) -> VenuePart:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from dehedge.core.model import ChainSnapshot, HedgeKey, TradingRules
 from dehedge.core.risk import Capital, RiskFactors
@@ -19,10 +20,26 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class PortfolioTerms:
+    """What the rule of ``stance`` is tuned by. All but ``lead_s`` (seconds) are shares.
+
+    ``early`` is of a minute's swing: with less room than that, hedging begins. ``gate`` is of the exposure: a market whose minutes
+    swing by less is slow. ``slack`` is of the exposure, ``step`` of the net coins.
+    """
+
+    early: Fraction
+    lead_s: Fraction
+    gate: Fraction
+    slack: Fraction
+    step: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class HedgingPolicy:
     """The operator's settings that decide. ``symbols`` maps DePerp markets to the exchange's symbols.
 
-    ``size_min`` is the size of the smallest position that is hedged, in base units of the asset.
+    ``size_min`` is the size of the smallest position that is hedged, in base units of the asset. ``portfolio`` is set where
+    positions are judged together instead of each by itself.
     """
 
     factors: RiskFactors
@@ -35,6 +52,7 @@ class HedgingPolicy:
     max_price_age_s: float
     max_snapshot_age_s: float
     asset_unit: int = 10**6
+    portfolio: PortfolioTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,21 +14,25 @@ from dehedge.config import Settings, read_settings
 from dehedge.errors import QuestionInvalid
 from dehedge.guard_settings import GuardSettings
 from dehedge.parts import build_policy
+from dehedge.portfolio_settings import PortfolioSettings
 from dehedge.replay.model import Policy
 
 NONE = "none"
 IDEAL = "ideal"
+PORTFOLIO = "portfolio"
 PRESETS: Mapping[str, Mapping[str, str]] = {
     NONE: {},
     "notional": {"hedge_sizing": "notional"},
     "delta": {"hedge_sizing": "delta"},
+    PORTFOLIO: {"risk_scope": "portfolio"},
     IDEAL: {"hedge_sizing": "delta"},
 }
-USUAL = (NONE, "notional", "delta", IDEAL)
-SHORT = {"expiry": "hedge_expiry_seconds", "interest": "profit_limit_interest"}
+USUAL = (NONE, "notional", "delta", PORTFOLIO, IDEAL)
+SHORT = {"scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
+         "slack": "portfolio_slack", "step": "portfolio_step", "expiry": "hedge_expiry_seconds", "interest": "profit_limit_interest"}
 DECIDING = frozenset({
     "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",
-    "min_collateral", "risk_scope", *GuardSettings.model_fields,
+    "min_collateral", *PortfolioSettings.model_fields, *GuardSettings.model_fields,
 })  # fmt: skip
 FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
 """Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""

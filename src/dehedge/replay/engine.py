@@ -40,6 +40,7 @@ from dehedge.replay.model import Costs, History, Policy, Progress, Run
 from dehedge.replay.path import SECOND_US
 from dehedge.replay.screen import Glance, Screen
 from dehedge.replay.story import ASSET, Story, build_story
+from dehedge.replay.together import Together
 from dehedge.replay.view import UNIT, Eyes
 from dehedge.replay.watch import Account, Watch
 
@@ -91,7 +92,9 @@ class Replay:
         }
         self._desk = Desk(story.path, costs, self._symbols, self._rules, history.funding)
         self._eyes = Eyes(story, self._symbols)
+        self._is_screened = is_screened
         self._screen = Screen(story, self._hedging) if is_screened else None
+        self._together = Together(story, self._hedging, self._rules) if self._hedging.portfolio is not None else None
         self._cooling = Cooling(self._hedging.expiry_s * COOLING_AFTER)
         self._pending: set[HedgeKey] = set()
         self._watch = Watch(story, policy.hedging.expiry_s)
@@ -112,6 +115,8 @@ class Replay:
 
     def _walk(self, bar: int) -> int:
         """Go through this bar where anything may be decided in it; gives the next bar to look at."""
+        if self._together is not None:
+            return self._walk_together(self._together, bar)
         if self._screen is None:
             for step in range(self._axis.count_steps(bar)):
                 self._process(bar, step, None)
@@ -120,6 +125,13 @@ class Replay:
         if found == bar:
             self._scan(bar, self._screen.look(bar, self._watch))
         return max(found, bar + 1)
+
+    def _walk_together(self, together: Together, bar: int) -> int:
+        is_held = bool(self._desk.book.get_all_hedged_positions())
+        if not self._is_screened or is_held or not self._is_quiet or not together.check_calm(bar):
+            for step in range(self._axis.count_steps(bar)):
+                self._process(bar, step, None)
+        return bar + 1
 
     @property
     def _is_quiet(self) -> bool:
@@ -143,6 +155,8 @@ class Replay:
         desk.pass_time(self._axis.get_time_us(bar, step))
         observation = self._eyes.observe(bar, step)
         desk.liquidate(observation.marks)
+        if self._together is not None:
+            observation, keys = self._look_together(self._together, observation, bar)
         if keys is not None:
             keys |= desk.touched
         judged = find_judged_markets(observation, desk.book, self._hedging)
@@ -156,6 +170,17 @@ class Replay:
         decisions = self._carry_out(planned, observation)
         self._note(decisions, observation)
         self._update_watch(keys or ())
+
+    def _look_together(
+        self, together: Together, observation: Observation, bar: int
+    ) -> tuple[Observation, set[HedgeKey] | None]:
+        """The observation with its stance, and who may be decided on by it."""
+        observation, is_new = together.look(observation, self._desk.book, bar)
+        if not self._is_screened:
+            return observation, None
+        targets = observation.stance.targets if observation.stance is not None else None
+        held = self._desk.book.get_all_hedged_positions() if is_new or targets is not None else ()
+        return observation, {*self._pending, *self._watch.loose, *(targets or ()), *held}
 
     def _note(self, decisions: Sequence[Decision], observation: Observation) -> None:
         """Who has to be looked at again by the next step, and who is at risk without a hedge."""
@@ -232,6 +257,8 @@ def _check_settled(decision: Decision, hedge: HedgedPosition | None, positions: 
 
 def _check_wanting(decision: Decision, hedge: HedgedPosition | None) -> bool:
     """True for what is at risk, is meant to be hedged, and has no hedge yet."""
+    if isinstance(decision, OpenHedge):
+        return True
     assessment = decision.assessment
     is_risky = assessment is not None and assessment.at_risk and decision.reason not in NOT_WORTH_A_HEDGE
     return is_risky and (hedge is None or not hedge.quantity)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
+import numpy as np
+
 from dehedge.core.model import ChainSnapshot, HedgeKey, Observation, Position, PriceTick
 from dehedge.replay.model import PRICE_UNITS
 from dehedge.replay.path import SECOND_US
@@ -48,6 +50,9 @@ class Eyes:
         self._story = story
         self._symbols = symbols
         self._blocks: dict[int, ChainSnapshot] = {}
+        lives = story.lives
+        self._changes_us = np.unique(np.concatenate([lives.opened_us, lives.ended_us]))
+        self._open: tuple[int, OpenPositions] | None = None
 
     def observe(self, bar: int, step: int) -> Observation:
         path = self._story.path
@@ -74,5 +79,12 @@ class Eyes:
         balance = self._story.get_balance(at_us)
         return ChainSnapshot(
             number, f"0x{number:064x}", at_us // SECOND_US, max(balance.vault, 0), balance.shield,
-            OpenPositions(self._story, at_us), {}, {},
+            self._get_open(at_us), {}, {},
         )  # fmt: skip
+
+    def _get_open(self, at_us: int) -> OpenPositions:
+        """The same object for as long as nobody comes or goes."""
+        since = int(self._changes_us.searchsorted(at_us, "right"))
+        if self._open is None or self._open[0] != since:
+            self._open = since, OpenPositions(self._story, at_us)
+        return self._open[1]

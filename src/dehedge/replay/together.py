@@ -1,0 +1,109 @@
+"""Lets the portfolio's watch see a story: every price of it, and no more of its passes than may decide something.
+
+While nothing is hedged, a bar in which no market can be fast, or in which the traders' sum stays too far from the room's end, needs
+no pass: what its prices say of the pace is told to the watch before the next one. Bounds are floats with a margin; the core
+decides. Asked by the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from dehedge.core.book import HedgeBook
+from dehedge.core.model import HedgeKey, Observation, Position, TradingRules
+from dehedge.core.pace import MEMORY, MINUTE_US, SLOPE_US
+from dehedge.core.policy import HedgingPolicy
+from dehedge.core.portfolio import Portfolio, build_portfolio
+from dehedge.core.stance import PortfolioWatch, Scene
+from dehedge.replay.model import PRICE_UNITS, Floats
+from dehedge.replay.path import POINTS, SECOND_US, Axis, Flags
+from dehedge.replay.screen import compute_limits
+from dehedge.replay.story import PRICE_FACTOR, Story
+
+MARGIN = 1.001
+"""Of what is compared in floats."""
+
+
+class Together:
+    """Of one story and one policy."""
+
+    def __init__(self, story: Story, policy: HedgingPolicy, rules: Mapping[str, TradingRules]) -> None:
+        self._story = story
+        self._policy = policy
+        self._rules = rules
+        self._watch = PortfolioWatch()
+        self._may_act = _find_bars(story, policy)
+        self._seen_bars = 0
+        self._positions: Mapping[HedgeKey, Position] | None = None
+        self._portfolio: Portfolio | None = None
+
+    def check_calm(self, bar: int) -> bool:
+        """True for a bar in which nothing is bought."""
+        return not self._may_act[bar]
+
+    def look(self, observation: Observation, book: HedgeBook, bar: int) -> tuple[Observation, bool]:
+        """With its stance; and whether other positions are there than at the last look."""
+        self._catch_up(bar)
+        is_new = observation.snapshot.positions is not self._positions
+        if self._portfolio is None or is_new:
+            self._positions = observation.snapshot.positions
+            self._portfolio = build_portfolio(observation.snapshot, self._policy)
+        stance = self._watch.look(Scene(observation, book, self._policy, self._rules, self._portfolio))
+        return replace(observation, stance=stance), is_new
+
+    def _catch_up(self, bar: int) -> None:
+        """Tell the prices of the bars that were looked past."""
+        path = self._story.path
+        for past in range(self._seen_bars, bar):
+            parts, count = int(path.axis.parts[past]), path.axis.count_steps(past)
+            # Of a minute its turning points say all but the pace of its last seconds.
+            is_enough = path.axis.step_us == MINUTE_US and past < bar - 1
+            for step in range(0, count, parts if is_enough else 1):
+                prices = [path.get_price(place, past, step) * PRICE_FACTOR for place in range(len(path.axis.markets))]
+                self._watch.note(dict(zip(path.axis.markets, prices, strict=True)), path.axis.get_time_us(past, step))
+        self._seen_bars = bar + 1
+
+
+def _find_bars(story: Story, policy: HedgingPolicy) -> Flags:
+    """The bars in which something may be bought."""
+    terms, axis = policy.portfolio, story.path.axis
+    assert terms is not None, "only asked where positions are hedged together"
+    if axis.step_us < MINUTE_US:
+        return np.ones(len(axis), dtype=np.bool_)
+    ranges, swings = _bound_swings(axis)
+    may_be_fast = (swings * MARGIN >= float(terms.gate)).any(axis=0)
+    worth = np.array([_sum_worth(story, market) for market in range(len(axis.markets))])
+    profit = story.compute_open_profits().reshape(len(axis), POINTS).max(axis=1)
+    limits = compute_limits(story, policy)
+    reach = (worth * swings).sum(axis=0) * float(terms.early)
+    reach += (worth * ranges).sum(axis=0) * max(float(terms.lead_s) * SECOND_US / SLOPE_US, 1.0) * 2
+    may_be_near = limits.low - profit <= MARGIN * reach + 1.0
+    # Of the first bar the slopes of a moment are not bounded so.
+    is_first = np.arange(len(axis)) == 0
+    return np.asarray(is_first | (may_be_fast & may_be_near))
+
+
+def _bound_swings(axis: Axis) -> tuple[Floats, Floats]:
+    """By market and bar: its range, and the most that a minute's swing may be while it lasts, as shares of the price."""
+    before = np.concatenate([axis.open[:, :1], axis.close[:, :-1]], axis=1)
+    low = np.minimum(axis.low, before)
+    ranges = (np.maximum(axis.high, before) - low) / np.maximum(low, 1)
+    kept = (1 - 1 / MEMORY) ** (axis.step_us / MINUTE_US)
+    swings, last = np.empty_like(ranges), np.zeros(len(axis.markets))
+    for bar in range(len(axis)):
+        swings[:, bar] = np.maximum(last, ranges[:, bar])
+        last = np.maximum(ranges[:, bar], last * kept + ranges[:, bar] * (1 - kept))
+    return ranges, swings
+
+
+def _sum_worth(story: Story, market: int) -> Floats:
+    """What the net coins of those who are there at some time of each bar are worth at most, in USD."""
+    lives, axis = story.lives, story.path.axis
+    rows = np.flatnonzero(lives.market == market)
+    came = np.bincount(lives.opened_bar[rows], weights=np.abs(lives.coins[rows]), minlength=len(axis) + 2)
+    gone = np.bincount(np.minimum(lives.ended_bar[rows], len(axis)) + 1, weights=np.abs(lives.coins[rows]), minlength=len(axis) + 2)
+    coins = np.cumsum(came - gone)[: len(axis)]
+    return np.asarray(coins * axis.high[market] / PRICE_UNITS)
