@@ -13,10 +13,10 @@ from fractions import Fraction
 from dehedge.core.decisions import CloseHedge, Hold, ResizeHedge
 from dehedge.core.explain import Case, Check, Sized
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.model import HedgeKey, Position
+from dehedge.core.model import HedgeKey, Position, Stance
 from dehedge.core.trips import Trip, get_distance_bps
 from dehedge.core.whatif import Liquidated, Losses, Margin, Opening, Outcome, Scene
-from dehedge.core.wording import describe_case, describe_reason, show_exact
+from dehedge.core.wording import describe_case, describe_reason, describe_stance, show_exact
 
 PRICE_DECIMALS = 18
 ROWS_MAX = 1_000
@@ -46,6 +46,18 @@ def describe_explanation(case: Case, hedge: Row | None) -> Row:
         "hedge": hedge,
         "closes_in_s": case.closes_in_s,
         "text": describe_case(case),
+    }
+
+
+def describe_standing(stance: Stance, asset_unit: int) -> Row:
+    """How the traders stand together; shares are of their net position."""
+    amounts = ("profit", "limit", "room", "swing", "exposure")
+    return {
+        **{name: _show_amount(getattr(stance, name), asset_unit) for name in amounts},
+        "hedged": f"{float(stance.held):.4f}",
+        "wanted": f"{float(stance.level):.4f}",
+        "is_fast": stance.is_fast,
+        "text": describe_stance(stance, asset_unit),
     }
 
 

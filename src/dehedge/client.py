@@ -113,6 +113,8 @@ def _show_status(status: Mapping[str, Any]) -> None:
             f"block {snapshot['block_number']}: {format_count(snapshot['positions'], 'position')}, vault {snapshot['vault']} USDC,"
             f" shield {snapshot['shield']} USDC"
         )
+    if status.get("portfolio") is not None:
+        console.print(status["portfolio"]["text"])
     for market, price in status["prices"].items():
         console.print(f"{market}: {price['price']}")
     for guard in status.get("guards", []):

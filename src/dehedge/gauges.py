@@ -99,10 +99,24 @@ class Gauges:
         for reason in Reason:
             metrics.DECISIONS.labels(reason.value).set(reasons[reason])
         self._measure_risk()
+        self._measure_stance()
+
+    def _measure_stance(self) -> None:
+        stance, unit = self._reconciler.stance, self._policy.asset_unit
+        if stance is not None:
+            metrics.PORTFOLIO_PROFIT.set(stance.profit / unit)
+            metrics.PORTFOLIO_ROOM.set(stance.room / unit)
+            metrics.PORTFOLIO_HEDGED.set(float(stance.held))
+            metrics.PORTFOLIO_WANTED.set(float(stance.level))
 
     def _measure_risk(self) -> None:
         decisions, book = self._reconciler.decisions.values(), self._ledger.book
-        risky = [d.key for d in decisions if d.assessment is not None and d.assessment.at_risk]
+        # Where all positions are judged together, one that is risky by itself asks for nothing.
+        risky = [
+            d.key
+            for d in decisions
+            if d.assessment is not None and d.assessment.at_risk and d.reason is not Reason.NOT_AT_RISK
+        ]
         all_risky = Counter(key.market for key in risky)
         wanted = {d.key for d in decisions if d.reason not in NOT_WORTH_A_HEDGE}
         unhedged = Counter(key.market for key in risky if key in wanted and not book.has_hedged_position(key))

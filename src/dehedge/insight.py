@@ -119,7 +119,8 @@ class InsightView:
             raise DehedgeError(f"nothing can be foreseen yet: {what}; see `dehedge status`")
         guards = self._reconciler.guards
         inputs = guards.copy_inputs(observation, self._reconciler.get_venue_state())
-        return Scene(percents, inputs, guards.limits, self._policy, self._snapshots.index, account)
+        snapshots = self._snapshots
+        return Scene(percents, inputs, guards.limits, self._policy, snapshots.index, account, snapshots.portfolio)
 
     async def _view_account(self) -> tuple[Account | None, str | None]:
         """The account, or why it is not known: the rest can be told all the same."""
@@ -137,7 +138,9 @@ class InsightView:
             raise DehedgeError(
                 f"the chain was not read yet: {self._snapshots.error or 'no snapshot yet'}; see `dehedge status`"
             )
-        return replace(seen, prices=self._prices.latest, marks=self._venue.get_marks())
+        return replace(
+            seen, prices=self._prices.latest, marks=self._venue.get_marks(), stance=self._reconciler.stance
+        )  # fmt: skip
 
 
 def _foresee_aside(scene: Scene) -> Outcome:

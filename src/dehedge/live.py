@@ -115,6 +115,8 @@ def _build_head(status: Mapping[str, Any], now: float) -> Iterator[Text]:
         if guard["held"]:
             yield Text.assemble(("  - ", "yellow"), describe_guard(guard))
     yield _build_chain(status, now)
+    if status.get("portfolio") is not None:
+        yield Text(status["portfolio"]["text"])
 
 
 def _build_chain(status: Mapping[str, Any], now: float) -> Text:

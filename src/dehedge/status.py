@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from dehedge import __version__
+from dehedge.answers import describe_standing
 from dehedge.auditor import Auditor
 from dehedge.core import switch
 from dehedge.core.book import HedgeBook, TradingMode
@@ -161,7 +162,7 @@ class StatusView:
         return found
 
     def get_status(self) -> Mapping[str, object]:
-        snapshot, book = self._snapshots.latest, self._ledger.book
+        snapshot, book, stance = self._snapshots.latest, self._ledger.book, self._reconciler.stance
         obstacles = self.find_obstacles()
         return {
             "version": __version__,
@@ -178,6 +179,7 @@ class StatusView:
             "deployment": self._ledger.journal.deployment,
             "snapshot": self._describe_snapshot(snapshot) if snapshot is not None else None,
             "prices": {market: self._describe_price(market) for market in sorted(self._prices.latest)},
+            "portfolio": describe_standing(stance, self._policy.asset_unit) if stance is not None else None,
             "feeds": {
                 "chain": self._snapshots.error or ("no snapshot yet" if snapshot is None else "ok"),
                 "prices": self._prices.feed.error or ("ok" if self._prices.latest else "no price yet"),

@@ -36,7 +36,7 @@ from dehedge.core.orders import (
     client_order_id,
     get_leg,
 )
-from dehedge.core.policy import HedgingPolicy, VenueState
+from dehedge.core.policy import HedgingPolicy, PortfolioTerms, VenueState
 from dehedge.core.risk import RiskFactors
 from dehedge.core.sizing import Sizing
 
@@ -177,6 +177,10 @@ def a_policy(**changes: Any) -> HedgingPolicy:
         max_snapshot_age_s=30.0,
     )  # fmt: skip
     return replace(policy, **changes)
+
+
+TOGETHER = PortfolioTerms(Fraction(1, 2), Fraction(2), Fraction(1, 100), Fraction(1, 1000), Fraction(1, 2))
+"""Positions are judged together, by round numbers."""
 
 
 def rules(

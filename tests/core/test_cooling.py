@@ -5,8 +5,8 @@ from __future__ import annotations
 from dehedge.core.book import HedgeBook
 from dehedge.core.cooling import Cooling
 from dehedge.core.events import Event, HedgesCooled, HedgesReheated
-from tests.core.builders import BTC, NOW, RISKY, SAFE, a_book, a_hedge, a_key, an_observation
-from tests.core.worlds import POSITION, decide
+from tests.core.builders import BTC, NOW, RISKY, SAFE, TOGETHER, a_book, a_hedge, a_key, a_policy, an_observation
+from tests.core.worlds import POSITION, decide, together
 
 AFTER_S = 5.0
 
@@ -73,3 +73,12 @@ def test_nothing_is_journaled_of_a_hedge_that_another_one_has_replaced_or_that_i
     look(cooling, book, SAFE, 61)
     book.remove_hedged_position(a_key())
     assert cooling.note(book, [], [], NOW + 90) == []
+
+
+def test_hedge_that_is_kept_for_what_all_risk_does_not_cool() -> None:
+    cooling, book = Cooling(AFTER_S), a_book(a_hedge())
+    decision = decide(together(None), book, policy=a_policy(portfolio=TOGETHER))
+
+    assert decision is not None
+    assert cooling.note(book, [decision], [BTC], NOW + 10) == []
+    assert get_state(book) == (False, 10)

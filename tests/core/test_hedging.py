@@ -13,7 +13,7 @@ from dehedge.core.decisions import CloseHedge, Hold, OpenHedge, Reason, RefreshH
 from dehedge.core.freshness import Basis, build_basis, check_price_fresh
 from dehedge.core.guard_report import GUARDS
 from dehedge.core.hedging import check_mode_allows, explain_quiet, find_judged_markets, plan, plan_flattening
-from dehedge.core.model import Observation
+from dehedge.core.model import HedgeKey, Observation
 from dehedge.core.orders import Action
 from dehedge.core.policy import HedgingPolicy, VenueState
 from tests.core.builders import (
@@ -21,6 +21,7 @@ from tests.core.builders import (
     NOW,
     RISKY,
     SAFE,
+    TOGETHER,
     a_book,
     a_hedge,
     a_market,
@@ -50,6 +51,7 @@ from tests.core.worlds import (
     safe,
     stale_price,
     stale_snapshot,
+    together,
 )
 
 MODES = tuple(TradingMode)
@@ -170,6 +172,12 @@ REASONS: dict[str, tuple[Reason, Observation, HedgeBook, HedgingPolicy, VenueSta
     "finds no margin": (
         Reason.MARGIN_EXHAUSTED, at_risk, a_book(), a_policy(), a_venue(exhausted=["BTCUSDT"]),
     ),
+    "is hedged with the others": (
+        Reason.PORTFOLIO_AT_RISK, together({KEY: "0.1"}), a_book(), a_policy(portfolio=TOGETHER), a_venue(),
+    ),
+    "is let go with the others": (
+        Reason.PORTFOLIO_SAFE, together({KEY: "0"}), a_book(a_hedge()), a_policy(portfolio=TOGETHER), a_venue(),
+    ),
     "is paused": (Reason.TRADING_PAUSED, at_risk, a_book(mode=TradingMode.NO_OPENS), a_policy(), a_venue()),
 }  # fmt: skip
 
@@ -181,9 +189,55 @@ def test_reason_when_the_position(case: str) -> None:
 
     assert decision is not None
     assert (decision.key, decision.reason) == (KEY, reason)
-    is_readable = any(observation.snapshot is world.snapshot for world in (at_risk, safe))
+    is_readable = any(observation.snapshot is world.snapshot for world in (at_risk, safe)) or observation.stance is not None
     is_judged = is_readable and reason not in {Reason.OTHER_ASSET, Reason.UNSUPPORTED_MARKET, Reason.FLATTENED}
     assert (decision.assessment is not None) is is_judged
+
+
+Part = tuple[dict[HedgeKey, str] | None, HedgedPosition | None, type, str | None]
+PARTS: dict[str, Part] = {
+    "nothing is said, nothing held": (None, None, Hold, None),
+    "not named, nothing held": ({}, None, Hold, None),
+    "nothing is wanted, nothing held": ({KEY: "0"}, None, Hold, None),
+    "a part is wanted": ({KEY: "0.1"}, None, OpenHedge, "0.1"),
+    "nothing is said, held": (None, a_hedge(quantity="0.1"), RefreshHedge, None),
+    "not named, held": ({}, a_hedge(quantity="0.1"), RefreshHedge, None),
+    "held as wanted": ({KEY: "0.1"}, a_hedge(quantity="0.1"), RefreshHedge, None),
+    "more is wanted": ({KEY: "0.2"}, a_hedge(quantity="0.1"), ResizeHedge, "0.1"),
+    "less is wanted": ({KEY: "0.05"}, a_hedge(quantity="0.1"), ResizeHedge, "0.05"),
+    "nothing is wanted, held": ({KEY: "0"}, a_hedge(quantity="0.1"), CloseHedge, "0.1"),
+    "filled in part": (None, a_hedge(quantity="0.1", target="0.15"), ResizeHedge, "0.05"),
+    "the trader adds": (None, a_hedge(quantity="0.1", size=usd(5_000)), RefreshHedge, None),
+    "the trader takes": (None, a_hedge(quantity="0.3", size=usd(20_000)), ResizeHedge, "0.1"),
+    "a close was refused": (None, a_hedge(quantity="0.1", target="0"), RefreshHedge, None),
+    "in flight": ({KEY: "0"}, a_hedge(quantity="0", target="0.1", status=HedgeStatus.OPENING), Hold, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_position_takes_its_part_when(case: str) -> None:
+    targets, hedge, kind, quantity = PARTS[case]
+    book = a_book(hedge) if hedge is not None else a_book()
+    decision = decide(together(targets), book, policy=a_policy(portfolio=TOGETHER))
+
+    assert type(decision) is kind
+    if isinstance(decision, OpenHedge | ResizeHedge | CloseHedge):
+        assert decision.share.quantity == Decimal(quantity or 0)
+
+
+def test_position_that_is_risky_by_itself_waits_for_what_all_risk_together() -> None:
+    decision = decide(at_risk, a_book(), policy=a_policy(portfolio=TOGETHER))
+
+    assert decision is not None
+    assert (type(decision), decision.reason) == (Hold, Reason.NOT_AT_RISK)
+
+
+def test_hedge_of_all_is_journaled_with_its_reason() -> None:
+    world = replace(at_risk, stance=together({KEY: "0.1"}).stance)
+    decision = decide(world, a_book(), policy=a_policy(portfolio=TOGETHER))
+
+    assert isinstance(decision, OpenHedge)
+    assert decision.share.reason == "portfolio_at_risk"
 
 
 def test_every_reason_can_be_given() -> None:

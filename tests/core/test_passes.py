@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -10,11 +12,14 @@ from hypothesis import given
 from dehedge.core import passes
 from dehedge.core.decisions import Hold, OpenHedge, Reason, RefreshHedge
 from dehedge.core.hedging import plan
+from dehedge.core.model import Stance
 from dehedge.core.passes import check_trade, freeze, run_again, view_pass
 from tests.core.builders import (
     BTC,
     ETH,
     RISKY,
+    SAFE,
+    TOGETHER,
     a_book,
     a_hedge,
     a_key,
@@ -82,3 +87,18 @@ def test_room_that_trades_leave_is_filled_with_others(monkeypatch: pytest.Monkey
 def test_trades_are_what_sends_orders() -> None:
     assert not check_trade(Hold(a_key(), Reason.NOT_AT_RISK))
     assert not check_trade(RefreshHedge(a_key(), Reason.AT_RISK))
+
+
+def test_what_all_are_to_hold_together_is_kept_with_the_pass() -> None:
+    policy, stranger = a_policy(portfolio=TOGETHER), a_key(user=a_user(9))
+    for targets in (None, {a_key(): Decimal("0.1"), stranger: Decimal("0.2")}):
+        stance = Stance(1, 2, 3, 4, 5, Fraction(1, 6), Fraction(1, 7), is_fast=False, targets=targets)
+        world = replace(an_observation(prices={BTC: SAFE}, positions=[a_position()]), stance=stance)
+        decisions = plan(world, a_book(), policy, a_venue())
+        recorded = freeze(view_pass(a_book(), world, (policy, a_venue()), decisions))
+
+        assert recorded.stance is not None
+        assert recorded.stance.targets == (None if targets is None else ((a_key(), Decimal("0.1")),))
+        assert recorded.stance.figures == (1, 2, 3, 4, 5)
+        assert run_again(recorded) == decisions
+        assert isinstance(decisions[0], Hold if targets is None else OpenHedge)

@@ -18,6 +18,7 @@ from dehedge.core.guards import GuardInputs, GuardLimits, apply_guards, iterate_
 from dehedge.core.hedging import plan
 from dehedge.core.model import HedgeKey, Leg, Observation, Position
 from dehedge.core.policy import VenueState, build_terms
+from dehedge.core.portfolio import build_portfolio
 from dehedge.core.risk import get_pnl
 from dehedge.core.trigger import build_index, read_rows
 from dehedge.core.usage import Usage
@@ -37,6 +38,7 @@ from tests.core.builders import (
     BTC,
     ETH,
     NOW,
+    TOGETHER,
     a_book,
     a_hedge,
     a_policy,
@@ -70,7 +72,8 @@ def a_scene(
     index = build_index(read_rows(seen.snapshot.positions), build_terms(rule, seen.snapshot))
     inputs = GuardInputs(seen, book or a_book(), venue or a_venue(), Usage(), rule.leverage)
     percents = {market: Decimal(percent) for market, percent in moves.items()}
-    return Scene(percents, inputs, limits or GuardLimits(), rule, index, account)
+    portfolio = build_portfolio(seen.snapshot, rule) if rule.portfolio is not None else None
+    return Scene(percents, inputs, limits or GuardLimits(), rule, index, account, portfolio)
 
 
 def tell_held(outcome: Outcome) -> dict[HedgeKey, Reason]:
@@ -336,3 +339,24 @@ def test_traders_gain_is_exact_to_the_cent(world, before: int, after: int) -> No
     gain = sum_traders_gain(world.rows.get_columns(), world.terms, {BTC: (before, after)})
     exact = sum((value(p, after) - value(p, before) for p in world.positions if p.market == BTC), Fraction(0))
     assert abs(gain - exact) <= 10_000
+
+
+def test_positions_that_are_judged_together_are_foreseen_so() -> None:
+    """Neither is at risk by itself at 52,500, and both together win the shield."""
+    both = [a_position(user=a_user(1)), a_position(user=a_user(2))]
+    alone, together = (foresee(a_scene(*both, moves={BTC: 5}, portfolio=terms)) for terms in (None, TOGETHER))
+
+    assert [opening.trade.key for opening in alone.opens] == []
+    assert {opening.trade.key: opening.trade.share.quantity for opening in together.opens} == {
+        one.key: Decimal("0.2") for one in both
+    }
+    assert foresee(a_scene(*both, moves={BTC: 1}, portfolio=TOGETHER)).opens == []
+
+
+def test_what_is_due_together_and_gets_no_hedge_is_told() -> None:
+    one = a_position()
+    outcome = foresee(a_scene(one, moves={BTC: 12}, portfolio=TOGETHER, venue=a_venue(exhausted=["BTCUSDT"])))
+    calm = foresee(a_scene(one, moves={BTC: 1}, portfolio=TOGETHER, venue=a_venue(exhausted=["BTCUSDT"])))
+
+    assert tell_held(outcome) == {one.key: Reason.MARGIN_EXHAUSTED}
+    assert tell_held(calm) == {}

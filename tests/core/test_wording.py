@@ -16,13 +16,14 @@ from dehedge.core.explain import Case, build_case
 from dehedge.core.flows import Lot
 from dehedge.core.guard_report import GUARDS
 from dehedge.core.hedging import plan
-from dehedge.core.model import Side
+from dehedge.core.model import Side, Stance
 from dehedge.core.orders import Action
 from dehedge.core.risk import RiskFactors
 from dehedge.core.wording import (
     REASONS,
     describe_case,
     describe_reason,
+    describe_stance,
     show_exact,
     show_percent,
     show_price,
@@ -221,3 +222,14 @@ def test_numbers_are_shown_as_people_write_them() -> None:
     assert show_usd(Fraction(-1, 3), 10**6) == "-(less than 0.01)"
     assert show_percent(Fraction(1, 3)) == "0.00 %"
     assert show_percent(Fraction(100_000)) == "1,000.00 %"
+
+
+def test_how_all_stand_together_is_told_in_one_line() -> None:
+    stance = Stance(usd(1_200), usd(1_000), usd(12), usd(600), usd(31_200), Fraction(1, 4), Fraction(1), is_fast=True)
+    told = (
+        "all positions are judged together: profit 1,200.00 USDC of the 1,000.00 that fire a check, room -212.00 looking ahead, "
+        "a minute swings by 600.00 ({pace}); 25.00 % of 31,200.00 net is hedged, 100.00 % is due"
+    )
+
+    assert find_line(replace(a_case(), stance=stance), "all positions") == told.format(pace="fast")
+    assert describe_stance(replace(stance, is_fast=False), 10**6) == told.format(pace="slow: nothing new is bought")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 from dehedge.core.book import HedgeBook
 from dehedge.core.decisions import Decision, Reason
 from dehedge.core.hedging import plan
-from dehedge.core.model import Observation
+from dehedge.core.model import HedgeKey, Observation, Stance
 from dehedge.core.policy import HedgingPolicy, VenueState
 from tests.core.builders import (
     BTC,
@@ -37,6 +40,12 @@ gone_and_stale = replace(gone, snapshot=a_snapshot(block_time=int(NOW) - 31))
 lacked_once = replace(gone, previous=get_one_before(a_snapshot(positions=[POSITION])))
 lacked_first = replace(gone, previous=None)
 flipped = an_observation(positions=[FLIPPED], prices={BTC: RISKY})
+
+
+def together(targets: Mapping[HedgeKey, str] | None) -> Observation:
+    """A safe position where the stance says this of all."""
+    said = {key: Decimal(target) for key, target in targets.items()} if targets is not None else None
+    return replace(safe, stance=Stance(0, 0, 0, 0, 0, Fraction(0), Fraction(0), is_fast=True, targets=said))
 
 
 def decide(

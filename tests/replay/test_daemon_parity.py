@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
 from dehedge.core.events import OrderIntended
 from dehedge.core.guards import GuardLimits
 from dehedge.core.model import ChainSnapshot, Position, Side
+from dehedge.core.policy import HedgingPolicy
 from dehedge.core.sizing import Sizing
 from dehedge.replay.engine import run_policy
 from dehedge.replay.model import Costs, History, Policy, Trader
 from dehedge.replay.path import SECOND_US
 from dehedge.replay.story import PRICE_FACTOR, Story, build_story
+from tests.core.builders import TOGETHER
 from tests.kit import EPOCH, RULES, SYMBOLS, Engine, World, a_policy, a_position
 from tests.replay.builders import BTC, MINUTE_S, make_bars
 
@@ -23,6 +28,8 @@ QUIET_S = 20
 START_S = int(EPOCH) + QUIET_S
 FLAT, RISE, FALL = (60_000,) * 4, (60_000, 61_200, 60_000, 61_200), (61_200, 61_200, 60_000, 60_000)
 ROWS = [FLAT, RISE, (61_200,) * 4, FALL, FLAT, FLAT, FLAT, RISE, FALL, FLAT, FLAT]
+DEEP = (58_000,) * 4
+SWINGS = [FLAT, RISE, FALL, (60_000, 60_000, 58_000, 58_000), DEEP, (58_000, 61_200, 58_000, 61_200), FALL, DEEP]
 LEAVES_S = START_S + 8 * MINUTE_S
 """When the trader leaves who is at risk then; his hedge goes once two blocks lack him."""
 POSITIONS = [
@@ -34,8 +41,8 @@ LEAVER = a_position(4, size_usd=12_000, entry=59_000)
 Order = tuple[Side, Decimal, Decimal | None, str]
 
 
-def a_history() -> History:
-    rows = make_bars(BTC, [tuple(map(float, row)) for row in ROWS])  # type: ignore[misc]
+def a_history(rows_of: Sequence[tuple[int, ...]] = ROWS) -> History:
+    rows = make_bars(BTC, [tuple(map(float, row)) for row in rows_of])  # type: ignore[misc]
     bars = rows._replace(start_s=rows.start_s - rows.start_s[0] + START_S)
     traders = [as_trader(position, None) for position in POSITIONS] + [as_trader(LEAVER, LEAVES_S)]
     return History({BTC: bars}, {}, traders, 100_000 * 10**6, 20 * 10**6)
@@ -57,11 +64,11 @@ class PayingWorld(World):
         return super().build_snapshot(block_time, vault=balance.vault, shield=balance.shield, **changes)
 
 
-async def live_through(story: Story, sizing: Sizing) -> list[tuple[float, Order]]:
+async def live_through(story: Story, policy: HedgingPolicy) -> list[tuple[float, Order]]:
     """The daemon's orders, hedge by hedge, and when it meant them."""
     world, path = PayingWorld(), story.path
     world.story = story
-    engine = Engine(world, a_policy(sizing=sizing))
+    engine = Engine(world, policy)
     await engine.start()
     for bar in range(len(path.axis)):
         for step, at_us in enumerate(path.axis.get_times_us(bar).tolist()):
@@ -84,7 +91,7 @@ async def live_through(story: Story, sizing: Sizing) -> list[tuple[float, Order]
 @pytest.mark.parametrize("sizing", list(Sizing))
 async def test_replay_decides_what_the_daemon_decides(sizing: Sizing) -> None:
     history = a_history()
-    lived = await live_through(build_story(history), sizing)
+    lived = await live_through(build_story(history), a_policy(sizing=sizing))
     costs = Costs(latency_s=0.0, exchange_latency_s=0.01, depth_usd=Decimal(0), rules=RULES)
     run = run_policy(history, costs, Policy("daemon", a_policy(sizing=sizing), GuardLimits()))
 
@@ -97,3 +104,21 @@ async def test_replay_decides_what_the_daemon_decides(sizing: Sizing) -> None:
     for (at_s, _), (lived_s, _) in zip(replayed, lived, strict=True):
         assert abs(at_s - lived_s) < 10
     assert set(SYMBOLS.values()) == set(RULES)
+
+
+async def test_replay_decides_for_all_together_what_the_daemon_decides() -> None:
+    """The daemon looks more often, so it knows the pace a little better: the same in whole steps, a moment apart."""
+    history = a_history(SWINGS)
+    policy = a_policy(sizing=Sizing.DELTA, portfolio=replace(TOGETHER, step=Fraction(1)))
+    lived = await live_through(build_story(history), policy)
+    run = run_policy(
+        history, Costs(latency_s=0.0, exchange_latency_s=0.01, depth_usd=Decimal(0), rules=RULES),
+        Policy("daemon", policy, GuardLimits()),
+    )  # fmt: skip
+
+    replayed = [(trade.at_s, trade.side, trade.quantity, str(trade.reason)) for trade in run.trades]
+    assert [row[1:] for row in replayed] == [(side, quantity, reason) for _, (side, quantity, _, reason) in lived]
+    assert {reason for _, (*_, reason) in lived} >= {"portfolio_at_risk", "portfolio_safe"}
+    assert len(lived) > 8
+    for (at_s, *_), (lived_s, _) in zip(replayed, lived, strict=True):
+        assert abs(at_s - lived_s) < 5

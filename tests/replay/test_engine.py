@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dehedge.core.model import Side
 from dehedge.replay.engine import Replay, run_policy, run_story
 from dehedge.replay.model import Costs, Figures, History, Policy
-from dehedge.replay.policies import build_policies
+from dehedge.replay.policies import build_hedging, build_policies
 from dehedge.replay.story import build_story
+from tests.core.builders import TOGETHER
 from tests.replay.builders import (
     BTC,
     FREE,
@@ -25,6 +28,7 @@ from tests.replay.builders import (
 )
 
 seeds = st.integers(0, 10**6)
+DELTA = build_hedging([BTC])
 rules = st.sampled_from(["delta", "notional", "delta-300s", "delta-early-50"])
 RISE = make_bars(BTC, [(60_000, 60_000, 60_000, 60_000)] * 2 + [(60_000, 61_200, 60_000, 61_200)] * 3)
 FALL_BACK = make_bars(
@@ -47,6 +51,37 @@ def test_screen_misses_nothing_that_looking_at_everything_finds(seed: int, name:
 
     screened = Replay(story, history, costs, policy).run(lambda _: None)
     assert screened == Replay(story, history, costs, policy, is_screened=False).run(lambda _: None)
+
+
+@given(seeds)
+@settings(max_examples=40, deadline=None)
+def test_bars_that_are_looked_past_decide_nothing_for_all_together(seed: int) -> None:
+    """Half of the markets are quick enough for the gate now and then."""
+    history, costs = make_history(seed), make_costs(seed)
+    story, delta = build_story(history), build_policies(history)["delta"]
+    assert delta.hedging is not None
+    terms = replace(TOGETHER, gate=Fraction(seed % 4, 1_000))
+    policy = limit(replace(delta, hedging=replace(delta.hedging, portfolio=terms)), seed)
+
+    screened = Replay(story, history, costs, policy).run(lambda _: None)
+    assert screened == Replay(story, history, costs, policy, is_screened=False).run(lambda _: None)
+
+
+def test_bars_in_which_all_together_are_safe_are_looked_past() -> None:
+    """A crash in the middle of a quiet hour: what went before it decides nothing."""
+    quiet = [(60_000.0, 60_030.0, 59_970.0, 60_000.0)] * 30
+    crash = [(60_000.0, 60_000.0, 58_000.0, 58_000.0), (58_000.0, 60_100.0, 58_000.0, 60_000.0)]
+    history = a_history([make_bars(BTC, [*quiet, *crash, *quiet])], [a_trader(n, is_long=False) for n in (1, 2)])
+    policy = Policy("together", replace(DELTA, portfolio=TOGETHER))
+    replay = Replay(build_story(history), history, FREE, policy)
+    looked = []
+    look = replay._process  # noqa: SLF001
+    replay._process = lambda bar, step, glance: (looked.append(bar), look(bar, step, glance))  # type: ignore[method-assign,assignment,func-returns-value]  # noqa: SLF001
+    outcome = replay.run(lambda _: None)
+
+    assert {30, 31} <= set(looked) <= {0, *range(30, 62)}
+    assert {trade.side for trade in outcome.trades if trade.kind == "open"} == {Side.SELL}
+    assert run_policy(history, FREE, policy).figures.worst_protection > Decimal("0.5")
 
 
 @given(seeds, st.sampled_from(["none", "delta", "notional", "ideal"]))

@@ -23,6 +23,7 @@ from dehedge.core.decisions import NOT_WORTH_A_HEDGE, Reason
 from dehedge.core.guards import AccountReading, GuardInputs, get_divergence_bps
 from dehedge.core.model import ChainSnapshot, Observation
 from dehedge.core.policy import HedgingPolicy, VenueState, build_terms
+from dehedge.core.portfolio import build_portfolio
 from dehedge.core.trigger import build_index, read_rows
 from dehedge.core.usage import Usage
 from dehedge.core.whatif import Outcome, Scene, foresee
@@ -61,7 +62,8 @@ def foresee_move(world: World, policy: HedgingPolicy, settings: Settings, percen
     inputs = GuardInputs(world.observation, book, VenueState(world.rules), Usage(), policy.leverage, reading)
     moves = {market: Decimal(percent) for market in world.prices}
     index = build_index(read_rows(world.snapshot.positions), build_terms(policy, world.snapshot))
-    return foresee(Scene(moves, inputs, settings.guard_limits, policy, index, account))
+    portfolio = build_portfolio(world.snapshot, policy) if policy.portfolio is not None else None
+    return foresee(Scene(moves, inputs, settings.guard_limits, policy, index, account, portfolio))
 
 
 async def fetch_marks(connector: Connector, rules: Rules) -> Mapping[str, Decimal]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dehedge.core.book import HedgeBook, HedgedPosition
 from dehedge.core.decisions import Decision
 from dehedge.core.earnings import Figures
-from dehedge.core.model import HedgeKey, Observation, Position, TradingRules
+from dehedge.core.model import HedgeKey, Observation, Position, Stance, TradingRules
 from dehedge.core.policy import HedgingPolicy, build_terms
 from dehedge.core.risk import Capital, Risk, RiskAssessment, RiskFactors, assess
 from dehedge.core.sizing import check_large_enough, get_target_quantity
@@ -81,6 +81,8 @@ class Case:
     profit_usd: Decimal | None = None
     is_ours: bool = True
     """False for a position in another asset."""
+    stance: Stance | None = None
+    """Where all positions are judged together."""
 
 
 def build_case(
@@ -103,6 +105,7 @@ def build_case(
         trigger=find_trigger_price(position, build_terms(policy, snapshot)) if position is not None else None,
         sized=_size(observation, policy, rules, position),
         is_ours=position is None or position.asset == policy.asset,
+        stance=observation.stance,
         closes_in_s=hedge.placed_at + policy.expiry_s - observation.taken_at if hedge is not None and is_cooling else None,
     )  # fmt: skip
 

@@ -67,11 +67,6 @@ class _Wish(NamedTuple):
     is_wanted: bool
     target: Decimal | None = None
 
-    @property
-    def text(self) -> str:
-        """What is journaled with a hedge."""
-        return "+".join(self.assessment.fired) if self.reason is Reason.AT_RISK else self.reason.value
-
 
 def plan(
     observation: Observation,
@@ -171,7 +166,7 @@ def process_hedge_position(this: _Pass, key: HedgeKey, position: Position) -> De
     if wish.is_wanted:
         return _follow(this, position, hedge, wish)
     if this.policy.portfolio is not None:
-        return _close(this.venue, hedge, Reason.PORTFOLIO_SAFE)
+        return _close(this.venue, hedge, Reason.PORTFOLIO_SAFE, wish.assessment)
     return _cool(this, hedge, wish.assessment)
 
 
@@ -240,7 +235,8 @@ def _open(this: _Pass, position: Position, wish: _Wish) -> Decision:
     quantity = min(target, get_order_max(rules))
     if not check_large_enough(quantity, mark, rules):
         return Hold(key, Reason.TOO_SMALL, assessment)
-    share = Share(key, quantity, target, position.size, position.entry_price, wish.text)
+    reason = "+".join(assessment.fired) if wish.target is None else wish.reason.value
+    share = Share(key, quantity, target, position.size, position.entry_price, reason)
     return OpenHedge(key, wish.reason, symbol, position.hedge_side, share, assessment)
 
 

@@ -22,9 +22,13 @@ from dehedge.core.guard_report import GUARDS
 from dehedge.core.guards import GuardInputs, GuardLimits, Increase, apply_guards, iterate_increases, rank_by_loss
 from dehedge.core.hedging import plan
 from dehedge.core.lookup import check_market, show
-from dehedge.core.model import HedgeKey, Leg, Observation
+from dehedge.core.model import HedgeKey, Leg, Observation, Stance
 from dehedge.core.orders import Action
+from dehedge.core.pace import Pace
 from dehedge.core.policy import HedgingPolicy
+from dehedge.core.portfolio import Portfolio
+from dehedge.core.stance import Scene as StanceScene
+from dehedge.core.stance import build_stance
 from dehedge.core.trigger import Columns, Floats, Terms, TriggerIndex, build_index, get_funding
 from dehedge.core.trips import check_at_risk
 from dehedge.errors import QuestionInvalid
@@ -63,6 +67,7 @@ class Scene:
     policy: HedgingPolicy
     index: TriggerIndex
     account: Account | None = None
+    portfolio: Portfolio | None = None
 
 
 class Opening(NamedTuple):
@@ -137,8 +142,11 @@ def foresee(scene: Scene) -> Outcome:
     """One pass of the daemon in the moved world."""
     book, policy = scene.inputs.book, scene.policy
     moved = move_prices(scene.inputs.observation, scene.moves, _find_symbols(policy, book))
-    inputs, terms = replace(scene.inputs, observation=moved), replace(scene.index.terms, size_min=0)
+    terms = replace(scene.index.terms, size_min=0)
+    if scene.portfolio is not None:
+        moved = replace(moved, stance=_foresee_stance(scene, scene.portfolio, moved))
     keys = _find_keys(build_index(scene.index.rows, terms), moved, book)
+    inputs = replace(scene.inputs, observation=moved)
     decisions = apply_guards(plan(moved, book, policy, inputs.venue, keys), inputs, scene.limits)
     openings = [_weigh(trade, inputs, scene.limits) for trade in sorted(iterate_increases(decisions), key=rank_by_loss)]
     opens, refused = _split_by_margin(openings, inputs, scene.account)
@@ -202,9 +210,17 @@ def _find_symbols(policy: HedgingPolicy, book: HedgeBook) -> list[tuple[str, str
 
 
 def _find_keys(index: TriggerIndex, observation: Observation, book: HedgeBook) -> list[HedgeKey]:
-    """All that matter: what is hedged, and what is at risk, however small."""
+    """All that matter: what is hedged, what is at risk, however small, and what is to be hedged with the others."""
     rows = [row for market, tick in observation.prices.items() for row in index.find_risky(market, tick.price)]
-    return [*dict.fromkeys([*book.get_all_hedged_positions(), *map(index.rows.get_key, rows)])]
+    targets = observation.stance.targets if observation.stance is not None else None
+    return [*dict.fromkeys([*book.get_all_hedged_positions(), *map(index.rows.get_key, rows), *(targets or ())])]
+
+
+def _foresee_stance(scene: Scene, portfolio: Portfolio, moved: Observation) -> Stance:
+    """As if each market had moved so within a minute, and stood still since then."""
+    now, inputs = scene.inputs.observation.prices, scene.inputs
+    paces = {market: Pace(0, abs(tick.price - now[market].price)) for market, tick in moved.prices.items()}
+    return build_stance(StanceScene(moved, inputs.book, scene.policy, inputs.venue.rules, portfolio), paces)
 
 
 def _weigh(trade: Increase, inputs: GuardInputs, limits: GuardLimits) -> Opening:
@@ -255,7 +271,9 @@ def _find_held(
 
 
 def _check_needed(hold: Hold, observation: Observation, terms: Terms) -> bool:
-    """True when the position is at risk: what was held before it was assessed is assessed here."""
+    """True when the position is to be hedged: what was held before it was assessed is assessed here."""
+    if observation.stance is not None:
+        return bool((observation.stance.targets or {}).get(hold.key))
     if hold.assessment is not None:
         return hold.assessment.at_risk
     position = observation.snapshot.positions[hold.key]

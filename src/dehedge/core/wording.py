@@ -13,7 +13,7 @@ from fractions import Fraction
 from dehedge.core.decisions import CloseHedge, Decision, OpenHedge, Reason, RefreshHedge, ResizeHedge
 from dehedge.core.explain import Case, Check, RiskFigures, Sized
 from dehedge.core.guard_report import GUARDS
-from dehedge.core.model import PRICE_SCALE, Position
+from dehedge.core.model import PRICE_SCALE, Position, Stance
 from dehedge.core.risk import Risk
 from dehedge.core.trips import get_distance_bps
 
@@ -25,6 +25,8 @@ PRICE_DIGITS = 9
 
 REASONS: Mapping[Reason, str] = {
     Reason.AT_RISK: "at least one check fires",
+    Reason.PORTFOLIO_AT_RISK: "the traders' profits together leave too little room; this is its part of the hedge",
+    Reason.PORTFOLIO_SAFE: "the traders' profits together leave room again",
     Reason.SIZE_CHANGED: "the position's size or entry price is another than the hedge was made for",
     Reason.INCOMPLETE: "the hedge is not as large as it should be yet",
     Reason.NOT_AT_RISK: "no check fires",
@@ -66,6 +68,7 @@ def describe_case(case: Case) -> list[str]:
     return [
         *_describe_position(case),
         *_describe_risk(case),
+        *([describe_stance(case.stance, case.asset_unit)] if case.stance is not None else []),
         *_describe_trigger(case),
         *_describe_decision(case.decision),
         *_describe_sized(case.sized),
@@ -77,6 +80,19 @@ def describe_reason(reason: Reason) -> str:
     """The reason with the variable that sets its limit, if one does."""
     variable = f" ({GUARDS[reason]})" if reason in GUARDS else ""
     return f"{REASONS[reason]}{variable}"
+
+
+def describe_stance(stance: Stance, unit: int) -> str:
+    """How the traders stand together, in one line."""
+    profit, limit, room, swing = (
+        show_usd(amount, unit) for amount in (stance.profit, stance.limit, stance.room, stance.swing)
+    )
+    pace = "fast" if stance.is_fast else "slow: nothing new is bought"
+    held, level = (show_percent(share * 10_000) for share in (stance.held, stance.level))
+    return (
+        f"all positions are judged together: profit {profit} USDC of the {limit} that fire a check, room {room} looking ahead, "
+        f"a minute swings by {swing} ({pace}); {held} of {show_usd(stance.exposure, unit)} net is hedged, {level} is due"
+    )
 
 
 def show_exact(numerator: int, decimals: int) -> str:

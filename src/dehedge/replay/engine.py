@@ -46,6 +46,7 @@ from dehedge.replay.watch import Account, Watch
 
 SETTLED = frozenset({Reason.NOT_AT_RISK, Reason.COOLING_DOWN, Reason.BELOW_MIN_COLLATERAL})
 """Held for these, a key need not be looked at again before its risk changes or its time has come."""
+NOT_DUE = NOT_WORTH_A_HEDGE | {Reason.NOT_AT_RISK}
 TOLD_PARTS = 200
 """How often progress is told."""
 
@@ -187,7 +188,8 @@ class Replay:
         hedges, positions = self._desk.book.get_all_hedged_positions(), observation.snapshot.positions
         seen = [(each, hedges.get(each.key)) for each in decisions]
         self._pending = {each.key for each, hedge in seen if not _check_settled(each, hedge, positions)}
-        self._desk.wanting = {each.key for each, hedge in seen if _check_wanting(each, hedge)}
+        check = _check_wanting if self._together is None else _check_wanting_together
+        self._desk.wanting = {each.key for each, hedge in seen if check(each, hedge)}
 
     def _decide(self, observation: Observation, keys: Iterable[HedgeKey] | None) -> list[Decision]:
         """The core's decisions for these keys, or for all: the one place that asks for them."""
@@ -255,10 +257,13 @@ def _check_settled(decision: Decision, hedge: HedgedPosition | None, positions: 
     return isinstance(decision, Hold) and decision.reason in SETTLED
 
 
+def _check_wanting_together(decision: Decision, hedge: HedgedPosition | None) -> bool:
+    """The same where all are judged together: a hold that says something else than that nothing is due."""
+    return decision.reason not in NOT_DUE and (hedge is None or not hedge.quantity)
+
+
 def _check_wanting(decision: Decision, hedge: HedgedPosition | None) -> bool:
     """True for what is at risk, is meant to be hedged, and has no hedge yet."""
-    if isinstance(decision, OpenHedge):
-        return True
     assessment = decision.assessment
     is_risky = assessment is not None and assessment.at_risk and decision.reason not in NOT_WORTH_A_HEDGE
     return is_risky and (hedge is None or not hedge.quantity)

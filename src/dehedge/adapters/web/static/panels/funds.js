@@ -9,14 +9,17 @@ export function buildFunds() {
   const vault = el("dd", {}, "–");
   const shield = el("dd", {}, "–");
   const block = el("span", {}, "–");
+  const together = el("p", {});
   const seen = age();
   body.append(
     el("dl", { class: "figures" },
       el("div", {}, el("dt", {}, "Vault, USDC"), vault),
       el("div", {}, el("dt", {}, "Shield, USDC"), shield)),
+    together,
     el("p", { class: "muted" }, "At block ", block, ", ", seen, " old"),
   );
-  function showStatus({ snapshot }) {
+  function showStatus({ snapshot, portfolio }) {
+    setText(together, portfolio?.text ?? "");
     setText(vault, usd(snapshot?.vault));
     setText(shield, usd(snapshot?.shield));
     setText(block, snapshot ? String(snapshot.block_number) : "–");
