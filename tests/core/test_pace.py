@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dehedge.core.pace import MEMORY, MINUTE_US, SECOND_US, STILL, Pace, PaceMeter
+from dehedge.core.pace import MEMORY, MINUTE_US, SECOND_US, UNKNOWN, Pace, PaceMeter
 from tests.core.builders import BTC, ETH
 
 prices = st.lists(st.tuples(st.integers(1, 20 * SECOND_US), st.integers(1, 10**24)), min_size=1, max_size=30)
@@ -23,8 +23,13 @@ def measure(seen: Iterable[tuple[float, int]]) -> Pace:
 
 
 def test_market_without_a_price_stands_still() -> None:
-    assert PaceMeter().get(ETH) == STILL
-    assert measure([(7, 100)]) == STILL
+    assert PaceMeter().get(ETH) == UNKNOWN
+    assert measure([(7, 100)]) == UNKNOWN
+
+
+def test_pace_is_known_after_a_minute_of_prices() -> None:
+    assert [measure([(7, 100), (at_s, 100)]).is_known for at_s in (66.9, 67)] == [False, True]
+    assert not measure([(7, 100), (67, 100), (5, 100)]).is_known
 
 
 def test_slope_is_that_of_the_last_three_seconds() -> None:

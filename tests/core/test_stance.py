@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dehedge.core.book import HedgedPosition, HedgeStatus
 from dehedge.core.model import HedgeKey, Position, Stance, TradingRules
-from dehedge.core.pace import SECOND_US, STILL, Pace
+from dehedge.core.pace import SECOND_US, Pace
 from dehedge.core.portfolio import build_portfolio
 from dehedge.core.stance import DRIFT, FULL, PortfolioWatch, Scene, build_stance, find_level
 from tests.core.builders import (
@@ -37,7 +37,7 @@ from tests.core.builders import (
 )
 
 SMALL, LARGE = a_position(user=a_user(1)), a_position(user=a_user(2), size=usd(20_000))
-FAST = Pace(0, scaled(1_000))
+FAST, STILL = Pace(0, scaled(1_000)), Pace(0, 0)
 STANDING = Stance(0, 0, 0, 100, 1_000, Fraction(0), Fraction(0), is_fast=True)
 """With half of the swing of 100 as reach, everything is hedged at a room of 45 and nothing at 50; a slack of 1."""
 
@@ -93,6 +93,15 @@ def test_slow_market_buys_nothing_and_keeps_what_it_has() -> None:
     assert find_level(slow, TOGETHER) is None
     assert find_level(replace(slow, held=Fraction(1)), TOGETHER) is None
     assert find_level(replace(slow, held=Fraction(1), limit=51), TOGETHER) == 0
+
+
+def test_nothing_is_let_go_before_the_pace_is_known() -> None:
+    held = replace(STANDING, held=Fraction(1), limit=900, is_known=False)
+
+    assert find_level(held, TOGETHER) is None
+    assert find_level(replace(held, is_known=True), TOGETHER) == 0
+    assert find_level(replace(held, held=Fraction(0), limit=0), TOGETHER) == 1
+    assert not stand(a_scene(), BTC=FAST._replace(is_known=False)).is_known
 
 
 def test_market_that_stands_still_is_hedged_once_the_room_is_gone() -> None:
@@ -271,3 +280,18 @@ def test_watch_takes_the_pace_from_what_it_saw() -> None:
     assert stance.ahead == usd("0.6") * 450 * 2
     assert stance.swing == usd("0.6") * 900
     assert (FULL, DRIFT, stance.level) == (Fraction(9, 10), Fraction(1, 4), 1)
+
+
+def test_watch_that_finds_hedges_lets_none_go_for_a_minute() -> None:
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    scene, later = (a_scene((SMALL, LARGE), *held, prices={BTC: 50_000}) for _ in range(2))
+    later = replace(later, observation=replace(later.observation, taken_at=NOW + 60))
+    finds, made = PortfolioWatch(), PortfolioWatch()
+    made.look(a_scene(prices={BTC: 50_000}))
+
+    assert finds.look(scene).targets is None
+    assert get_targets(made.look(scene)) == {SMALL.key: 0, LARGE.key: 0}
+    fresh = {market: tick._replace(publish_time=int(NOW) + 59) for market, tick in later.observation.prices.items()}
+    assert get_targets(finds.look(replace(later, observation=replace(later.observation, prices=fresh)))) == {
+        SMALL.key: 0, LARGE.key: 0,
+    }  # fmt: skip

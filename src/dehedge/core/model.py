@@ -139,7 +139,8 @@ class Stance:
     ``profit`` is the sum of what the traders win, ``limit`` what fires a check, ``ahead`` what the profit gains in the seconds
     that are looked ahead, ``swing`` what a minute may change, ``exposure`` what their net coins are worth: base units of the
     asset. ``held`` is the share of the net coins that is hedged, ``level`` what it is to be. ``targets`` are the quantities of
-    the hedges to get there; None where all is to stay as it is, and a key that is not named stays in any case.
+    the hedges to get there; None where all is to stay as it is, and a key that is not named stays in any case. ``is_known``
+    once prices were seen for a minute: before, the swing may be more.
     """
 
     profit: int
@@ -151,6 +152,7 @@ class Stance:
     level: Fraction
     is_fast: bool
     targets: Mapping[HedgeKey, Decimal] | None = None
+    is_known: bool = True
 
     @property
     def room(self) -> int:

@@ -19,13 +19,17 @@ MEMORY = 15
 
 
 class Pace(NamedTuple):
-    """``slope`` is the change of the price in a second, ``swing`` the range of a minute; prices scaled by 1e18."""
+    """``slope`` is the change of the price in a second, ``swing`` the range of a minute; prices scaled by 1e18.
+
+    ``is_known`` once prices were seen for a minute: before, the swing may be more.
+    """
 
     slope: int
     swing: int
+    is_known: bool = True
 
 
-STILL = Pace(0, 0)
+UNKNOWN = Pace(0, 0, is_known=False)
 
 
 class PaceMeter:
@@ -44,7 +48,7 @@ class PaceMeter:
 
     def get(self, market: str) -> Pace:
         gait = self._gaits.get(market)
-        return gait.read() if gait is not None else STILL
+        return gait.read() if gait is not None else UNKNOWN
 
 
 class _Gait:
@@ -52,6 +56,7 @@ class _Gait:
 
     def __init__(self, price: int, at_us: int) -> None:
         self._seen = deque([(at_us, price)])
+        self._since_us = at_us
         self._minute = at_us // MINUTE_US
         self._high = self._low = price
         self._swing = 0
@@ -61,6 +66,7 @@ class _Gait:
         if at_us < last_us:
             # The clock was set back: what was seen is of no time that is known.
             self._seen.clear()
+            self._since_us = at_us
         for _ in range(min(max(at_us // MINUTE_US - self._minute, 0), MEMORY)):
             self._end_minute(last)
         self._minute = at_us // MINUTE_US
@@ -79,4 +85,4 @@ class _Gait:
         (first_us, first), (last_us, last) = self._seen[0], self._seen[-1]
         passed_us = last_us - first_us
         slope = (last - first) * SECOND_US // passed_us if 0 < passed_us <= 2 * SLOPE_US else 0
-        return Pace(slope, max(self._swing, self._high - self._low))
+        return Pace(slope, max(self._swing, self._high - self._low), last_us - self._since_us >= MINUTE_US)

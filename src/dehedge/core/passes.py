@@ -75,6 +75,7 @@ class StancePart:
     level: Fraction
     is_fast: bool
     targets: tuple[tuple[HedgeKey, Decimal], ...] | None
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +188,12 @@ def _cut_stance(stance: Stance, keys: Sequence[HedgeKey]) -> StancePart:
     targets = stance.targets
     kept = tuple((key, targets[key]) for key in keys if key in targets) if targets is not None else None
     figures = (stance.profit, stance.limit, stance.ahead, stance.swing, stance.exposure)
-    return StancePart(figures, stance.held, stance.level, stance.is_fast, kept)
+    return StancePart(figures, stance.held, stance.level, stance.is_fast, kept, stance.is_known)
 
 
 def _restore_stance(part: StancePart) -> Stance:
     targets = dict(part.targets) if part.targets is not None else None
-    return Stance(*part.figures, part.held, part.level, part.is_fast, targets)
+    return Stance(*part.figures, part.held, part.level, part.is_fast, targets, part.is_known)
 
 
 def _cut_venue(venue: VenueState, symbols: set[str], keys: set[HedgeKey]) -> VenuePart:

@@ -9,6 +9,7 @@ earlier the faster the market is, and let go as the room comes back. In a slow m
     level     = 1 where room <= FULL * early * swing, 0 where room >= early * swing, linear between the two
     let go    by the same line, once it is ``slack`` of the exposure away
     too slow  where swing < gate * exposure: nothing is bought
+    too new   for a minute after a start that found hedges the swing may be more than was seen: nothing is let go
 
 The level is what is held, so a restart knows it. It changes in steps of ``step`` at least, and what traders do meanwhile is followed
 once it has put more than ``DRIFT`` of the exposure out of place: both against the fees of a market that goes nowhere. Pure
@@ -79,6 +80,7 @@ class PortfolioWatch:
 
     def __init__(self) -> None:
         self._meter = PaceMeter()
+        self._found_hedges: bool | None = None
 
     def note(self, prices: Mapping[str, int], at_us: int) -> None:
         """Prices by market, in the order of time."""
@@ -89,7 +91,13 @@ class PortfolioWatch:
         observation = scene.observation
         prices = {market: tick.price for market, tick in observation.prices.items()}
         self.note(prices, int(observation.taken_at * SECOND_US))
-        return build_stance(scene, {market: self._meter.get(market) for market in prices})
+        if self._found_hedges is None:
+            self._found_hedges = bool(scene.book.get_all_hedged_positions())
+        paces = {market: self._meter.get(market) for market in prices}
+        # What was bought under this watch was bought for what it has seen.
+        if not self._found_hedges:
+            paces = {market: pace._replace(is_known=True) for market, pace in paces.items()}
+        return build_stance(scene, paces)
 
 
 def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
@@ -115,7 +123,7 @@ def find_level(stance: Stance, terms: PortfolioTerms) -> Fraction | None:
         is_due = wanted - held >= terms.step or (wanted == 1 and held <= 1 - terms.step / 2)
         return wanted if is_due else None
     kept = _get_share(stance.room - terms.slack * stance.exposure, reach)
-    is_over = held > kept and (held - kept >= terms.step or not kept)
+    is_over = stance.is_known and held > kept and (held - kept >= terms.step or not kept)
     return kept if is_over else None
 
 
@@ -165,6 +173,7 @@ def _sum_up(scene: Scene, crowds: Sequence[Crowd], terms: PortfolioTerms) -> Sta
         held=held,
         level=held,
         is_fast=bool(exposure) and swing >= terms.gate * exposure,
+        is_known=all(crowd.pace.is_known for crowd in crowds),
     )
 
 
