@@ -11,7 +11,6 @@ import subprocess
 import sys
 import zipfile
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     write_klines(tmp_path / "btc.csv")
-    monkeypatch.setattr(session, "_load_engine", lambda history: partial(run_fake, history))
+    monkeypatch.setattr(session, "run_story", lambda _, *given: run_fake(*given))
     return tmp_path
 
 

@@ -6,7 +6,7 @@ What can fail early fails before the first run. Called by ``cli_replay``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from dehedge.errors import QuestionInvalid
-from dehedge.replay.model import Costs, History, Policy, Run
-from dehedge.replay.model import Progress as Report
+from dehedge.replay.engine import run_story
+from dehedge.replay.model import Policy, Run
 from dehedge.replay.page import render_page
 from dehedge.replay.pictures import check_drawable, write_pictures
 from dehedge.replay.plots import build_charts
 from dehedge.replay.request import Options, Request, build_request
 from dehedge.replay.rows import ROWS, build_data, list_cells
 from dehedge.replay.sheets import write_text
-
-Engine = Callable[[Costs, Policy, Report], Run]
+from dehedge.replay.story import Story, build_story
 
 
 class Wanted(NamedTuple):
@@ -42,7 +41,7 @@ def replay_history(options: Options, wanted: Wanted, console: Console) -> int:
     if wanted.pictures is not None:
         check_drawable()
     request = build_request(options)
-    runs = run_policies(request, _load_engine(request.history))
+    runs = run_policies(request)
     if wanted.use_json:
         print(json.dumps(build_data(request, runs), indent=2))
     else:
@@ -60,17 +59,9 @@ def _check_outs(wanted: Wanted) -> None:
             raise QuestionInvalid(f"--out: {path}: there is no such folder")
 
 
-def _load_engine(history: History) -> Engine:
-    """What the traders do is the same for every policy, so it is made once."""
-    from dehedge.replay.engine import run_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    from dehedge.replay.story import build_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-    story = build_story(history)
-    return lambda costs, policy, report: run_story(story, history, costs, policy, report)
-
-
-def run_policies(request: Request, engine: Engine) -> list[Run]:
-    """Each in turn, with a bar on standard error where that is a terminal."""
+def run_policies(request: Request) -> list[Run]:
+    """Each in turn over one story, with a bar on standard error where that is a terminal."""
+    story = build_story(request.history)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,12 +71,12 @@ def run_policies(request: Request, engine: Engine) -> list[Run]:
     )
     console = Console(stderr=True, markup=False, highlight=False)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        return [_run(request, policy, engine, bars) for policy in request.policies]
+        return [_run(request, story, policy, bars) for policy in request.policies]
 
 
-def _run(request: Request, policy: Policy, engine: Engine, bars: Progress) -> Run:
+def _run(request: Request, story: Story, policy: Policy, bars: Progress) -> Run:
     task = bars.add_task(policy.name, total=1.0)
-    run = engine(request.costs, policy, lambda share: bars.update(task, completed=share))
+    run = run_story(story, request.history, request.costs, policy, lambda share: bars.update(task, completed=share))
     bars.update(task, completed=1.0)
     return run
 
