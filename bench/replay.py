@@ -15,9 +15,9 @@ from decimal import Decimal
 import numpy as np
 
 from bench.figures import Figure, build_figure
+from dehedge.replay.choices import build_choice
 from dehedge.replay.engine import run_story
 from dehedge.replay.model import PRICE_UNITS, USDC_UNIT, Bars, Costs, History, Trader
-from dehedge.replay.policies import build_policies
 from dehedge.replay.story import Story, build_story
 
 YEAR_BARS = 525_600
@@ -29,6 +29,8 @@ SWING = 2e-4
 """Of an eighth of a minute."""
 SHIELDS_USD = (230_000, 10_000)
 COSTS = Costs(margin_usd=Decimal(20_000_000))
+SYMBOLS = {"BTC-USD": "BTCUSDT", "ETH-USD": "ETHUSDT"}
+UNLIMITED = ":max_opens_per_hour=1000000:max_orders_per_minute=1000000"
 TARGET_S, TARGET_MB = 60.0, 1_024.0
 SEED = 5
 
@@ -49,7 +51,7 @@ def run(bars: int = YEAR_BARS, shields_usd: tuple[int, ...] = SHIELDS_USD) -> It
 
 def _measure(story: Story, history: History, name: str, shown: str) -> Figure:
     began = time.perf_counter()
-    done = run_story(story, history, COSTS, build_policies(history)[name])
+    done = run_story(story, history, COSTS, build_choice(f"{name}{UNLIMITED}", SYMBOLS))
     seconds = time.perf_counter() - began
     return build_figure(f"replay: {shown}", "s", [seconds], TARGET_S, trades=len(done.trades))
 

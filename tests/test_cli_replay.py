@@ -11,7 +11,6 @@ import subprocess
 import sys
 import zipfile
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     write_klines(tmp_path / "btc.csv")
-    monkeypatch.setattr(session, "_load_engine", lambda history: partial(run_fake, history))
+    monkeypatch.setattr(session, "run_story", lambda _, *given: run_fake(*given))
     return tmp_path
 
 
@@ -66,19 +65,33 @@ def test_replay_writes_page_data_and_pictures(folder: Path):
 
 
 def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
-    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ")
+    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ").replace("--books 50", "--books 2")
     commands = [shlex.split(command) for command in re.findall(r"^dehedge (replay .*)$", text, re.MULTILINE)]
-    for name in ("BTCUSDT-1m-2020-03", "ETHUSDT-1m-2020-03"):
+    for name in set(re.findall(r"[A-Z]+USDT-1m-[0-9-]+(?=\.zip)", text)):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
             archive.write(folder / "btc.csv", f"{name}.csv")
     with zipfile.ZipFile(folder / "BTCUSDT-fundingRate-2020-03.zip", "w") as archive:
         archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
     (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
 
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         run(*command)
     assert {"report.html", "figures.json", "charts"} <= {path.name for path in folder.iterdir()}
+
+
+def test_replay_of_many_books_pools_them_over_windows(folder: Path):
+    windows = ("--window", "crash:BTC-USD=btc.csv", "--window", "again:BTC-USD=btc.csv")
+    books = ("--generate", "traders=9,long=0.1..0.9", "--shield", "0.1%..1%", "--books", "2", "--policy", "none", "--policy", "delta")
+    text, errors = run("replay", *windows, *books, "--out", "s.html", "--out", "s.json", "--png", "png")
+
+    assert [name for name in ("all together", "crash", "again") if re.search(rf"^ +{name} +$", text, re.MULTILINE)] == ["all together", "crash", "again"]
+    assert "crash: BTC-USD: 3 bars of 60 s" in text
+    data = json.loads((folder / "s.json").read_text())
+    assert [(book["window"], book["seed"]) for book in data["books"]] == [("crash", 1), ("crash", 2), ("again", 1), ("again", 2)]
+    assert data["groups"][0]["policies"]["delta"]["books"] == 4
+    assert (folder / "s.html").read_text().startswith("<!doctype html>")
+    assert errors.startswith("written: s.html\nwritten: s.json\n")
 
 
 @pytest.mark.parametrize(

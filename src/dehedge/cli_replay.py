@@ -25,13 +25,15 @@ def replay(
     file: Annotated[Path | None, typer.Argument(help="A .zip of `dehedge bundle`; without it, --prices.")] = None,
     *,
     prices: Annotated[Many, typer.Option(help="MARKET=FILE,FILE: klines as CSV or ZIP; again for each market.", rich_help_panel=INPUTS)] = None,
+    window: Annotated[Many, typer.Option(help="NAME:MARKET=FILE,FILE, instead of --prices: several histories, pooled.", rich_help_panel=INPUTS)] = None,
     funding: Annotated[Many, typer.Option(help="MARKET=FILE,FILE: funding rates.", rich_help_panel=INPUTS)] = None,
     book: Annotated[Path | None, typer.Option(help="A trader book, such as of `dehedge snapshot`.", rich_help_panel=INPUTS)] = None,
-    generate: Annotated[str, typer.Option(help="A made-up book: seed=7,traders=1000,long=0.2,...", rich_help_panel=INPUTS)] = "",
+    generate: Annotated[str, typer.Option(help="A made-up book: seed=7,traders=1000,long=0.1..0.9,...", rich_help_panel=INPUTS)] = "",
+    books: Annotated[int, typer.Option(min=1, max=100_000, help="So many made-up books, seeds counting up, pooled.", rich_help_panel=INPUTS)] = 1,
     at_start: Annotated[bool, typer.Option("--at-start", help="Open the book's positions at the first price.", rich_help_panel=INPUTS)] = False,
-    vault: Annotated[str, typer.Option(help="USD, or a percentage of what is open at first.", rich_help_panel=INPUTS)] = "",
-    shield: Annotated[str, typer.Option(help="USD, or a percentage of what is open at first.", rich_help_panel=INPUTS)] = "",
-    policy: Annotated[Many, typer.Option(help="none, notional, delta, ideal, or delta:expiry=300; again for each.", rich_help_panel=INPUTS)] = None,
+    vault: Annotated[str, typer.Option(help="USD, or a percentage of what is open at first; or a range.", rich_help_panel=INPUTS)] = "",
+    shield: Annotated[str, typer.Option(help="The same: 250000, 1%, or 0.5%..5%.", rich_help_panel=INPUTS)] = "",
+    policy: Annotated[Many, typer.Option(help="none, notional, delta, portfolio, ideal, or delta:expiry=300; again for each.", rich_help_panel=INPUTS)] = None,
     since: Annotated[str, typer.Option("--from", help="Prices from then on, UTC.", rich_help_panel=INPUTS)] = "",
     until: Annotated[str, typer.Option("--to", help="Prices before then, UTC.", rich_help_panel=INPUTS)] = "",
     fees: Annotated[str, typer.Option(help="Taker fee, bps.", rich_help_panel=ACCOUNT)] = "5",
@@ -50,15 +52,16 @@ def replay(
 ) -> None:  # fmt: skip
     """Run a bundle's passes again, or the daemon's decisions on a price history and a trader book, in money."""
     if file is not None:
-        exit_with(lambda: _replay_bundle(file, is_alone=not prices, use_json=json_output))
+        exit_with(lambda: _replay_bundle(file, is_alone=not prices and not window, use_json=json_output))
 
     def work() -> int:
         from dehedge.cli_money import build_console
-        from dehedge.replay.request import Options
+        from dehedge.replay.options import Options
         from dehedge.replay.session import Wanted, replay_history
 
         options = Options(
-            prices=prices or (), funding=funding or (), book=book, generate=generate, at_start=at_start, vault=vault,
+            prices=prices or (), windows=window or (), funding=funding or (), book=book, generate=generate, books=books,
+            at_start=at_start, vault=vault,
             shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees, spread_bps=spread,
             depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency, outages=outage or (),
             margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,

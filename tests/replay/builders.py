@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 
 import numpy as np
 
+from dehedge.core.guards import GuardLimits
 from dehedge.core.model import TradingRules
-from dehedge.replay.model import PRICE_UNITS, Bars, Costs, FundingRate, History, Trader
+from dehedge.replay.choices import build_choice
+from dehedge.replay.model import PRICE_UNITS, Bars, Costs, FundingRate, History, Policy, Trader
 
 BTC, ETH = "BTC-USD", "ETH-USD"
 START_S = 1_700_000_040
@@ -25,6 +28,14 @@ FREE = Costs(
     margin_usd=Decimal(10**12), rules=FINE,
 )  # fmt: skip
 """Hedging at no cost, at once."""
+NO_LIMITS = GuardLimits(opens_per_hour=10**9, forced_per_hour=10**9, orders_per_minute=10**9)
+"""What the rule does, and not what a limit holds."""
+
+
+@cache
+def choose(text: str) -> Policy:
+    """A policy by its text, without limits."""
+    return replace(build_choice(text, {BTC: "BTCUSDT", ETH: "ETHUSDT"}), limits=NO_LIMITS)
 
 
 def a_user(number: int) -> str:

@@ -24,7 +24,7 @@ def write_klines(path: Path, rows: Sequence[str] = ROWS, *, first_s: int = START
 
 def build_figures(**changes: object) -> Figures:
     money = dict.fromkeys(
-        ("vault_start", "vault_unhedged", "vault_hedged", "worst_unhedged", "worst_hedged", "loss", "avoided", "hedge_profit",
+        ("vault_start", "vault_unhedged", "vault_hedged", "worst_unhedged", "worst_hedged", "worst_hedged_free", "loss", "avoided", "hedge_profit",
          "fees", "funding", "slippage", "cost", "net", "hedge_error", "margin_peak"), Decimal(0),
     )  # fmt: skip
     counts = dict.fromkeys(("opens", "closes", "resizes", "liquidations", "opens_refused"), 0)

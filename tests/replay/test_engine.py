@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from dehedge.core.model import Side
 from dehedge.replay.engine import Replay, run_policy, run_story
 from dehedge.replay.model import Costs, Figures, History, Policy
-from dehedge.replay.policies import build_hedging, build_policies
 from dehedge.replay.story import build_story
 from tests.core.builders import TOGETHER
 from tests.replay.builders import (
@@ -22,14 +21,16 @@ from tests.replay.builders import (
     START_S,
     a_history,
     a_trader,
+    choose,
     make_bars,
     make_costs,
     make_history,
 )
 
 seeds = st.integers(0, 10**6)
-DELTA = build_hedging([BTC])
-rules = st.sampled_from(["delta", "notional", "delta-300s", "delta-early-50"])
+EARLY = "delta:vault_factor=1.0002:vault_profit_limit_factor=1.0001"
+"""At risk as soon as the shield lacks less than 200 of the 1,000,000 USD in the vault."""
+rules = st.sampled_from(["delta", "notional", "delta:expiry=300", EARLY])
 RISE = make_bars(BTC, [(60_000, 60_000, 60_000, 60_000)] * 2 + [(60_000, 61_200, 60_000, 61_200)] * 3)
 FALL_BACK = make_bars(
     BTC, [(60_000, 61_200, 60_000, 61_200), (61_200, 61_200, 60_000, 60_000), *[(60_000.0, 60_000.0, 60_000.0, 60_000.0)] * 8]
@@ -47,7 +48,7 @@ def limit(policy: Policy, seed: int) -> Policy:
 @settings(max_examples=40, deadline=None)
 def test_screen_misses_nothing_that_looking_at_everything_finds(seed: int, name: str) -> None:
     history, costs = make_history(seed), make_costs(seed)
-    story, policy = build_story(history), limit(build_policies(history)[name], seed)
+    story, policy = build_story(history), limit(choose(name), seed)
 
     screened = Replay(story, history, costs, policy).run(lambda _: None)
     assert screened == Replay(story, history, costs, policy, is_screened=False).run(lambda _: None)
@@ -58,7 +59,7 @@ def test_screen_misses_nothing_that_looking_at_everything_finds(seed: int, name:
 def test_bars_that_are_looked_past_decide_nothing_for_all_together(seed: int) -> None:
     """Half of the markets are quick enough for the gate now and then."""
     history, costs = make_history(seed), make_costs(seed)
-    story, delta = build_story(history), build_policies(history)["delta"]
+    story, delta = build_story(history), choose("delta")
     assert delta.hedging is not None
     terms = replace(TOGETHER, gate=Fraction(seed % 4, 1_000))
     policy = limit(replace(delta, hedging=replace(delta.hedging, portfolio=terms)), seed)
@@ -72,7 +73,9 @@ def test_bars_in_which_all_together_are_safe_are_looked_past() -> None:
     quiet = [(60_000.0, 60_030.0, 59_970.0, 60_000.0)] * 30
     crash = [(60_000.0, 60_000.0, 58_000.0, 58_000.0), (58_000.0, 60_100.0, 58_000.0, 60_000.0)]
     history = a_history([make_bars(BTC, [*quiet, *crash, *quiet])], [a_trader(n, is_long=False) for n in (1, 2)])
-    policy = Policy("together", replace(DELTA, portfolio=TOGETHER))
+    delta = choose("delta").hedging
+    assert delta is not None
+    policy = Policy("together", replace(delta, portfolio=TOGETHER))
     replay = Replay(build_story(history), history, FREE, policy)
     looked = []
     look = replay._process  # noqa: SLF001
@@ -88,8 +91,7 @@ def test_bars_in_which_all_together_are_safe_are_looked_past() -> None:
 @settings(max_examples=40, deadline=None)
 def test_money_adds_up_and_no_policy_moves_the_unhedged_vault(seed: int, name: str) -> None:
     history, costs = make_history(seed), make_costs(seed)
-    policies = build_policies(history)
-    run, none = (run_policy(history, costs, policies[each]) for each in (name, "none"))
+    run, none = (run_policy(history, costs, choose(each)) for each in (name, "none"))
     figures = run.figures
 
     assert figures.vault_hedged - figures.vault_unhedged == figures.hedge_profit - figures.cost == figures.net
@@ -107,7 +109,7 @@ def test_money_adds_up_and_no_policy_moves_the_unhedged_vault(seed: int, name: s
 @settings(max_examples=10, deadline=None)
 def test_same_history_gives_the_same_run(seed: int, name: str) -> None:
     history, costs = make_history(seed), make_costs(seed)
-    first, second = (run_policy(history, costs, build_policies(history)[name]) for _ in range(2))
+    first, second = (run_policy(history, costs, choose(name)) for _ in range(2))
 
     assert first.figures == second.figures
     assert first.trades == second.trades
@@ -127,7 +129,7 @@ RATIOS = {"protection", "worst_protection", "cost_per_dollar"}
 def test_twice_the_amounts_are_twice_the_money(seed: int) -> None:
     history = make_history(seed)
     costs = replace(FREE, taker_fee=Decimal("0.0005"), half_spread_bps=Decimal(1), latency_s=0.5)
-    rule = replace(build_policies(history)["delta"].hedging, size_min=0)
+    rule = replace(choose("delta").hedging, size_min=0)
     once, twice = (run_policy(each, costs, Policy("delta", rule)).figures for each in (history, double(history)))
 
     for name in (each.name for each in fields(Figures)):
@@ -142,8 +144,7 @@ def test_twice_the_amounts_are_twice_the_money(seed: int) -> None:
 
 def test_free_hedge_pays_what_the_trader_wins_beyond_its_trigger() -> None:
     history = a_history([RISE], [a_trader()], shield_usd=100)
-    policies = build_policies(history)
-    ruled, ideal, none = (run_policy(history, FREE, policies[name]).figures for name in ("delta", "ideal", "none"))
+    ruled, ideal, none = (run_policy(history, FREE, choose(name)).figures for name in ("delta", "ideal", "none"))
 
     assert none.loss == 100  # Two hundredths of 10,000, of which the shield pays half.
     assert ideal.protection == 1
@@ -153,7 +154,7 @@ def test_free_hedge_pays_what_the_trader_wins_beyond_its_trigger() -> None:
 
 def test_ideal_bound_avoids_all_that_its_triggers_see() -> None:
     history = a_history([RISE], [a_trader(number, size_usd=20_000 + number) for number in range(1, 9)])
-    ideal = run_policy(history, Costs(), build_policies(history)["ideal"]).figures
+    ideal = run_policy(history, Costs(), choose("ideal")).figures
 
     assert ideal.loss > 0
     assert ideal.protection == 1
@@ -163,7 +164,7 @@ def test_ideal_bound_avoids_all_that_its_triggers_see() -> None:
 
 def test_many_small_winners_are_the_blind_spot_of_the_rule() -> None:
     history = a_history([RISE], [a_trader(number, size_usd=2_000) for number in range(1, 40)])
-    ideal = run_policy(history, FREE, build_policies(history)["ideal"]).figures
+    ideal = run_policy(history, FREE, choose("ideal")).figures
 
     assert ideal.loss > 0
     assert (ideal.protection, ideal.opens) == (0, 0)
@@ -171,8 +172,7 @@ def test_many_small_winners_are_the_blind_spot_of_the_rule() -> None:
 
 def test_hedge_is_let_go_once_its_risk_was_gone_for_the_expiry() -> None:
     history = a_history([FALL_BACK], [a_trader()])
-    policies = build_policies(history)
-    short, long = (run_policy(history, FREE, policies[name]) for name in ("delta", "delta-300s"))
+    short, long = (run_policy(history, FREE, choose(name)) for name in ("delta", "delta:expiry=300"))
 
     closed = [[trade.at_s for trade in run.trades if trade.kind == "close"] for run in (short, long)]
     assert [len(times) for times in closed] == [1, 1]
@@ -182,7 +182,7 @@ def test_hedge_is_let_go_once_its_risk_was_gone_for_the_expiry() -> None:
 def test_order_waits_for_the_end_of_an_outage() -> None:
     history = a_history([RISE], [a_trader()])
     costs = replace(FREE, outages=[(START_S, START_S + 200)])
-    run, free = (run_policy(history, each, build_policies(history)["delta"]) for each in (costs, FREE))
+    run, free = (run_policy(history, each, choose("delta")) for each in (costs, FREE))
 
     assert run.trades[0].at_s > START_S + 200 > free.trades[0].at_s
     assert run.figures.unhedged_s > 20 > free.figures.unhedged_s
@@ -191,7 +191,7 @@ def test_order_waits_for_the_end_of_an_outage() -> None:
 
 def test_account_without_margin_refuses_and_leaves_unhedged() -> None:
     history = a_history([RISE], [a_trader()])
-    run = run_policy(history, replace(FREE, margin_usd=Decimal(10)), build_policies(history)["delta"])
+    run = run_policy(history, replace(FREE, margin_usd=Decimal(10)), choose("delta"))
 
     assert run.trades == []
     assert run.figures.opens_refused > 1
@@ -201,7 +201,7 @@ def test_account_without_margin_refuses_and_leaves_unhedged() -> None:
 def test_account_is_liquidated_when_it_is_worth_too_little() -> None:
     history = a_history([FALL_BACK], [a_trader()])
     costs = replace(FREE, margin_usd=Decimal(120), leverage=125, maintenance=Decimal("0.01"))
-    run = run_policy(history, costs, build_policies(history)["delta-300s"])
+    run = run_policy(history, costs, choose("delta:expiry=300"))
 
     forced = [trade for trade in run.trades if trade.reason == "liquidated"]
     assert run.figures.liquidations == len(forced) > 0
@@ -210,7 +210,7 @@ def test_account_is_liquidated_when_it_is_worth_too_little() -> None:
 
 def test_progress_is_told_to_its_end() -> None:
     history, told = make_history(3), []
-    run_story(build_story(history), history, Costs(), build_policies(history)["delta"], told.append)
+    run_story(build_story(history), history, Costs(), choose("delta"), told.append)
 
     assert told == sorted(told)
     assert told[-1] == 1.0

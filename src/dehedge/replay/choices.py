@@ -7,6 +7,7 @@ so, and is checked as it is at the start of the daemon. Reads the settings, runs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from dehedge.errors import QuestionInvalid
 from dehedge.guard_settings import GuardSettings
 from dehedge.parts import build_policy
 from dehedge.portfolio_settings import PortfolioSettings
-from dehedge.replay.model import Policy
+from dehedge.replay.model import Costs, Policy
 
 NONE = "none"
 IDEAL = "ideal"
@@ -62,6 +63,14 @@ def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
         return Policy(text, None)
     settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
     return Policy(text, build_policy(settings, symbols), settings.guard_limits, is_ideal=preset == IDEAL)
+
+
+def fit_costs(costs: Costs, policy: Policy) -> Costs:
+    """A leverage that the policy's name changes is that of the account."""
+    changes_leverage = any(_parse_change(change)[0] == "leverage" for change in policy.name.split(":")[1:])
+    if policy.hedging is None or not changes_leverage:
+        return costs
+    return replace(costs, leverage=policy.hedging.leverage)
 
 
 def _parse_change(text: str) -> tuple[str, str]:

@@ -131,12 +131,13 @@ def _compute_figures(story: Story, outcome: Outcome, account: _Account, unhedged
     money = _measure(story, outcome, last)
     worst = _measure_vault(story, int(unhedged.argmin()))
     worst_hedged = _measure_hedged(story, outcome, int((unhedged + account.gain).argmin()))
+    free = _measure_hedged(story, outcome, int((unhedged + account.gain + account.cost).argmin()), is_free=True)
     loss, left = max(start - end, ZERO), max(start - end - money.profit, ZERO)
     avoided = loss - left
     counts = {kind: sum(trade.kind == kind for trade in outcome.trades) for kind in ("open", "close", "resize")}
     return Figures(
         vault_start=start, vault_unhedged=end, vault_hedged=end + money.profit - money.cost, worst_unhedged=worst,
-        worst_hedged=worst_hedged, loss=loss, avoided=avoided, protection=_divide(avoided, loss),
+        worst_hedged=worst_hedged, worst_hedged_free=free, loss=loss, avoided=avoided, protection=_divide(avoided, loss),
         worst_protection=_divide(worst_hedged - worst, start - worst), hedge_profit=money.profit, fees=money.fees,
         funding=money.funding, slippage=money.slippage, cost=money.cost,
         cost_per_dollar=_divide(money.cost, avoided), net=money.profit - money.cost,
@@ -161,9 +162,9 @@ def _measure_vault(story: Story, point: int) -> Decimal:
     return _get_usd(balance.vault - max(story.get_open_profit(point) - balance.shield, 0))
 
 
-def _measure_hedged(story: Story, outcome: Outcome, point: int) -> Decimal:
+def _measure_hedged(story: Story, outcome: Outcome, point: int, *, is_free: bool = False) -> Decimal:
     money = _measure(story, outcome, point)
-    return _measure_vault(story, point) + money.profit - money.cost
+    return _measure_vault(story, point) + money.profit - (ZERO if is_free else money.cost)
 
 
 def _sum_up(outcome: Outcome, until_us: int) -> _Sums:

@@ -130,7 +130,8 @@ class Trade(NamedTuple):
 class Figures:
     """A run in numbers, in USD.
 
-    ``worst_*`` is the least that the vault was worth at any moment, open profits counted. ``loss`` is what it lacks at
+    ``worst_*`` is the least that the vault was worth at any moment, open profits counted; ``worst_hedged_free`` is that of
+    hedges which cost nothing. ``loss`` is what it lacks at
     the end unhedged, ``avoided`` what the hedges earned of that before their cost, ``protection`` that share;
     ``worst_protection`` is the same of the worst moment, cost included. Shares are None where there is no loss.
     ``cost`` is fees, funding and slippage; ``cost_per_dollar`` is of what was avoided, None where nothing was.
@@ -143,6 +144,7 @@ class Figures:
     vault_hedged: Decimal
     worst_unhedged: Decimal
     worst_hedged: Decimal
+    worst_hedged_free: Decimal
     loss: Decimal
     avoided: Decimal
     protection: Decimal | None

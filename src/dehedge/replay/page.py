@@ -63,10 +63,17 @@ def _build_figures(runs: Sequence[Run]) -> str:
 
 def list_assumptions(request: Request) -> list[tuple[str, str]]:
     """What the run was given, by name and value."""
-    costs, history = request.costs, request.history
+    history = request.history
     return [
         ("vault at first, USD", f"{history.vault / 10**6:,.2f}"),
         ("shield at first, USD", f"{history.shield / 10**6:,.2f}"),
+        *list_costs(request.costs),
+    ]
+
+
+def list_costs(costs: Costs) -> list[tuple[str, str]]:
+    """What hedging was taken to cost, by name and value."""
+    return [
         ("taker fee, bps", show(costs.taker_fee * 10_000) or ""),
         ("half spread, bps", show(costs.half_spread_bps) or ""),
         ("depth, USD that move the price by a bp", f"{costs.depth_usd:,.0f}" if costs.depth_usd else "without end"),

@@ -113,14 +113,23 @@ def _plot_cost(hedged: Sequence[Run]) -> Chart:
 def _plot_trade_off(hedged: Sequence[Run]) -> Chart:
     """A point for each policy, and the line of those that no other beats in both."""
     points = [(float(run.figures.cost), float(run.figures.avoided), run.policy.name) for run in hedged]
-    best = _find_best(points)
-    front = Curve("the best of these", [cost for cost, _ in best], [gain for _, gain in best], 0, is_dashed=True)
-    marks = [
+    return Chart(
+        "trade-off", "Loss avoided against its cost", "cost, USD", "loss avoided, USD", [build_front(points)],
+        build_points(points), is_time=False,
+    )  # fmt: skip
+
+
+def build_points(points: Sequence[tuple[float, float, str]]) -> list[Marks]:
+    """A dot for each of cost, gain and name."""
+    return [
         Marks(name, [cost], [gain], color, "dot", [name]) for color, (cost, gain, name) in enumerate(points, start=1)
     ]
-    return Chart(
-        "trade-off", "Loss avoided against its cost", "cost, USD", "loss avoided, USD", [front], marks, is_time=False
-    )
+
+
+def build_front(points: Sequence[tuple[float, float, str]]) -> Curve:
+    """The line through those that no other beats."""
+    best = _find_best(points)
+    return Curve("the best of these", [cost for cost, _ in best], [gain for _, gain in best], 0, is_dashed=True)
 
 
 def _find_best(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float]]:

@@ -58,6 +58,7 @@ ROWS: Sequence[Row] = (
     Row("vault_hedged", "vault at last, hedged", "the same with the hedges' profit and all they cost", round_usd),
     Row("worst_unhedged", "vault at worst, unhedged", "the least at any moment, without any hedge", round_usd),
     Row("worst_hedged", "vault at worst, hedged", "the least at any moment, with the hedges and their cost", round_usd),
+    Row("worst_hedged_free", "the same, cost left out", "the least with the hedges, had they cost nothing", round_usd),
     Row("loss", "loss unhedged", "what the vault lacks at the end without any hedge", round_usd),
     Row("avoided", "loss avoided", "what the hedges earned of that, before their cost", round_usd),
     Row("protection", "protection", "loss avoided as a share of the loss", format_share),
@@ -109,17 +110,17 @@ def build_data(request: Request, runs: Sequence[Run]) -> Data:
 
 def build_costs_data(costs: Costs) -> Data:
     return {
-        each.name: _make_plain(getattr(costs, each.name))
+        each.name: make_plain(getattr(costs, each.name))
         for each in fields(costs)
         if each.name not in ("rules", "outages")
     } | {"outages": [list(outage) for outage in costs.outages]}
 
 
 def build_figures_data(figures: Figures) -> Data:
-    return {each.name: _make_plain(getattr(figures, each.name)) for each in fields(figures)}
+    return {each.name: make_plain(getattr(figures, each.name)) for each in fields(figures)}
 
 
-def _make_plain(value: object) -> object:
+def make_plain(value: object) -> object:
     return show(value) if isinstance(value, Decimal) else value
 
 
@@ -130,4 +131,4 @@ def _build_series(series: Series) -> Mapping[str, object]:
 
 
 def _build_trade(trade: Trade) -> Data:
-    return {name: _make_plain(value) for name, value in trade._asdict().items()}
+    return {name: make_plain(value) for name, value in trade._asdict().items()}

@@ -6,7 +6,8 @@ What can fail early fails before the first run. Called by ``cli_replay``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +17,24 @@ from rich.table import Table
 from rich.text import Text
 
 from dehedge.errors import QuestionInvalid
-from dehedge.replay.model import Costs, History, Policy, Run
-from dehedge.replay.model import Progress as Report
+from dehedge.replay.choices import fit_costs
+from dehedge.replay.engine import run_story
+from dehedge.replay.model import Policy, Run
+from dehedge.replay.options import Options
 from dehedge.replay.page import render_page
 from dehedge.replay.pictures import check_drawable, write_pictures
-from dehedge.replay.plots import build_charts
-from dehedge.replay.request import Options, Request, build_request
+from dehedge.replay.plots import Chart, build_charts
+from dehedge.replay.pool import list_jobs, run_jobs
+from dehedge.replay.request import Inputs, Request, build_request, read_inputs
 from dehedge.replay.rows import ROWS, build_data, list_cells
 from dehedge.replay.sheets import write_text
-
-Engine = Callable[[Costs, Policy, Report], Run]
+from dehedge.replay.story import Story, build_story
+from dehedge.replay.study_page import render_study
+from dehedge.replay.study_plots import build_study_charts
+from dehedge.replay.study_rows import ROWS as STUDY_ROWS
+from dehedge.replay.study_rows import Group, build_groups, build_study_data
+from dehedge.replay.study_rows import list_cells as list_study_cells
+from dehedge.replay.windows import describe_window
 
 
 class Wanted(NamedTuple):
@@ -36,41 +45,81 @@ class Wanted(NamedTuple):
     use_json: bool = False
 
 
+class Made(NamedTuple):
+    """What came out, as data, as a page and as charts."""
+
+    data: object
+    page: str
+    charts: Sequence[Chart]
+
+
 def replay_history(options: Options, wanted: Wanted, console: Console) -> int:
     """Exit 0; raises what is wrong with the options and the files."""
-    _check_outs(wanted)
-    if wanted.pictures is not None:
-        check_drawable()
+    check_wanted(wanted)
+    return _replay_books(options, wanted, console) if options.are_many else _replay_once(options, wanted, console)
+
+
+def _replay_once(options: Options, wanted: Wanted, console: Console) -> int:
     request = build_request(options)
-    runs = run_policies(request, _load_engine(request.history))
-    if wanted.use_json:
-        print(json.dumps(build_data(request, runs), indent=2))
-    else:
+    runs = run_policies(request)
+    if not wanted.use_json:
         show_runs(request, runs, console)
-    for path in [*_write(request, runs, wanted)]:
+    return deliver(Made(build_data(request, runs), render_page(request, runs), build_charts(runs)), wanted)
+
+
+def _replay_books(options: Options, wanted: Wanted, console: Console) -> int:
+    inputs = read_inputs(options)
+    jobs = list_jobs(inputs)
+    with open_bars() as bars:
+        task = bars.add_task(f"{len(jobs)} books", total=1.0)
+        samples = run_jobs(inputs, jobs, lambda share: bars.update(task, completed=share))
+    notes = list_notes(inputs)
+    groups = build_groups(samples, [policy.name for policy in inputs.policies])
+    if not wanted.use_json:
+        show_groups(notes, groups, console)
+    charts = build_study_charts(samples, groups)
+    return deliver(Made(build_study_data(inputs, notes, samples), render_study(inputs, notes, samples), charts), wanted)
+
+
+def list_notes(inputs: Inputs) -> list[str]:
+    """What was read and how the books are made, in words."""
+    options = inputs.options
+    books = f"{options.books:,} made-up books each of {options.generate or 'seed=1'}, seeds counting up"
+    capital = f"vault {options.vault or '20%'}, shield {options.shield or '1%'} of what is open at first where it is a percentage"
+    known = f"book: {options.book}" if options.book is not None else f"{books}; {capital}"
+    return [note for window in inputs.windows for note in describe_window(window)] + [known]
+
+
+def deliver(made: Made, wanted: Wanted) -> int:
+    """Print and write what was asked for."""
+    if wanted.use_json:
+        print(json.dumps(made.data, indent=2))
+    for path in _write(made, wanted):
         Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"written: {path}")
     return 0
 
 
-def _check_outs(wanted: Wanted) -> None:
+def check_wanted(wanted: Wanted) -> None:
+    """Raises what would fail after a long run."""
     for path in wanted.outs:
         if path.suffix not in (".html", ".json"):
             raise QuestionInvalid(f"--out: {path}: is neither .html nor .json")
         if not path.parent.is_dir():
             raise QuestionInvalid(f"--out: {path}: there is no such folder")
+    if wanted.pictures is not None:
+        check_drawable()
 
 
-def _load_engine(history: History) -> Engine:
-    """What the traders do is the same for every policy, so it is made once."""
-    from dehedge.replay.engine import run_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    from dehedge.replay.story import build_story  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-    story = build_story(history)
-    return lambda costs, policy, report: run_story(story, history, costs, policy, report)
+def run_policies(request: Request) -> list[Run]:
+    """Each in turn over one story, with a bar on standard error where that is a terminal."""
+    story = build_story(request.history)
+    with open_bars() as bars:
+        return [_run(request, story, policy, bars) for policy in request.policies]
 
 
-def run_policies(request: Request, engine: Engine) -> list[Run]:
-    """Each in turn, with a bar on standard error where that is a terminal."""
+@contextmanager
+def open_bars() -> Iterator[Progress]:
+    """Bars on standard error, where that is a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,12 +129,13 @@ def run_policies(request: Request, engine: Engine) -> list[Run]:
     )
     console = Console(stderr=True, markup=False, highlight=False)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        return [_run(request, policy, engine, bars) for policy in request.policies]
+        yield bars
 
 
-def _run(request: Request, policy: Policy, engine: Engine, bars: Progress) -> Run:
+def _run(request: Request, story: Story, policy: Policy, bars: Progress) -> Run:
     task = bars.add_task(policy.name, total=1.0)
-    run = engine(request.costs, policy, lambda share: bars.update(task, completed=share))
+    costs = fit_costs(request.costs, policy)
+    run = run_story(story, request.history, costs, policy, lambda share: bars.update(task, completed=share))
     bars.update(task, completed=1.0)
     return run
 
@@ -94,17 +144,33 @@ def show_runs(request: Request, runs: Sequence[Run], console: Console) -> None:
     """The figures side by side."""
     for note in request.notes:
         console.print(Text(note))
-    table = Table("USD")
-    for run in runs:
-        table.add_column(Text(run.policy.name), justify="right")
-    for row in ROWS:
-        table.add_row(row.name, *list_cells(row, runs))
-    console.print(table)
+    rows = [[row.name, *list_cells(row, runs)] for row in ROWS]
+    console.print(build_figure_table(["USD", *(run.policy.name for run in runs)], rows))
 
 
-def _write(request: Request, runs: Sequence[Run], wanted: Wanted) -> list[Path]:
+def show_groups(notes: Sequence[str], groups: Sequence[Group], console: Console) -> None:
+    """A table for all windows together, and one for each."""
+    for note in notes:
+        console.print(Text(note))
+    for group in groups:
+        rows = [[row.name, *list_study_cells(row, group)] for row in STUDY_ROWS]
+        table = build_figure_table(["USD", *group.pooled], rows)
+        table.title = Text(group.name)
+        console.print(table)
+
+
+def build_figure_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Names on the left, figures on the right; nothing in them is markup."""
+    table = Table()
+    for place, name in enumerate(names):
+        table.add_column(Text(name), justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _write(made: Made, wanted: Wanted) -> list[Path]:
     for path in wanted.outs:
-        is_page = path.suffix == ".html"
-        write_text(path, render_page(request, runs) if is_page else json.dumps(build_data(request, runs), indent=1))
-    pictures = write_pictures(wanted.pictures, build_charts(runs)) if wanted.pictures is not None else []
+        write_text(path, made.page if path.suffix == ".html" else json.dumps(made.data, indent=1))
+    pictures = write_pictures(wanted.pictures, made.charts) if wanted.pictures is not None else []
     return [*wanted.outs, *pictures]

@@ -1,0 +1,90 @@
+"""Many books in many processes: each draws its book, makes its story once, and runs every policy over it.
+
+What was read is handed to a process once, when it begins; what comes back are figures alone. One process is this one. Called by
+``session`` and ``tuning``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from decimal import Decimal
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from dehedge.errors import DehedgeError
+from dehedge.replay.choices import fit_costs
+from dehedge.replay.engine import run_story
+from dehedge.replay.model import USDC_UNIT, Progress
+from dehedge.replay.request import Inputs, build_history
+from dehedge.replay.story import build_story
+from dehedge.replay.study import Sample
+from dehedge.replay.windows import get_span
+
+YEAR_S = 365 * 86_400
+DIED = "a process of the replay was ended, perhaps for want of memory; give fewer books or bars"
+
+
+class Job(NamedTuple):
+    """A book by its number in a window by its place."""
+
+    window: int
+    number: int
+
+
+def list_jobs(inputs: Inputs) -> list[Job]:
+    """The same books in each window."""
+    return [Job(window, number) for window in range(len(inputs.windows)) for number in range(inputs.options.books)]
+
+
+def run_jobs(inputs: Inputs, jobs: Sequence[Job], tell: Progress, processes: int | None = None) -> list[Sample]:
+    """In the order of the jobs; in processes on all cores where none are said. Raises what a job raises."""
+    count = min(processes or os.cpu_count() or 1, len(jobs))
+    samples = []
+    for sample in _run_here(inputs, jobs) if count <= 1 else _run_apart(inputs, jobs, count):
+        samples.append(sample)
+        tell(len(samples) / len(jobs))
+    return samples
+
+
+def _run_here(inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Sample]:
+    return (run_job(inputs, job) for job in jobs)
+
+
+def _run_apart(inputs: Inputs, jobs: Sequence[Job], count: int) -> Iterator[Sample]:
+    """Processes that begin anew: a copy of this one would have the threads' locks without the threads."""
+    with ProcessPoolExecutor(count, get_context("spawn"), _begin, (inputs,)) as executor:
+        try:
+            yield from executor.map(_run_given, jobs)
+        except BrokenProcessPool:
+            raise DehedgeError(DIED) from None
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+_given: list[Inputs] = []
+"""What this process was given when it began; empty in the first one."""
+
+
+def _begin(inputs: Inputs) -> None:
+    _given[:] = [inputs]
+
+
+def _run_given(job: Job) -> Sample:
+    return run_job(_given[0], job)
+
+
+def run_job(inputs: Inputs, job: Job) -> Sample:
+    """Every policy over one book."""
+    window = inputs.windows[job.window]
+    made = build_history(inputs, window, job.number)
+    story = build_story(made.history)
+    figures = {
+        policy.name: run_story(story, made.history, fit_costs(inputs.costs, policy), policy).figures
+        for policy in inputs.policies
+    }
+    first_s, last_s = get_span(window.bars)
+    years = Decimal(last_s - first_s) / YEAR_S
+    return Sample(window.name, made.seed, Decimal(made.gross) / USDC_UNIT, years, figures)

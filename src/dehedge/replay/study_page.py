@@ -1,0 +1,39 @@
+"""Many books as one HTML page that needs nothing else: pooled figures, each window's, charts, and what was assumed.
+
+It runs no script and loads nothing. Whatever comes from a file or an option is escaped. Called by ``session``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from dehedge.replay.drawing import draw_chart
+from dehedge.replay.page import NOT_SHOWN, STYLE, list_costs
+from dehedge.replay.request import Inputs
+from dehedge.replay.study import Sample
+from dehedge.replay.study_plots import build_study_charts
+from dehedge.replay.study_rows import ROWS, Group, build_groups, list_cells
+from dehedge.reporting.page import build_document, build_row, build_table
+
+
+def render_study(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sample]) -> str:
+    """Of at least one sample."""
+    groups = build_groups(samples, [policy.name for policy in inputs.policies])
+    parts = [
+        "<h1>What hedging would have done, over many books</h1>",
+        *(f"<p>{escape(note)}</p>" for note in notes),
+        *(part for group in groups for part in _build_group(group)),
+        *map(draw_chart, build_study_charts(samples, groups)),
+        "<h2>What the figures mean</h2>",
+        build_table(["figure", "meaning"], [], [build_row([row.name, row.meaning], []) for row in ROWS]),
+        "<h2>What was assumed</h2>",
+        build_table(["assumption"], ["value"], [build_row([name], [text]) for name, text in list_costs(inputs.costs)]),
+        f"<p>{escape(NOT_SHOWN)}</p>",
+    ]
+    return build_document("dehedge replay", parts, STYLE)
+
+
+def _build_group(group: Group) -> list[str]:
+    rows = [build_row([row.name], list_cells(row, group)) for row in ROWS]
+    return [f"<h2>{escape(group.name)}</h2>", build_table(["USD"], group.pooled, rows)]
