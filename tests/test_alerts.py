@@ -71,7 +71,9 @@ CASES = {
             {f"{SECONDS}sum": "5x120", f"{SECONDS}count": "9x120"},
         ),
     ),
-    "DehedgeNotificationsFailing": a_counter('dehedge_notifications_total{outcome="failed"}', "0x60 0+1x60", "0x119 1"),
+    "DehedgeNotificationsFailing": a_counter(  # As the outbox tries again: later and later, then every ten minutes.
+        'dehedge_notifications_total{outcome="failed"}', "0 1 2x2 3x3 4x7 5x15 6x31 7x40 8x15", "0x60 1x10 2x50", "0x119 1"
+    ),
     "DehedgeHeartbeatFailing": a_counter('dehedge_heartbeats_total{outcome="failed"}', "0x80 0+1x40", "0x100 1x20"),
     "DehedgeFeedDown": a_gauge('dehedge_feed_up{feed="prices"}', "0", "1", "1x118 0x1"),
     "DehedgeSnapshotStale": a_gauge("dehedge_snapshot_fresh", "0", "1", "1x118 0x1"),
