@@ -46,6 +46,7 @@ def a_counter(name: str, growing: str, *quiet: str) -> Case:
 
 
 ACTIVE = 'dehedge_trading_mode{mode="active"}'
+WANTED, HEDGED = "dehedge_portfolio_wanted_ratio", "dehedge_portfolio_hedged_ratio"
 FEE_USED, FEE_LIMIT = (f'dehedge_guard_{word}{{guard="fee_limit", scope="all"}}' for word in ("used", "limit"))
 SECONDS = "dehedge_journal_append_seconds_"
 CASES = {
@@ -82,6 +83,10 @@ CASES = {
     "DehedgeStreamDown": a_gauge('dehedge_stream_up{stream="account"}', "0", "1", "1x110 0x10"),
     "DehedgeSnapshotsDisagree": a_counter("dehedge_snapshot_disagreements_total", "0x80 0+1x40", "0x100 1x20"),
     "DehedgeRiskUnhedged": a_gauge('dehedge_positions_unhedged{market="BTC-USD"}', "2", "0", "0x114 2x5"),
+    "DehedgePortfolioUnhedged": Case(
+        {WANTED: "1x120", HEDGED: "0.2x120"},
+        ({WANTED: "1x120", HEDGED: "0.8x120"}, {WANTED: "0x120", HEDGED: "1x120"}, {WANTED: "0x117 1x2", HEDGED: "0x120"}),
+    ),
     "DehedgeHedgeRejected": a_gauge('dehedge_orders_refused_in_a_row{symbol="BTCUSDT"}', "3", "2", "0x119 3"),
     "DehedgeOrderUnknown": a_gauge("dehedge_oldest_order_age_seconds", "61", "0", "30x120"),
     "DehedgeHedgeForced": a_counter(
