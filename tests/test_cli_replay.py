@@ -142,6 +142,27 @@ def test_tune_tells_in_one_line_what_it_cannot_do(arguments: tuple[str, ...], wo
     assert words in errors
 
 
+def test_depth_prints_the_options_to_use(folder: Path):
+    book = {"lastUpdateId": 4, "E": 1_700_000_000_000, "s": "BTCUSDT", "bids": [["99.99", "9000000"]], "asks": [["100.01", "9000000"]]}
+    (folder / "f.jsonl").write_text(json.dumps({"recv_ns": 1, "msg": book}))
+
+    text, _ = run("depth", "f.jsonl")
+    assert "BTCUSDT: 2023-11-14T22:13:20Z to 2023-11-14T22:13:20Z, 1 looks at the book" in text
+    assert "BTCUSDT, both sides: --spread 1.0000 --depth 0" in text
+    assert text.count("│") > 8 * 8
+
+    data = json.loads(run("depth", "f.jsonl", "--json")[0])
+    assert data[0]["fits"]["both"]["half_spread_bps"] == "1"
+    assert data[0]["slips"]["sell"][3]["size_usd"] == 5_000_000
+
+
+def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
+    (folder / "f.jsonl").write_text('{"e":"trade"}\n')
+    assert run("depth", "f.jsonl", code=EXIT_CONFIG)[1].startswith("dehedge: f.jsonl: has no order book")
+    (folder / "f.jsonl").write_text("\n{")
+    assert run("depth", "f.jsonl", code=EXIT_CONFIG)[1] == "dehedge: f.jsonl:2: is not JSON\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -1,4 +1,4 @@
-"""``dehedge replay``, ``tune`` and ``snapshot``: recorded decisions or prices run again, settings searched, a trader book.
+"""``dehedge replay``, ``tune``, ``depth`` and ``snapshot``: recorded decisions or prices run again, and what that takes.
 
 Knows the options and nothing of what is done with them; what does is loaded when it is needed. Called by ``cli``.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dehedge import cli_options as given
-from dehedge.cli_options import Many, Version
+from dehedge.cli_options import Json, Many, Version
 from dehedge.errors import QuestionInvalid
 from dehedge.exits import exit_with
 from dehedge.replay.options import Options
@@ -98,6 +98,24 @@ def _replay_bundle(path: Path, *, is_alone: bool, use_json: bool) -> int:
     from dehedge import cli_bundle
 
     return cli_bundle.replay(path, use_json=use_json)
+
+
+def depth(
+    files: Annotated[list[Path], typer.Argument(help="Recorded messages of @depth and @bookTicker, one a line.")],
+    *,
+    every: Annotated[float, typer.Option(min=0.001, max=86_400, help="Seconds between two looks at the book.")] = 0.1,
+    json_output: Json = False,
+    _version: Version = False,
+) -> None:
+    """Measure how deep a recorded order book was, and print --spread and --depth of `dehedge replay` for it."""
+
+    def work() -> int:
+        from dehedge.cli_money import build_console
+        from dehedge.replay.depth_session import measure_depth
+
+        return measure_depth(files, every, build_console(), use_json=json_output)
+
+    exit_with(work)
 
 
 def snapshot(
