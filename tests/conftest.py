@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ EXAMPLE = Path(__file__).parents[1] / ".env.example"
 def no_implicit_loop() -> None:
     """looptime asks for the current loop around synchronous tests, which would make one that nobody closes."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard() -> None:
+    """A shell that starts the tests in the background has SIGINT ignored, and so would every program that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -46,6 +46,7 @@ def a_counter(name: str, growing: str, *quiet: str) -> Case:
 
 
 ACTIVE = 'dehedge_trading_mode{mode="active"}'
+WANTED, HEDGED = "dehedge_portfolio_wanted_ratio", "dehedge_portfolio_hedged_ratio"
 FEE_USED, FEE_LIMIT = (f'dehedge_guard_{word}{{guard="fee_limit", scope="all"}}' for word in ("used", "limit"))
 SECONDS = "dehedge_journal_append_seconds_"
 CASES = {
@@ -71,7 +72,9 @@ CASES = {
             {f"{SECONDS}sum": "5x120", f"{SECONDS}count": "9x120"},
         ),
     ),
-    "DehedgeNotificationsFailing": a_counter('dehedge_notifications_total{outcome="failed"}', "0x60 0+1x60", "0x119 1"),
+    "DehedgeNotificationsFailing": a_counter(  # As the outbox tries again: later and later, then every ten minutes.
+        'dehedge_notifications_total{outcome="failed"}', "0 1 2x2 3x3 4x7 5x15 6x31 7x40 8x15", "0x60 1x10 2x50", "0x119 1"
+    ),
     "DehedgeHeartbeatFailing": a_counter('dehedge_heartbeats_total{outcome="failed"}', "0x80 0+1x40", "0x100 1x20"),
     "DehedgeFeedDown": a_gauge('dehedge_feed_up{feed="prices"}', "0", "1", "1x118 0x1"),
     "DehedgeSnapshotStale": a_gauge("dehedge_snapshot_fresh", "0", "1", "1x118 0x1"),
@@ -80,6 +83,10 @@ CASES = {
     "DehedgeStreamDown": a_gauge('dehedge_stream_up{stream="account"}', "0", "1", "1x110 0x10"),
     "DehedgeSnapshotsDisagree": a_counter("dehedge_snapshot_disagreements_total", "0x80 0+1x40", "0x100 1x20"),
     "DehedgeRiskUnhedged": a_gauge('dehedge_positions_unhedged{market="BTC-USD"}', "2", "0", "0x114 2x5"),
+    "DehedgePortfolioUnhedged": Case(
+        {WANTED: "1x120", HEDGED: "0.2x120"},
+        ({WANTED: "1x120", HEDGED: "0.8x120"}, {WANTED: "0x120", HEDGED: "1x120"}, {WANTED: "0x117 1x2", HEDGED: "0x120"}),
+    ),
     "DehedgeHedgeRejected": a_gauge('dehedge_orders_refused_in_a_row{symbol="BTCUSDT"}', "3", "2", "0x119 3"),
     "DehedgeOrderUnknown": a_gauge("dehedge_oldest_order_age_seconds", "61", "0", "30x120"),
     "DehedgeHedgeForced": a_counter(

@@ -77,6 +77,7 @@ async def test_incident_is_read_packed_and_run_again_beside_the_daemon_and_after
         code, text = await run(daemon, "history")
         assert (code, "hedge of a long opened by 0.166" in text) == (0, True)
         assert read_records(journal.read()) == records
+        (daemon.folder / "dead.zip").touch(mode=0o644)
         assert (await run(daemon, "bundle", "--out", "dead.zip"))[0] == 0
         assert (daemon.folder / "dead.zip").stat().st_mode & 0o777 == 0o600
         code, text = await run(daemon, "bundle", "--out", "dehedge.db")

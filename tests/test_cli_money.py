@@ -6,7 +6,9 @@ import asyncio
 import csv
 import io
 import json
+import os
 import re
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -138,6 +140,22 @@ def test_report_is_never_written_over_a_journal(journal: Path):
         cli_money.write_report(journal, since="all", shape="csv", out=journal, url="")
 
     assert journal.read_bytes() == before
+
+
+def test_newest_of_a_journal_is_not_written_over_and_no_pipe_is_waited_for(tmp_path: Path):
+    newest, pipe = tmp_path / "other.db-wal", tmp_path / "pipe"
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE facts (number)")
+        with pytest.raises(DehedgeError, match=r"other\.db-wal is a database"):
+            cli_money.write_file(newest, b"")
+        assert newest.stat().st_size > 0
+
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    cli_money.write_file(pipe, b"report")
+    assert os.read(reader, 100) == b"report"
+    os.close(reader)
 
 
 class Page(HTMLParser):

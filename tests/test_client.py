@@ -179,6 +179,18 @@ def test_hedges_are_a_table_with_a_line_for_each(server: StandIn, capsys: pytest
     assert [cell.strip() for cell in rows[0].split("│")][10:13] == ["-1,234.57", "2.40 + 0.01 BNB", ""]
 
 
+@pytest.mark.parametrize(("width", "shown"), [(181, "0xabab…abab"), (239, "0xabab…abab"), (240, f"0x{'ab' * 20}")])
+def test_address_is_whole_or_told_by_both_its_ends(
+    server: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, shown: str
+):
+    monkeypatch.setattr(client, "PIPE_WIDTH", width)
+    server.content = json.dumps(an_answer({**HEDGE, "decision": "market_notional_limit"})).encode()
+
+    print_hedges(server.url, use_json=False)
+
+    assert f"│ {shown} │" in capsys.readouterr().out
+
+
 def test_money_that_is_not_known_yet_is_left_out(server: StandIn, capsys: pytest.CaptureFixture[str]):
     server.content = json.dumps(an_answer({**HEDGE, "profit_usd": None, "fees_usd": None})).encode()
 

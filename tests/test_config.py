@@ -25,6 +25,7 @@ from dehedge.core.sizing import Sizing
 from dehedge.environment import SECRETS
 from dehedge.errors import ConfigError
 from dehedge.markets import read_markets
+from dehedge.portfolio_settings import RiskScope
 from tests.fuzz.hostile import hurried
 
 MINIMAL = {"NETWORKS": "http://127.0.0.1:8545", "CONNECTOR": "paper"}
@@ -54,6 +55,12 @@ GOOD = {
     "VAULT_AVAILABLE_INCLUDES_SHIELD": {"true": True, "false": False},
     "HEDGE_EXPIRY_SECONDS": {"0": 0.0, "60": 60.0, "0.5": 0.5},
     "HEDGE_SIZING": {"delta": Sizing.DELTA, "notional": Sizing.NOTIONAL},
+    "RISK_SCOPE": {"position": RiskScope.POSITION, "portfolio": RiskScope.PORTFOLIO},
+    "PORTFOLIO_EARLY": {"0": Decimal(0), "0.15": Decimal("0.15"), "100": Decimal(100)},
+    "PORTFOLIO_LEAD_SECONDS": {"0": Decimal(0), "60": Decimal(60)},
+    "PORTFOLIO_GATE": {"0": Decimal(0), "0.01": Decimal("0.01"), "1": Decimal(1)},
+    "PORTFOLIO_SLACK": {"0": Decimal(0), "1": Decimal(1)},
+    "PORTFOLIO_STEP": {"0": Decimal(0), "1": Decimal(1)},
     "LEVERAGE": {"1": 1, "125": 125},
     "MARGIN_TYPE": {"ISOLATED": "ISOLATED", "CROSSED": "CROSSED"},
     "MIN_COLLATERAL": {"0": Decimal(0), "12.5": Decimal("12.5")},
@@ -108,6 +115,12 @@ BAD = {
     "VAULT_AVAILABLE_INCLUDES_SHIELD": ["maybe", "2"],
     "HEDGE_EXPIRY_SECONDS": ["-1", "nan", "inf", "1m"],
     "HEDGE_SIZING": ["Delta", "size"],
+    "RISK_SCOPE": ["Portfolio", "all"],
+    "PORTFOLIO_EARLY": ["-0.1", "101", "nan"],
+    "PORTFOLIO_LEAD_SECONDS": ["-1", "60.1", "x"],
+    "PORTFOLIO_GATE": ["-0.01", "1.01", "1 %"],
+    "PORTFOLIO_SLACK": ["-1", "1.1"],
+    "PORTFOLIO_STEP": ["-1", "0.0000000001"],
     "LEVERAGE": ["0", "126", "20x", "2.5"],
     "MARGIN_TYPE": ["isolated", "CROSS"],
     "MIN_COLLATERAL": ["-1", "nan"],

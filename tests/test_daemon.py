@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 
+import httpx
 import pytest
 from aiohttp import web
 
@@ -306,6 +307,40 @@ async def test_daemon_explains_foresees_and_orders_nothing_by_it(tmp_path):
 
         assert (await run_command(daemon, "explain", "DOGE-USD", "0xabc"))[0] == 2
         assert len(world.exchange.orders) == 1
+
+
+async def test_daemon_hedges_many_small_winners_together_and_lets_go_when_they_have_lost_again(tmp_path):
+    """Eight longs of 0.01 with a shield of 400: none wins that alone, and all together do at 65,000."""
+    together = {"RISK_SCOPE": "portfolio", "PORTFOLIO_GATE": "0", "PORTFOLIO_EARLY": "0", "PORTFOLIO_LEAD_SECONDS": "0"}
+    small = [build_position(100 + number, "BTC-USD", is_long=True, size_usd=2_000, price=Decimal(60_000)) for number in range(8)]
+    async with a_world(tmp_path, shield=400, **together) as (world, daemon):
+        await world.chain.put(*small)
+        await daemon.start()
+        await wait_until(lambda: knows_all(daemon, "is hedged"), "the daemon to judge all together")
+        assert world.exchange.net("BTCUSDT") == 0
+
+        world.set_price("BTC-USD", Decimal(65_000))
+        await net_becomes(world, daemon, Decimal("0.264"))
+        code, said = await run_command(daemon, "status")
+        assert "99.00 % is due" in said
+        assert count_orders(world) == 1
+        _, said = await run_command(daemon, "explain", "BTC-USD", small[0].user)
+        assert "(portfolio_at_risk)" in said
+        async with httpx.AsyncClient(base_url=daemon._url) as client:
+            metrics = (await client.get("/metrics")).text
+        assert "\ndehedge_portfolio_wanted_ratio 0.9" in metrics
+        assert "\ndehedge_portfolio_profit_usd 1333." in metrics
+
+        await daemon.kill()
+        await daemon.start()
+        await wait_until(lambda: knows_all(daemon, "99.00 % is due"), "the level to be that of its hedges")
+        await world.chain.remove(small[0].key)
+        await net_becomes(world, daemon, Decimal("0.231"))
+
+
+async def knows_all(daemon, words):
+    portfolio = (await daemon.fetch("/api/v1/status"))["portfolio"]
+    return portfolio is not None and words in portfolio["text"]
 
 
 async def test_daemon_stays_halted_over_kill_9_and_flattens_until_the_exchange_confirms_it(tmp_path):

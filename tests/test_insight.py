@@ -352,6 +352,23 @@ async def test_whatif_says_why_when_the_exchange_was_never_reached():
 TURNS = "^what-ifs of a book as large as this take turns; ask again in a moment$"
 
 
+async def test_whatif_of_a_large_book_rests_after_one_that_failed_as_well(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(insight, "FORESEEN_AT_ONCE", 1)
+    engine, view = await a_running_engine(LONG, SAFE)
+
+    async def fail(_foresee, _scene):
+        await asyncio.sleep(3)
+        raise MemoryError
+
+    monkeypatch.setattr(asyncio, "to_thread", fail)
+    with pytest.raises(MemoryError):
+        await view.foresee(["BTC-USD:5"])
+    await asyncio.sleep(2)
+    with pytest.raises(DehedgeError, match=TURNS):
+        await view.foresee(["BTC-USD:5"])
+    await engine.die()
+
+
 async def test_whatif_of_a_large_book_is_computed_beside_the_loop_and_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(insight, "FORESEEN_AT_ONCE", 1)
     engine, view = await a_running_engine(LONG, SAFE)

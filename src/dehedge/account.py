@@ -61,7 +61,7 @@ class AccountWatch:
             await asyncio.sleep(max(delay_s, self._fresh_until - asyncio.get_running_loop().time()))
 
     async def view(self) -> Account:
-        """The account after the last of our fills, ten seconds old at most. Raises ``ConnectorError`` where it cannot be read."""
+        """Ten seconds old at most, ``AGAIN_S`` where one of our orders moved it since. Raises ``ConnectorError`` where it cannot be read."""
         async with self._reading:
             now, has_traded = asyncio.get_running_loop().time(), self._ledger.get_moved_since(self._versions)
             if now >= (self._again_from if has_traded else self._fresh_until):

@@ -83,6 +83,8 @@ def write_bundle(
         "deployment": journal.read_deployment(), "entries": len(entries),
     }  # fmt: skip
     out.touch(mode=0o600)  # It tells whose positions are hedged, and how.
+    if out.is_file():
+        out.chmod(0o600)  # It may have been there.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         passes = _write_lines(archive, PASSES, map(redact, _select_passes(journal.path, span)))
         _write_lines(archive, JOURNAL, (redact(_describe_entry(journal.path, entry)) for entry in entries))

@@ -34,7 +34,8 @@ from dehedge.reporting.text import render_text
 ASSET_UNIT = 10**6
 """USDC has six decimals."""
 PRICES_S = 2.0
-DATABASE = b"SQLite format 3\0"
+DATABASES = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""How a journal begins, and its ``-wal``, which holds the newest of it."""
 
 
 def find_journal(given: Path | None) -> JournalReader:
@@ -92,8 +93,10 @@ def write_file(path: Path, content: bytes) -> None:
 def check_no_database(path: Path) -> None:
     """Refuse to write over a journal: one slip of the keyboard, and nobody knows what is held."""
     try:
+        if not path.is_file():
+            return  # To read a pipe or a terminal would be to wait for it.
         with path.open("rb") as file:
-            is_database = file.read(len(DATABASE)) == DATABASE
+            is_database = file.read(len(DATABASES[0])).startswith(DATABASES)
     except OSError:
         return
     if is_database:

@@ -24,8 +24,8 @@ from dehedge.errors import DehedgeError, QuestionInvalid
 TIMEOUT_S = 5.0
 PIPE_WIDTH = 1_000
 """Where no terminal says how wide: a table is as wide as what is in it, and nothing is cut."""
-NARROW = 180
-"""Columns of a terminal below which an address is told by its ends."""
+NARROW = 240
+"""Columns of a terminal below which an address is told by its ends, because whole it would be cut in the longest table."""
 KEYS = {
     "status": {"version", "connector", "ready", "reasons", "mode", "snapshot", "prices", "decisions", "hedges",
                "orders_in_flight", "deployment", "foreign_positions"},

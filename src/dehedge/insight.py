@@ -104,11 +104,13 @@ class InsightView:
             raise DehedgeError("what-ifs of a book as large as this take turns; ask again in a moment")
         async with self._foreseeing:
             began = get_loop_time()
-            outcome = foresee(scene) if is_small else await asyncio.to_thread(_foresee_aside, scene)
-            await asyncio.sleep(0)
-        # A thread competes for the interpreter: asked again and again, it has half of it at most.
-        now = get_loop_time()
-        self._resting_until = now if is_small else 2 * now - began
+            try:
+                outcome = foresee(scene) if is_small else await asyncio.to_thread(_foresee_aside, scene)
+                await asyncio.sleep(0)
+            finally:
+                # A thread competes for the interpreter: asked again and again, it has half of it at most.
+                now = get_loop_time()
+                self._resting_until = now if is_small else 2 * now - began
         return describe_outcome(scene, outcome, account_error=error)
 
     def _freeze(self, percents: Mapping[str, Decimal], account: Account | None) -> Scene:

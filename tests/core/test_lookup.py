@@ -43,6 +43,8 @@ def find(text: str, market: str = BTC, positions: Mapping[HedgeKey, Position] = 
         f" {FIRST} ",
         f"{FIRST}|{USDC.lower()}",
         f"{FIRST}|0x83",
+        "0xAb00…0001",
+        "0xab00…0001|0x83",
     ],
 )
 def test_position_is_found_by_whatever_names_it_alone(text: str) -> None:
@@ -84,6 +86,12 @@ def test_two_assets_of_one_trader_are_told_apart() -> None:
         find(FIRST, positions=book)
     assert find(f"{FIRST}|0x00", positions=book) == a_key(user=FIRST, asset=OTHER)
     assert book.asked == (BTC, FIRST[2:].lower(), 1_000)
+
+
+def test_both_ends_are_looked_for_among_all_that_begin_so() -> None:
+    many = Table({key: a_position() for key in (a_key(user=f"0xab00{number:036x}") for number in range(1, 10))})
+
+    assert find("0xab00…0009", positions=many) == a_key(user=f"0xab00{9:036x}")
 
 
 def test_search_ends_where_more_would_not_be_shown() -> None:

@@ -136,7 +136,7 @@ OUTCOMES: dict[str, Fault | None] = {
     "not filled, unknown 503": at_exchange.unknown_503(Executes.NEVER),
 }
 
-SHORT_OUTCOMES = ("filled", "never sent", "partly filled", "refused", "filled, reply lost")
+SHORT_OUTCOMES = ("filled", "never sent", "filled, reply lost")
 
 
 class Death:

@@ -1,4 +1,4 @@
-"""The process killed at every point at which that matters, enumerated: one position mode, one restart, five outcomes."""
+"""The process killed at every point at which that matters, enumerated: one position mode, one restart, three outcomes."""
 
 from __future__ import annotations
 

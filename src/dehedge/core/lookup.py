@@ -1,4 +1,5 @@
-"""Which position a person means: by its whole id, by its trader's address, or by the beginning of that.
+"""Which position a person means: by its whole id, by its trader's address, or by the beginning of that, or by both its ends,
+as narrow tables show it.
 
 Pure; called by the operator's views. What is not there, or could be several, is one line that says what to type instead.
 """
@@ -17,7 +18,7 @@ SHOWN_MAX = 3
 SEEN_MAX = 1_000
 TEXT_LENGTH_MAX = 100
 
-_ID = re.compile(r"0x(?P<digits>[0-9a-f]{1,40})(?:\|(?P<asset>[0-9a-fx]*))?")
+_ID = re.compile(r"0x(?P<digits>[0-9a-f]{1,40})(?:…(?P<end>[0-9a-f]{1,40}))?(?:\|(?P<asset>[0-9a-fx]*))?")
 
 
 @runtime_checkable
@@ -47,8 +48,8 @@ def find_key(
         raise QuestionInvalid(
             f"{show(position_id)} is no position: give the trader's address, or its beginning with 0x"
         )
-    found = dict.fromkeys([*_find_by_user(positions, market, match["digits"], match["asset"]), *keys])
-    named = [key for key in found if _check_named(key, match["digits"], match["asset"])]
+    found = dict.fromkeys([*_find_by_user(positions, market, match), *keys])
+    named = [key for key in found if _check_named(key, match)]
     if len(named) == 1:
         return named[0]
     if not named:
@@ -68,14 +69,14 @@ def show(text: str) -> str:
     return f"'{line}'" if len(line) <= TEXT_LENGTH_MAX else f"'{line[:TEXT_LENGTH_MAX]}...'"
 
 
-def _find_by_user(
-    positions: Mapping[HedgeKey, Position], market: str, digits: str, asset: str | None
-) -> Iterable[HedgeKey]:
+def _find_by_user(positions: Mapping[HedgeKey, Position], market: str, match: re.Match[str]) -> Iterable[HedgeKey]:
     if isinstance(positions, Searchable):
-        return positions.find_by_user(market, digits, SHOWN_MAX + 1 if asset is None else SEEN_MAX)
+        is_beginning = match["end"] is None and match["asset"] is None
+        return positions.find_by_user(market, match["digits"], SHOWN_MAX + 1 if is_beginning else SEEN_MAX)
     return (key for key in positions if key.market == market)
 
 
-def _check_named(key: HedgeKey, digits: str, asset: str | None) -> bool:
+def _check_named(key: HedgeKey, match: re.Match[str]) -> bool:
     user, _, of = key.position_id.lower().partition("|")
-    return user.startswith(f"0x{digits}") and of.startswith(asset or "")
+    is_user = user.startswith(f"0x{match['digits']}") and user.endswith(match["end"] or "")
+    return is_user and of.startswith(match["asset"] or "")

@@ -50,6 +50,8 @@ class Watch:
         self._story = story
         self._expiry_s = expiry_s
         self._rows: dict[HedgeKey, int] = {}
+        self._known = frozenset[int]()
+        self._unasked = set[int]()
         self._dues_us: dict[HedgeKey, int] = {}
 
     @property
@@ -62,7 +64,13 @@ class Watch:
         return np.array(sorted(self._rows.values()), dtype=np.int64)
 
     def check_among(self, rows: frozenset[int]) -> bool:
-        return rows.issuperset(self._rows.values())
+        """True where all hedges are among these rows, which are the same object from one question to the next."""
+        if rows is not self._known:
+            self._known, self._unasked = rows, set(self._rows.values())
+        is_among = rows.issuperset(self._unasked)
+        if is_among:
+            self._unasked.clear()
+        return is_among
 
     def list_due(self, now_us: int) -> list[HedgeKey]:
         return [key for key, due_us in self._dues_us.items() if due_us <= now_us]
@@ -86,6 +94,7 @@ class Watch:
     def _note(self, key: HedgeKey, hedge: HedgedPosition, row: int | None) -> None:
         if row is not None:
             self._rows[key] = row
+            self._unasked.add(row)
             self.expected[row] = Expected.COOLING if hedge.is_cooling else Expected.RISKY
         if row is None or hedge.quantity != hedge.target:
             self.loose.add(key)

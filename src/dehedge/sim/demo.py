@@ -70,6 +70,7 @@ async def run_demo(*, pace: float) -> int:
         finally:
             await story.close()
 
+
 CLOSED = {
     "expired": "its risk has been gone for long enough",
     "position_closed": "its position is gone",

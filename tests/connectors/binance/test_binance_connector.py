@@ -511,6 +511,8 @@ async def test_margin_type_that_was_already_so_is_success(connector, exchange):
 
     await connector.prepare_symbol("BTCUSDT")
 
+    assert len(exchange.api.record.select("POST", "/marginType")) == 1
+
 
 @pytest.mark.parametrize(
     ("arrange", "changes", "code"),

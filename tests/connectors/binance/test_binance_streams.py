@@ -350,6 +350,7 @@ async def test_account_is_looked_at_after_each_connection(account, exchange, sin
         for connection in range(1, 4):
             await sink.wait_for(lambda wanted=connection: sink.account_changes >= wanted)
             await exchange.streams.wait_for_listeners(1, "private")
+            assert sink.account_changes == connection
             exchange.streams.drop("private")
 
 
@@ -485,6 +486,8 @@ async def test_connection_is_tried_again_when_the_listen_key_is_none(gateway, ex
 
     async with running(account.run(sink)):
         await sink.wait_for(lambda: sink.account_changes == 1)
+
+    assert len(exchange.api.record.select("POST", "/listenKey")) == 3
 
 
 async def test_mark_of_a_time_to_come_is_passed_over(gateway, running, sink, clock):
