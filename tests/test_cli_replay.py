@@ -22,6 +22,7 @@ from dehedge.replay import session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
 from tests.replay.kit import run_fake, write_klines
+from tests.replay.test_pool import write_walk
 
 ROOT = Path(__file__).parents[1]
 PRICES = ("--prices", "BTC-USD=btc.csv", "--generate", "traders=9")
@@ -65,8 +66,8 @@ def test_replay_writes_page_data_and_pictures(folder: Path):
 
 
 def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
-    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ").replace("--books 50", "--books 2")
-    commands = [shlex.split(command) for command in re.findall(r"^dehedge (replay .*)$", text, re.MULTILINE)]
+    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ").replace("--books 50", "--books 2").replace("--books 10", "--folds 2")
+    commands = [shlex.split(command) for command in re.findall(r"^dehedge ((?:replay|tune) .*)$", text, re.MULTILINE)]
     for name in set(re.findall(r"[A-Z]+USDT-1m-[0-9-]+(?=\.zip)", text)):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
             archive.write(folder / "btc.csv", f"{name}.csv")
@@ -74,7 +75,7 @@ def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
         archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
     (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
 
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         run(*command)
     assert {"report.html", "figures.json", "charts"} <= {path.name for path in folder.iterdir()}
@@ -92,6 +93,74 @@ def test_replay_of_many_books_pools_them_over_windows(folder: Path):
     assert data["groups"][0]["policies"]["delta"]["books"] == 4
     assert (folder / "s.html").read_text().startswith("<!doctype html>")
     assert errors.startswith("written: s.html\nwritten: s.json\n")
+
+
+TUNE = ("--generate", "traders=20,long=0.1..0.9", "--shield", "0.1%", "--books", "2", "--policy", "delta", "--vary", "max_opens_per_hour=1,99")
+
+
+def test_tune_chooses_on_one_part_and_shows_the_next(folder: Path):
+    write_walk(folder / "walk.csv", 1, 40)
+    text, errors = run("tune", "--prices", "BTC-USD=walk.csv", *TUNE, "--folds", "2", "--out", "t.html", "--out", "t.json", "--png", "png")
+
+    data = json.loads((folder / "t.json").read_text())
+    assert [(fold["chosen_on"], fold["shown_on"]) for fold in data["folds"]] == [(["part 1"], "part 2"), (["part 1", "part 2"], "part 3")]
+    assert data["tried"].keys() == {"delta:max_opens_per_hour=1", "delta:max_opens_per_hour=99"}
+    assert all(each["books"] == 6 for each in data["tried"].values())
+    assert float(data["tried"]["delta:max_opens_per_hour=99"]["cost"]) > float(data["tried"]["delta:max_opens_per_hour=1"]["cost"]) > 0
+    assert "Chosen on one part, shown on another" in text
+    assert "Chosen on everything together, and so shown on nothing: delta:max_opens_per_hour=" in text
+    assert (folder / "t.html").read_text().startswith("<!doctype html>")
+    assert errors == "written: t.html\nwritten: t.json\nwritten: png/trade-off.png\n"
+
+
+def test_tune_leaves_each_window_out_once(folder: Path):
+    write_walk(folder / "walk.csv", 1)
+    text, _ = run("tune", "--window", "a:BTC-USD=walk.csv", "--window", "b:BTC-USD=walk.csv", *TUNE, "--json")
+
+    data = json.loads(text)
+    assert [(fold["chosen_on"], fold["shown_on"]) for fold in data["folds"]] == [(["b"], "a"), (["a"], "b")]
+    again, _ = run("tune", "--window", "a:BTC-USD=walk.csv", "--window", "b:BTC-USD=walk.csv", *TUNE, "--json")
+    assert again == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--prices: give BTC-USD=FILE"), (("--prices", "BTC-USD=btc.csv", "--folds", "3"), "--folds: BTC-USD has no prices in part"),
+        (("--prices", "BTC-USD=btc.csv", "--folds", "0"), "--folds: 0 is not a number from 1 to 100"),
+        (("--window", "a:B=btc.csv", "--window", "b:B=btc.csv", "--folds", "2"), "--folds cuts one history"),
+        (("--prices", "BTC-USD=btc.csv", "--protection", "101%"), "--protection: '101' is not a number from 0 to 100"),
+        (("--prices", "BTC-USD=btc.csv", "--vary", "networks=x"), "'networks' decides nothing"),
+        (("--prices", "BTC-USD=btc.csv", "--vary", "expiry=x"), "hedge_expiry_seconds wants"),
+    ],
+)  # fmt: skip
+def test_tune_tells_in_one_line_what_it_cannot_do(arguments: tuple[str, ...], words: str):
+    text, errors = run("tune", *arguments, code=EXIT_USAGE)
+
+    assert text == ""
+    assert len(errors.splitlines()) == 1
+    assert words in errors
+
+
+def test_depth_prints_the_options_to_use(folder: Path):
+    book = {"lastUpdateId": 4, "E": 1_700_000_000_000, "s": "BTCUSDT", "bids": [["99.99", "9000000"]], "asks": [["100.01", "9000000"]]}
+    (folder / "f.jsonl").write_text(json.dumps({"recv_ns": 1, "msg": book}))
+
+    text, _ = run("depth", "f.jsonl")
+    assert "BTCUSDT: 2023-11-14T22:13:20Z to 2023-11-14T22:13:20Z, 1 looks at the book" in text
+    assert "BTCUSDT, both sides: --spread 1.0000 --depth 0" in text
+    assert text.count("│") > 8 * 8
+
+    data = json.loads(run("depth", "f.jsonl", "--json")[0])
+    assert data[0]["fits"]["both"]["half_spread_bps"] == "1"
+    assert data[0]["slips"]["sell"][3]["size_usd"] == 5_000_000
+
+
+def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
+    (folder / "f.jsonl").write_text('{"e":"trade"}\n')
+    assert run("depth", "f.jsonl", code=EXIT_CONFIG)[1].startswith("dehedge: f.jsonl: has no order book")
+    (folder / "f.jsonl").write_text("\n{")
+    assert run("depth", "f.jsonl", code=EXIT_CONFIG)[1] == "dehedge: f.jsonl:2: is not JSON\n"
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,12 @@ MATCHED = {
     "dehedge replay --window 2020-03-12:BTC-USD=BTCUSDT-1m-2020-03-12.zip --window 2021-05-19:BTC-USD=BTCUSDT-1m-2021-05-19.zip"
     " --generate gross=10000000,long=0.1..0.9 --shield 0.5%..5% --books 50 --out books.html --out books.json":
     "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge tune --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy portfolio --vary early=0.1,0.15,0.3 --vary step=0.25,0.5,1"
+    " --generate gross=10000000,long=0.1..0.9 --shield 0.5%..5% --books 10 --out tune.html --out tune.json":
+    "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy none --policy delta --policy portfolio"
     " --policy portfolio:gate=0.005 --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge depth btcusdt.jsonl ethusdt.jsonl": "test_depth_prints_the_options_to_use",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --prices ETH-USD=ETHUSDT-1m-2020-03.zip"
     " --funding BTC-USD=BTCUSDT-fundingRate-2020-03.zip --book book.csv --at-start --vault 5000000 --shield 250000"

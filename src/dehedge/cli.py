@@ -224,6 +224,9 @@ def bundle(
 
 REPLAY_EXAMPLE = "Example: dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --generate long=0.2 --out report.html"
 app.command(rich_help_panel=LOOK_BACK, epilog=REPLAY_EXAMPLE)(cli_replay.replay)
+TUNE_EXAMPLE = "Example: dehedge tune --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy delta --vary expiry=60,300 --books 10"
+app.command(rich_help_panel=LOOK_BACK, epilog=TUNE_EXAMPLE)(cli_replay.tune)
+app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge depth btcusdt.jsonl")(cli_replay.depth)
 app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge snapshot --out book.csv")(cli_replay.snapshot)
 
 

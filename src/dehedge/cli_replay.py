@@ -1,4 +1,4 @@
-"""``dehedge replay`` and ``dehedge snapshot``: recorded decisions or recorded prices run again, and a trader book of the chain.
+"""``dehedge replay``, ``tune``, ``depth`` and ``snapshot``: recorded decisions or prices run again, and what that takes.
 
 Knows the options and nothing of what is done with them; what does is loaded when it is needed. Called by ``cli``.
 """
@@ -10,45 +10,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dehedge.cli_options import Version
+from dehedge import cli_options as given
+from dehedge.cli_options import Json, Many, Version
 from dehedge.errors import QuestionInvalid
 from dehedge.exits import exit_with
+from dehedge.replay.options import Options
 
 if TYPE_CHECKING:
     from dehedge.config import Settings
 
-Many = list[str] | None
-INPUTS, ACCOUNT, OUTPUT = "What is replayed", "What hedging costs", "What is made of it"
+SEARCH = "What is searched"
+DEFAULT = Options()
 
 
 def replay(
     file: Annotated[Path | None, typer.Argument(help="A .zip of `dehedge bundle`; without it, --prices.")] = None,
     *,
-    prices: Annotated[Many, typer.Option(help="MARKET=FILE,FILE: klines as CSV or ZIP; again for each market.", rich_help_panel=INPUTS)] = None,
-    window: Annotated[Many, typer.Option(help="NAME:MARKET=FILE,FILE, instead of --prices: several histories, pooled.", rich_help_panel=INPUTS)] = None,
-    funding: Annotated[Many, typer.Option(help="MARKET=FILE,FILE: funding rates.", rich_help_panel=INPUTS)] = None,
-    book: Annotated[Path | None, typer.Option(help="A trader book, such as of `dehedge snapshot`.", rich_help_panel=INPUTS)] = None,
-    generate: Annotated[str, typer.Option(help="A made-up book: seed=7,traders=1000,long=0.1..0.9,...", rich_help_panel=INPUTS)] = "",
-    books: Annotated[int, typer.Option(min=1, max=100_000, help="So many made-up books, seeds counting up, pooled.", rich_help_panel=INPUTS)] = 1,
-    at_start: Annotated[bool, typer.Option("--at-start", help="Open the book's positions at the first price.", rich_help_panel=INPUTS)] = False,
-    vault: Annotated[str, typer.Option(help="USD, or a percentage of what is open at first; or a range.", rich_help_panel=INPUTS)] = "",
-    shield: Annotated[str, typer.Option(help="The same: 250000, 1%, or 0.5%..5%.", rich_help_panel=INPUTS)] = "",
-    policy: Annotated[Many, typer.Option(help="none, notional, delta, portfolio, ideal, or delta:expiry=300; again for each.", rich_help_panel=INPUTS)] = None,
-    since: Annotated[str, typer.Option("--from", help="Prices from then on, UTC.", rich_help_panel=INPUTS)] = "",
-    until: Annotated[str, typer.Option("--to", help="Prices before then, UTC.", rich_help_panel=INPUTS)] = "",
-    fees: Annotated[str, typer.Option(help="Taker fee, bps.", rich_help_panel=ACCOUNT)] = "5",
-    spread: Annotated[str, typer.Option(help="Half the spread, bps.", rich_help_panel=ACCOUNT)] = "0.5",
-    depth: Annotated[str, typer.Option(help="USD that move the price by a bp; 0 is no limit.", rich_help_panel=ACCOUNT)] = "1000000",
-    latency: Annotated[float, typer.Option(min=0, max=3600, help="Seconds from a price to the order.", rich_help_panel=ACCOUNT)] = 0.5,
-    exchange_latency: Annotated[float, typer.Option(min=0, max=3600, help="Seconds from there to the fill.", rich_help_panel=ACCOUNT)] = 0.25,
-    outage: Annotated[Many, typer.Option(help="FROM/TO in which the exchange takes nothing.", rich_help_panel=ACCOUNT)] = None,
-    margin: Annotated[str, typer.Option(help="USD on the hedge account.", rich_help_panel=ACCOUNT)] = "1000000",
-    leverage: Annotated[int | None, typer.Option(min=1, max=125, help="By default as configured.", rich_help_panel=ACCOUNT)] = None,
-    maintenance: Annotated[str, typer.Option(help="Maintenance margin, percent of the notional.", rich_help_panel=ACCOUNT)] = "0.5",
-    out: Annotated[list[Path] | None, typer.Option(help="report.html or figures.json; again for both.", rich_help_panel=OUTPUT)] = None,
-    png: Annotated[Path | None, typer.Option(help="A folder for the charts as PNG.", rich_help_panel=OUTPUT)] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON for programs.", rich_help_panel=OUTPUT)] = False,
-    _version: Version = False,
+    prices: given.Prices = None, window: given.Windows = None, funding: given.Funding = None, book: given.Book = None,
+    generate: given.Generate = "", books: given.Books = 1, at_start: given.AtStart = False, vault: given.Vault = "",
+    shield: given.Shield = "",
+    policy: Annotated[Many, typer.Option(help="none, notional, delta, portfolio, ideal, or delta:expiry=300; again for each.", rich_help_panel=given.INPUTS)] = None,
+    since: given.Since = "", until: given.Until = "", fees: given.Fees = DEFAULT.fees_bps,
+    spread: given.Spread = DEFAULT.spread_bps, depth: given.Depth = DEFAULT.depth_usd,
+    latency: given.Latency = DEFAULT.latency_s, exchange_latency: given.ExchangeLatency = DEFAULT.exchange_latency_s,
+    outage: given.Outages = None, margin: given.Margin = DEFAULT.margin_usd, leverage: given.Leverage = None,
+    maintenance: given.Maintenance = DEFAULT.maintenance_percent, out: given.Outs = None, png: given.Pictures = None,
+    json_output: given.Printed = False, _version: Version = False,
 ) -> None:  # fmt: skip
     """Run a bundle's passes again, or the daemon's decisions on a price history and a trader book, in money."""
     if file is not None:
@@ -56,17 +43,51 @@ def replay(
 
     def work() -> int:
         from dehedge.cli_money import build_console
-        from dehedge.replay.options import Options
         from dehedge.replay.session import Wanted, replay_history
 
         options = Options(
             prices=prices or (), windows=window or (), funding=funding or (), book=book, generate=generate, books=books,
-            at_start=at_start, vault=vault,
-            shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees, spread_bps=spread,
-            depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency, outages=outage or (),
-            margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,
+            at_start=at_start, vault=vault, shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees,
+            spread_bps=spread, depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency,
+            outages=outage or (), margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,
         )  # fmt: skip
         return replay_history(options, Wanted(out or (), png, json_output), build_console())
+
+    exit_with(work)
+
+
+def tune(
+    *,
+    prices: given.Prices = None, window: given.Windows = None, funding: given.Funding = None, book: given.Book = None,
+    generate: given.Generate = "", books: given.Books = 1, at_start: given.AtStart = False, vault: given.Vault = "",
+    shield: given.Shield = "",
+    policy: Annotated[Many, typer.Option(help="What is varied: delta, portfolio, notional; by default each.", rich_help_panel=SEARCH)] = None,
+    vary: Annotated[Many, typer.Option(help="expiry=60,300,900: what is tried for a setting; again for each.", rich_help_panel=SEARCH)] = None,
+    tries: Annotated[int, typer.Option(help="So many combinations; of more, a sample drawn by the seed.", rich_help_panel=SEARCH)] = 100,
+    folds: Annotated[int | None, typer.Option(help="Parts shown, each chosen on all before it; 3 by default.", rich_help_panel=SEARCH)] = None,
+    protection: Annotated[str, typer.Option(help="Of the loss at worst; the cheapest that avoids it is chosen.", rich_help_panel=SEARCH)] = "80%",
+    since: given.Since = "", until: given.Until = "", fees: given.Fees = DEFAULT.fees_bps,
+    spread: given.Spread = DEFAULT.spread_bps, depth: given.Depth = DEFAULT.depth_usd,
+    latency: given.Latency = DEFAULT.latency_s, exchange_latency: given.ExchangeLatency = DEFAULT.exchange_latency_s,
+    outage: given.Outages = None, margin: given.Margin = DEFAULT.margin_usd, leverage: given.Leverage = None,
+    maintenance: given.Maintenance = DEFAULT.maintenance_percent, out: given.Outs = None, png: given.Pictures = None,
+    json_output: given.Printed = False, _version: Version = False,
+) -> None:  # fmt: skip
+    """Search settings on one part of a history, and show what they are worth on the next: protection against cost."""
+
+    def work() -> int:
+        from dehedge.cli_money import build_console
+        from dehedge.replay.session import Wanted
+        from dehedge.replay.tune_session import Search, tune_history
+
+        options = Options(
+            prices=prices or (), windows=window or (), funding=funding or (), book=book, generate=generate, books=books,
+            at_start=at_start, vault=vault, shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees,
+            spread_bps=spread, depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency,
+            outages=outage or (), margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,
+        )  # fmt: skip
+        search = Search(vary=vary or (), tries=tries, folds=folds, protection_percent=protection)
+        return tune_history(options, search, Wanted(out or (), png, json_output), build_console())
 
     exit_with(work)
 
@@ -77,6 +98,24 @@ def _replay_bundle(path: Path, *, is_alone: bool, use_json: bool) -> int:
     from dehedge import cli_bundle
 
     return cli_bundle.replay(path, use_json=use_json)
+
+
+def depth(
+    files: Annotated[list[Path], typer.Argument(help="Recorded messages of @depth and @bookTicker, one a line.")],
+    *,
+    every: Annotated[float, typer.Option(min=0.001, max=86_400, help="Seconds between two looks at the book.")] = 0.1,
+    json_output: Json = False,
+    _version: Version = False,
+) -> None:
+    """Measure how deep a recorded order book was, and print --spread and --depth of `dehedge replay` for it."""
+
+    def work() -> int:
+        from dehedge.cli_money import build_console
+        from dehedge.replay.depth_session import measure_depth
+
+        return measure_depth(files, every, build_console(), use_json=json_output)
+
+    exit_with(work)
 
 
 def snapshot(

@@ -29,7 +29,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
     IDEAL: {"hedge_sizing": "delta"},
 }
 USUAL = (NONE, "notional", "delta", PORTFOLIO, IDEAL)
-SHORT = {"scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
+SHORT = {"sizing": "hedge_sizing", "scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
          "slack": "portfolio_slack", "step": "portfolio_step", "expiry": "hedge_expiry_seconds", "interest": "profit_limit_interest"}
 DECIDING = frozenset({
     "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",

@@ -89,7 +89,7 @@ class Costs:
 
     taker_fee: Decimal = Decimal("0.0005")
     half_spread_bps: Decimal = Decimal("0.5")
-    depth_usd: Decimal = Decimal(1_000_000)
+    depth_usd: Decimal = Decimal(500_000)
     latency_s: float = 0.5
     exchange_latency_s: float = 0.25
     outages: Sequence[tuple[int, int]] = ()

@@ -36,7 +36,7 @@ class Options:
     until: str = ""
     fees_bps: str = "5"
     spread_bps: str = "0.5"
-    depth_usd: str = "1000000"
+    depth_usd: str = "500000"
     latency_s: float = 0.5
     exchange_latency_s: float = 0.25
     outages: Sequence[str] = ()

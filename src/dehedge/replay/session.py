@@ -159,11 +159,11 @@ def show_groups(notes: Sequence[str], groups: Sequence[Group], console: Console)
         console.print(table)
 
 
-def build_figure_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Names on the left, figures on the right; nothing in them is markup."""
+def build_figure_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> Table:
+    """So many columns of words, and then figures; nothing in them is markup."""
     table = Table()
     for place, name in enumerate(names):
-        table.add_column(Text(name), justify="right" if place else "left")
+        table.add_column(Text(name), justify="right" if place >= texts else "left")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -1,0 +1,61 @@
+"""A search as one HTML page that needs nothing else, and its chart.
+
+It runs no script and loads nothing. Whatever comes from a file or an option is escaped. Called by ``tune_session``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from html import escape
+
+from dehedge.replay.drawing import draw_chart
+from dehedge.replay.page import NOT_SHOWN, STYLE, list_costs
+from dehedge.replay.plots import Chart, Curve, Marks
+from dehedge.replay.request import Inputs
+from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tried_panel, describe
+from dehedge.replay.tuning import Tuned
+from dehedge.reporting.page import build_document, build_row, build_table
+
+NAMES_MAX = 12
+"""Names beside dots; more cover each other."""
+
+
+def render_tuned(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protection: Decimal) -> str:
+    parts = [
+        "<h1>Settings that were chosen on one part, and shown on another</h1>",
+        *(f"<p>{escape(note)}</p>" for note in notes),
+        *_build_panel(build_folds_panel(tuned)),
+        *(f"<p>{escape(sentence)}</p>" for sentence in describe(tuned, protection)),
+        *map(draw_chart, build_tune_charts(tuned)),
+        *_build_panel(build_front_panel(tuned)),
+        *_build_panel(build_tried_panel(tuned)),
+        "<h2>What was assumed</h2>",
+        build_table(["assumption"], ["value"], [build_row([name], [text]) for name, text in list_costs(inputs.costs)]),
+        f"<p>{escape(NOT_SHOWN)}</p>",
+    ]
+    return build_document("dehedge tune", parts, STYLE)
+
+
+def _build_panel(panel: Panel) -> list[str]:
+    rows = [build_row(row[: panel.texts], row[panel.texts :]) for row in panel.rows]
+    return [
+        f"<h2>{escape(panel.title)}</h2>",
+        build_table(panel.heads[: panel.texts], panel.heads[panel.texts :], rows),
+    ]
+
+
+def build_tune_charts(tuned: Tuned) -> list[Chart]:
+    """All that was tried, by cost and loss avoided, and the line of those that no other beats."""
+    best = [(float(tuned.tried[name].cost), float(tuned.tried[name].avoided)) for name in tuned.front]
+    others = [each for name, each in tuned.tried.items() if name not in tuned.front]
+    names = tuned.front if len(best) <= NAMES_MAX else ()
+    cost, gain = [cost for cost, _ in best], [gain for _, gain in best]
+    marks = [
+        Marks("others", [float(each.cost) for each in others], [float(each.avoided) for each in others], 0, "dot"),
+        Marks("the best of these", cost, gain, 1, "dot", names),
+    ]
+    front = Curve("no other beats these", cost, gain, 1, is_dashed=True)
+    title = f"Loss at worst avoided against its cost, of {len(tuned.tried):,} settings"
+    shown = [each for each in marks if each.x]
+    return [Chart("trade-off", title, "cost, USD", "loss avoided, USD", [front], shown, is_time=False)]
