@@ -65,17 +65,25 @@ def test_replay_writes_page_data_and_pictures(folder: Path):
     assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
 
 
+FIRST_S = {"BTCUSDT-1m-2021-05": 1_621_429_320, "BTCUSDT-1m-2021-05-19": 1_621_429_320}
+COMMANDS = 7
+
+
 def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
-    text = (ROOT / "docs/replay.md").read_text().replace("\\\n", " ").replace("--books 50", "--books 2").replace("--books 10", "--folds 2")
+    pages = ("README.md", "docs/replay.md", "docs/portfolio.md", "docs/evidence.md")
+    text = "\n".join((ROOT / page).read_text() for page in pages)
+    text = text.replace("\\\n", " ").replace("--books 50", "--books 2").replace("--books 10", "--folds 2")
     commands = [shlex.split(command) for command in re.findall(r"^dehedge ((?:replay|tune) .*)$", text, re.MULTILINE)]
     for name in set(re.findall(r"[A-Z]+USDT-1m-[0-9-]+(?=\.zip)", text)):
+        # The commands with a day in them ask for its minutes.
+        klines = write_klines(folder / "btc.csv", first_s=FIRST_S.get(name, START_S))
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
-            archive.write(folder / "btc.csv", f"{name}.csv")
+            archive.write(klines, f"{name}.csv")
     with zipfile.ZipFile(folder / "BTCUSDT-fundingRate-2020-03.zip", "w") as archive:
         archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
     (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
 
-    assert len(commands) == 4
+    assert len(commands) == COMMANDS
     for command in commands:
         run(*command)
     assert {"report.html", "figures.json", "charts"} <= {path.name for path in folder.iterdir()}

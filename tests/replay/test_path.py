@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dehedge.errors import ConfigError
@@ -21,6 +21,7 @@ def a_path(seed: int, *, is_high_first: bool = True, swing: float = 3e-4, roughn
 
 
 @given(st.integers(0, 10**6), st.booleans(), st.sampled_from([1e-5, 3e-4, 3e-3]), st.sampled_from([0, 0.1]))
+@settings(deadline=None)
 def test_path_stays_in_its_candle_and_reaches_both_extremes(
     seed: int, is_high_first: bool, swing: float, roughness: float
 ) -> None:
