@@ -298,7 +298,7 @@ def test_status_tells_why_the_daemon_is_not_ready(tmp_path: Path, url: str):
 
     status = json.loads(as_json.output)
     assert (told.code, as_json.code) == (1, 1)
-    assert told.output.startswith(f"dehedge {__version__} on binance: not ready, mode active\n")
+    assert told.output.startswith(f"dehedge {__version__} on binance (OWN ENDPOINT 127.0.0.1:1): not ready, mode active\n")
     assert status["ready"] is False
     assert status["version"] == __version__
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dehedge import client
-from dehedge.client import fetch_answer, print_hedges, print_status
+from dehedge.client import describe_daemon, fetch_answer, format_usd, print_hedges, print_status
 from dehedge.errors import DehedgeError
 
 STATUS: Mapping[str, Any] = {
@@ -98,7 +98,7 @@ def test_status_is_told_in_whole_lines_when_ready(server: StandIn, capsys: pytes
     assert capsys.readouterr().out.splitlines() == [
         "dehedge 1.2.3 on paper: ready, mode active",
         "deployment 1f5u68k2c: its orders are called dh-1f5u68k2c-...",
-        "block 7: 3 positions, vault 1000 USDC, shield 50 USDC",
+        "block 7: 3 positions, vault 1,000.00 USDC, shield 50.00 USDC",
         "BTC-USD: 60000.5",
         "1 hedge, 0 orders in flight; 2 not at risk, 1 too small",
     ]
@@ -296,3 +296,18 @@ def test_password_in_the_url_is_not_told(server: StandIn, content: bytes):
 
     assert "pass-word-1" not in str(caught.value)
     assert "127.0.0.1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("account", "endpoint", "where"),
+    [("mainnet", "", "binance"), ("demo", "", "binance (DEMO)"), ("custom", "127.0.0.1:9", "binance (OWN ENDPOINT 127.0.0.1:9)")],
+)
+def test_status_says_loudly_where_orders_go(account: str, endpoint: str, where: str) -> None:
+    assert describe_daemon({**STATUS, "connector": "binance", "account": account, "endpoint": endpoint}) == f"dehedge 1.2.3 on {where}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [("0", "0.00"), ("1234.567", "1,234.57"), ("-10000", "-10,000.00"), ("0.0042", "0.0042")]
+)
+def test_amounts_are_shown_to_the_cent_and_never_as_nothing(amount: str, shown: str) -> None:
+    assert format_usd(amount) == shown

@@ -18,7 +18,7 @@ from tests.terminal import Terminal
 
 NOW = 1_800_000_100.0
 STATUS: Mapping[str, Any] = {
-    "version": "1.2.3", "connector": "paper", "ready": True, "reasons": [], "warnings": [], "guards": [], "mode": "active",
+    "version": "1.2.3", "connector": "paper", "account": "paper", "endpoint": "", "ready": True, "reasons": [], "warnings": [], "guards": [], "mode": "active",
     "snapshot": {"block_number": 23_456_789, "block_time": NOW - 2, "positions": 12_345, "vault": "1234567.891234", "shield": "50.5"},
     "prices": {"BTC-USD": {"price": "60000.5", "publish_time": NOW - 1}, "ETH-USD": {"price": "3000", "publish_time": NOW - 12}},
     "decisions": {"not at risk": 12_000, "at risk": 2}, "hedges": 2, "orders_in_flight": [{}], "deployment": "1f5u68k2c",
@@ -67,7 +67,7 @@ def test_picture_fits_80_columns_and_cuts_nothing(watch: Watch):
 
     assert max(map(len, lines)) <= 80
     assert lines[0] == "dehedge 1.2.3 on paper (PAPER): ready, mode active"
-    assert lines[1].startswith("block 23456789, 2 s: 12345 positions, vault 1234567.891234 USDC, shield 50.5")
+    assert lines[1].startswith("block 23456789, 2 s: 12345 positions, vault 1,234,567.89 USDC, shield 50.50")
     assert find(lines, "60000.5") == ["BTC-USD", "60000.5", "1 s", "1", "0.500", "0", "30,000"]
     rows = [line for line in lines if "0xabab…abab" in line]
     assert [find([row], "…") for row in rows] == [

@@ -98,10 +98,10 @@ def test_trips_are_a_table_nearest_first(server: StandIn, capsys: pytest.Capture
     rows = [read_cells(line) for line in capsys.readouterr().out.splitlines() if "BTC-USD" in line]
     assert server.asked == "/api/v1/trips?limit=7"
     assert rows[0] == [
-        "BTC-USD", TRADER, "long", "10000", "60000", "61122.000000000000000001", "+1.87 %", "not hedged",
+        "BTC-USD", TRADER, "long", "10,000.00", "60000", "61122.000000000000000001", "+1.87 %", "not hedged",
     ]  # fmt: skip
     assert rows[1][6] == "-0.50 %"
-    assert rows[2][2:] == ["short", "10000", "60000", "at no price", "", "at risk, hedged"]
+    assert rows[2][2:] == ["short", "10,000.00", "60000", "at no price", "", "at risk, hedged"]
 
 
 def test_trips_of_an_empty_book_are_none(server: StandIn, capsys: pytest.CaptureFixture[str]):
@@ -120,16 +120,14 @@ def test_whatif_tells_the_whole_outcome(server: StandIn, capsys: pytest.CaptureF
     assert server.asked == "/api/v1/whatif?move=BTC-USD%3A%2B5&move=ETH-USD%3A-1.5"
     assert [line for line in lines if line[:1] not in "┏┃┡│└"] == [
         "if BTC-USD moves by +5 % from 60000 to 63000, ETH-USD moves by -1.5 % from 3000 to 2955:",
-        "margin needed 502.677 USD, fees included; available 400, SHORT BY 102.677",
-        "vault 100000 USDC, without hedges 99528; traders gain 491, open hedges 0",
+        "margin needed 502.68 USD, fees included; available 400.00, SHORT BY 102.68",
+        "vault 100,000.00 USDC, without hedges 99,528.00; traders gain 491.00, open hedges 0.00",
         "1 hedge would open",
         "1 hedge would be refused",
-        "0 hedges would close at once",
-        "0 positions would be liquidated",
         "2 hedges would cool down: no longer at risk, closed after HEDGE_EXPIRY_SECONDS",
     ]
     assert rows == [
-        ["BTC-USD", TRADER, "BTCUSDT", "BUY", "open", "0.158", "0.158", "9954", "502.677", "shield_pnl_risk"],
+        ["BTC-USD", TRADER, "BTCUSDT", "BUY", "open", "0.158", "0.158", "9,954.00", "502.68", "shield_pnl_risk"],
         ["BTC-USD", TRADER, "fee_limit", "why"],
     ]
 
@@ -137,10 +135,10 @@ def test_whatif_tells_the_whole_outcome(server: StandIn, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("margin", "line"),
     [
-        ({"available_usd": "600", "short_usd": "0"}, "margin needed 502.677 USD, fees included; available 600"),
+        ({"available_usd": "600", "short_usd": "0"}, "margin needed 502.68 USD, fees included; available 600.00"),
         (
             {"available_usd": None, "short_usd": None, "error": "connection refused"},
-            "margin needed 502.677 USD, fees included; what is available is unknown: connection refused",
+            "margin needed 502.68 USD, fees included; what is available is unknown: connection refused",
         ),
     ],
 )

@@ -45,6 +45,7 @@ Outages = Annotated[Many, typer.Option(help="FROM/TO in which the exchange takes
 Margin = Annotated[str, typer.Option(help="USD on the hedge account.", rich_help_panel=ACCOUNT)]
 Leverage = Annotated[int | None, typer.Option(min=1, max=125, help="By default as configured.", rich_help_panel=ACCOUNT)]
 Maintenance = Annotated[str, typer.Option(help="Maintenance margin, percent of the notional.", rich_help_panel=ACCOUNT)]
+Roughness = Annotated[str, typer.Option(help="Noise within a bar, percent of its range.", rich_help_panel=INPUTS)]
 Outs = Annotated[list[Path] | None, typer.Option(help="report.html or figures.json; again for both.", rich_help_panel=OUTPUT)]
 Pictures = Annotated[Path | None, typer.Option(help="A folder for the charts as PNG.", rich_help_panel=OUTPUT)]
 Printed = Annotated[bool, typer.Option("--json", help="Print JSON for programs.", rich_help_panel=OUTPUT)]

@@ -22,6 +22,7 @@ from dehedge.config import read_http_address
 from dehedge.errors import DehedgeError, QuestionInvalid
 
 TIMEOUT_S = 5.0
+CENT = Decimal("0.01")
 PIPE_WIDTH = 1_000
 """Where no terminal says how wide: a table is as wide as what is in it, and nothing is cut."""
 NARROW = 240
@@ -91,12 +92,23 @@ def format_fees(hedge: Mapping[str, Any]) -> str:
     return " + ".join([f"{Decimal(hedge['fees_usd']):,.2f}", *others])
 
 
+def describe_daemon(status: Mapping[str, Any]) -> str:
+    """Its version, and where its orders go, loudly where that is not the exchange itself."""
+    account, endpoint = status.get("account", ""), status.get("endpoint", "")
+    where = f" (OWN ENDPOINT {endpoint})" if endpoint else f" ({account.upper()})" if account in ("demo", "paper") else ""
+    return f"dehedge {status['version']} on {status['connector']}{where}"
+
+
+def format_usd(amount: str) -> str:
+    """To the cent, with thousands apart; what is less than a cent keeps its digits."""
+    exact = Decimal(amount)
+    return f"{exact:,.2f}" if not exact or abs(exact) >= CENT else amount
+
+
 def _show_status(status: Mapping[str, Any]) -> None:
     console = build_console()
     state = ("ready", "green") if status["ready"] else ("not ready", "red")
-    console.print(
-        Text.assemble(f"dehedge {status['version']} on {status['connector']}: ", state, f", mode {status['mode']}")
-    )
+    console.print(Text.assemble(f"{describe_daemon(status)}: ", state, f", mode {status['mode']}"))
     if status.get("mode_since"):
         console.print(f"mode {status['mode']} since {format_time(status['mode_since'])}: {status['reason']}")
     for reason in status["reasons"]:
@@ -110,8 +122,8 @@ def _show_status(status: Mapping[str, Any]) -> None:
     snapshot = status["snapshot"]
     if snapshot:
         console.print(
-            f"block {snapshot['block_number']}: {format_count(snapshot['positions'], 'position')}, vault {snapshot['vault']} USDC,"
-            f" shield {snapshot['shield']} USDC"
+            f"block {snapshot['block_number']}: {format_count(snapshot['positions'], 'position')}, vault {format_usd(snapshot['vault'])} USDC,"
+            f" shield {format_usd(snapshot['shield'])} USDC"
         )
     if status.get("portfolio") is not None:
         console.print(status["portfolio"]["text"])

@@ -145,7 +145,7 @@ class Daemon:
         self._status = StatusView(
             policy=self._policy, snapshots=self._snapshots, prices=self._prices, venue=venue, ledger=ledger,
             auditor=auditor, executor=executor, reconciler=self._reconciler, clock=clock,
-            connector_name=self._settings.connector,
+            connector_name=self._settings.connector, account=describe_account(self._settings),
         )  # fmt: skip
         self._notices = Notices(
             self._outbox, ledger=ledger, auditor=auditor, venue=venue, account=account, clock=clock,

@@ -19,12 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dehedge.client import (
+    describe_daemon,
     describe_guard,
     fetch_answer,
     format_count,
     format_fees,
     format_money,
     format_time,
+    format_usd,
     get_base,
     print_status,
     show_trader,
@@ -104,9 +106,8 @@ def build_view(watch: Watch, now: float, size: ConsoleDimensions) -> RenderableT
 
 def _build_head(status: Mapping[str, Any], now: float) -> Iterator[Text]:
     state = ("ready", "bold green") if status["ready"] else ("NOT READY", "bold red")
-    paper = " (PAPER)" if status["connector"] == "paper" else ""
     mode = (status["mode"], "" if status["mode"] == "active" else "bold yellow")
-    yield Text.assemble(f"dehedge {status['version']} on {status['connector']}{paper}: ", state, ", mode ", mode)
+    yield Text.assemble(f"{describe_daemon(status)}: ", state, ", mode ", mode)
     for reason in status["reasons"]:
         yield Text.assemble(("  - ", "red"), reason)
     for warning in status.get("warnings", []):
@@ -124,7 +125,7 @@ def _build_chain(status: Mapping[str, Any], now: float) -> Text:
     if snapshot is None:
         return Text("chain: no snapshot yet", style="red")
     age = _build_age(now - snapshot["block_time"], status["limits"]["max_snapshot_age_s"])
-    counts = f"{format_count(snapshot['positions'], 'position')}, vault {snapshot['vault']} USDC, shield {snapshot['shield']} USDC"
+    counts = f"{format_count(snapshot['positions'], 'position')}, vault {format_usd(snapshot['vault'])} USDC, shield {format_usd(snapshot['shield'])} USDC"
     return Text.assemble(f"block {snapshot['block_number']}, ", age, f": {counts}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dehedge.client import build_console, fetch_answer, format_count
+from dehedge.client import build_console, fetch_answer, format_count, format_usd
 from dehedge.errors import QuestionInvalid
 
 VIEW_S = 12.0
@@ -43,7 +43,7 @@ def list_trips(url: str, limit: int, *, use_json: bool) -> int:
     for trip in answer["trips"]:
         state = ("at risk, " if trip["is_at_risk"] else "") + ("hedged" if trip["is_hedged"] else "not hedged")
         table.add_row(
-            trip["market"], trip["position_id"].split("|")[0], "long" if trip["is_long"] else "short", trip["size"],
+            trip["market"], trip["position_id"].split("|")[0], "long" if trip["is_long"] else "short", format_usd(trip["size"]),
             trip["price"], trip["trigger_price"] or "at no price", _show_distance(trip["distance_bps"]), state,
         )  # fmt: skip
     _print(answer, [table] if answer["trips"] else ["no positions"], use_json=use_json)
@@ -90,17 +90,21 @@ def _describe_whatif(answer: Mapping[str, Any]) -> Iterator[object]:
     moves = [_describe_move(market, percent, answer["prices"][market]) for market, percent in answer["moves"].items()]
     yield f"if {', '.join(moves)}:"
     yield _describe_margin(answer["margin"])
+    vault = {name: format_usd(amount) for name, amount in answer["vault"].items()}
     yield (
         "vault {before} USDC, without hedges {after_unhedged}; traders gain {traders_gain}, open hedges {hedges_gain}"
-    ).format(**answer["vault"])
+    ).format(**vault)
     for name, words in _WAITING.items():
         count = answer["counts"][name]
+        if not count and name != "opens":
+            continue
         yield f"{format_count(count, 'position' if name == 'liquidated' else 'hedge')} {words}"
         if count:
             yield _build_table(answer[name][:SHOWN_MAX])
         if count > SHOWN_MAX:
             yield f"... and {count - SHOWN_MAX} more; --json lists them"
-    yield f"{format_count(answer['counts']['cooling'], 'hedge')} would cool down: no longer at risk, closed after HEDGE_EXPIRY_SECONDS"
+    if answer["counts"]["cooling"]:
+        yield f"{format_count(answer['counts']['cooling'], 'hedge')} would cool down: no longer at risk, closed after HEDGE_EXPIRY_SECONDS"
 
 
 def _describe_move(market: str, percent: str, prices: Mapping[str, str]) -> str:
@@ -109,11 +113,11 @@ def _describe_move(market: str, percent: str, prices: Mapping[str, str]) -> str:
 
 
 def _describe_margin(margin: Mapping[str, str | None]) -> str:
-    needed = f"margin needed {margin['needed_usd']} USD, fees included"
+    needed = f"margin needed {format_usd(margin['needed_usd'] or '0')} USD, fees included"
     if margin["error"] is not None:
         return f"{needed}; what is available is unknown: {margin['error']}"
-    short = f", SHORT BY {margin['short_usd']}" if margin["short_usd"] != "0" else ""
-    return f"{needed}; available {margin['available_usd']}{short}"
+    short = f", SHORT BY {format_usd(margin['short_usd'] or '0')}" if margin["short_usd"] != "0" else ""
+    return f"{needed}; available {format_usd(margin['available_usd'] or '0')}{short}"
 
 
 def _build_table(rows: Sequence[Mapping[str, str | None]]) -> Table:
@@ -121,5 +125,9 @@ def _build_table(rows: Sequence[Mapping[str, str | None]]) -> Table:
     names = [name for name in rows[0] if name != "guard"]
     table = Table(*("trader" if name == "position_id" else name.replace("_", " ") for name in names))
     for row in rows:
-        table.add_row(*((row[name] or "").split("|")[0] for name in names))
+        table.add_row(*(_show_cell(name, row[name] or "") for name in names))
     return table
+
+
+def _show_cell(name: str, text: str) -> str:
+    return format_usd(text) if text and name.endswith("_usd") else text.split("|", maxsplit=1)[0]

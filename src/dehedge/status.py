@@ -31,7 +31,7 @@ from dehedge.ports import Clock
 from dehedge.reconciler import Reconciler
 from dehedge.settlement import REFUSAL_REMEMBERED_S
 from dehedge.snapshots import SnapshotFeed
-from dehedge.surfaces import Insight
+from dehedge.surfaces import MAINNET, Insight, TradedOn
 from dehedge.venue import Venue
 
 UNKNOWN_MAX_S = 60.0
@@ -57,6 +57,7 @@ class StatusView:
         reconciler: Reconciler,
         clock: Clock,
         connector_name: str,
+        account: TradedOn = MAINNET,
     ) -> None:
         self.is_recovered = False
         self.started_at = clock.time()
@@ -70,6 +71,7 @@ class StatusView:
         self._reconciler = reconciler
         self._clock = clock
         self._connector_name = connector_name
+        self._account = account
         self._gauges = Gauges(
             policy=policy, snapshots=snapshots, prices=prices, venue=venue, ledger=ledger, auditor=auditor,
             executor=executor, reconciler=reconciler, clock=clock, connector_name=connector_name,
@@ -167,6 +169,8 @@ class StatusView:
         return {
             "version": __version__,
             "connector": self._connector_name,
+            "account": self._account.name,
+            "endpoint": self._account.endpoint,
             "ready": not obstacles,
             "reasons": list(obstacles),
             "warnings": list(self._auditor.writers.find_warnings()),

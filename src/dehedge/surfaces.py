@@ -24,6 +24,9 @@ class TradedOn(NamedTuple):
     endpoint: str = ""
 
 
+MAINNET = TradedOn("mainnet")
+
+
 class Operator(Protocol):
     """What the HTTP surface shows and does; every answer is plain JSON data, money and quantities as strings."""
 

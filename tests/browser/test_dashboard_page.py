@@ -304,3 +304,20 @@ async def test_nothing_moves_when_less_motion_is_wanted(page: Page):
     )
 
     assert await page.evaluate(moving) == 0
+
+
+async def test_page_claims_nothing_before_the_daemon_has_said_anything(stage: Stage):
+    context = await stage.browser.new_context(viewport={"width": 1280, "height": 900})
+    try:
+        page = await context.new_page()
+        await page.route("**/api/v1/**", lambda route: route.abort())
+        await page.goto(stage.daemon.url)
+        await expect(page.locator("#hedges .empty")).to_have_text("Waiting for the daemon.")
+        # The panels look again each second.
+        await page.wait_for_timeout(1_500)
+        said = await page.locator(".empty:visible").all_inner_texts()
+    finally:
+        await context.close()
+
+    assert set(said) <= {"Waiting for the daemon.", "Nothing is known of the inputs yet."}
+    assert len(said) >= 4

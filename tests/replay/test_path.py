@@ -15,14 +15,16 @@ from dehedge.replay.path import TICK_MAX_US, TICK_MIN_US, Path, build_axis, buil
 from tests.replay.builders import BTC, ETH, START_S, make_bars, make_walk
 
 
-def a_path(seed: int, *, is_high_first: bool = True, swing: float = 3e-4) -> Path:
+def a_path(seed: int, *, is_high_first: bool = True, swing: float = 3e-4, roughness: float = 0.0) -> Path:
     axis = build_axis({BTC: make_walk(BTC, np.random.default_rng(seed), 12, 60_000.0, swing)})
-    return build_path(axis, np.full((1, len(axis)), is_high_first))
+    return build_path(axis, np.full((1, len(axis)), is_high_first), roughness)
 
 
-@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([1e-5, 3e-4, 3e-3]))
-def test_path_stays_in_its_candle_and_reaches_both_extremes(seed: int, is_high_first: bool, swing: float) -> None:
-    path = a_path(seed, is_high_first=is_high_first, swing=swing)
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([1e-5, 3e-4, 3e-3]), st.sampled_from([0, 0.1]))
+def test_path_stays_in_its_candle_and_reaches_both_extremes(
+    seed: int, is_high_first: bool, swing: float, roughness: float
+) -> None:
+    path = a_path(seed, is_high_first=is_high_first, swing=swing, roughness=roughness)
     for bar in range(len(path.axis)):
         prices = path.get_prices(0, bar)
         high, low = path.axis.high[0, bar], path.axis.low[0, bar]
@@ -93,3 +95,14 @@ def test_market_without_candles_is_refused() -> None:
         build_axis({BTC: bars, ETH: none})
     with pytest.raises(ConfigError, match="no prices"):
         build_axis({})
+
+
+def test_roughness_is_noise_of_that_share_of_the_range_between_the_turning_points() -> None:
+    straight, rough = (a_path(3, swing=3e-3, roughness=roughness) for roughness in (0.0, 0.05))
+    bar = int(straight.axis.parts.argmax())
+    span = int(straight.axis.high[0, bar] - straight.axis.low[0, bar])
+    off = (rough.get_prices(0, bar) - straight.get_prices(0, bar)) / span
+
+    assert not off[:: int(straight.axis.parts[bar])].any()
+    assert 0.02 < off.std() < 0.08
+    assert rough.get_prices(0, bar).tolist() == a_path(3, swing=3e-3, roughness=0.05).get_prices(0, bar).tolist()

@@ -68,13 +68,17 @@ class Trader(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened: prices and traders by market, and what the vault and the shield had at the beginning (base units)."""
+    """What happened: prices and traders by market, and what the vault and the shield had at the beginning (base units).
+
+    ``roughness`` is that of the way within a candle, as a share of its range.
+    """
 
     bars: Mapping[str, Bars]
     funding: Mapping[str, Sequence[FundingRate]]
     traders: Sequence[Trader]
     vault: int
     shield: int
+    roughness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

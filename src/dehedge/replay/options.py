@@ -43,6 +43,7 @@ class Options:
     margin_usd: str = "1000000"
     leverage: int | None = None
     maintenance_percent: str = "0.5"
+    roughness_percent: str = "0"
 
     @property
     def are_many(self) -> bool:

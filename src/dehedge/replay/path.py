@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import starmap
+from math import exp, sqrt
+from random import Random
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,11 @@ STEP_BPS = 2
 """A step is no longer than this, as far as the shortest time allows."""
 TICK_MIN_US, TICK_MAX_US = 400_000, 10 * SECOND_US
 """How often the daemon sees a price: at most, in a storm, and at least."""
+
+WAVE_US = 8 * SECOND_US
+"""After so long a wave has forgotten most of itself."""
+LEAST = 1e-12
+NORMAL = NormalDist()
 
 Flags = NDArray[np.bool_]
 Whole = NDArray[np.int64]
@@ -76,19 +84,55 @@ class Axis:
         return (bar, step) if step < self.count_steps(bar) else (bar + 1, 0)
 
 
+class Waves:
+    """How far prices are off the straight way between two turning points: noise that forgets itself in some seconds.
+
+    ``roughness`` is its spread as a share of the bar's range. Nobody knows what was within a candle, so this is for asking what
+    an answer owes to straight lines. The same for the same bar, whoever asks; the last one that was asked for is kept.
+    """
+
+    def __init__(self, axis: Axis, roughness: float) -> None:
+        self._axis = axis
+        self._roughness = roughness
+        self._last: tuple[tuple[int, int], list[int]] | None = None
+
+    def get(self, market: int, bar: int) -> list[int]:
+        """By step of the bar; nothing at its turning points."""
+        if self._last is None or self._last[0] != (market, bar):
+            self._last = (market, bar), self._draw(market, bar)
+        return self._last[1]
+
+    def _draw(self, market: int, bar: int) -> list[int]:
+        axis = self._axis
+        chance = Random(f"{market} {int(axis.start_us[bar])}")  # noqa: S311  (noise, no secret)
+        parts, count = int(axis.parts[bar]), axis.count_steps(bar)
+        spread = self._roughness * int(axis.high[market, bar] - axis.low[market, bar])
+        kept = exp(-axis.step_us / count / WAVE_US)
+        found, wave = [0] * count, 0.0
+        for step in range(count):
+            wave = kept * wave + sqrt(1 - kept * kept) * NORMAL.inv_cdf(max(chance.random(), LEAST)) * spread
+            found[step] = round(wave) if step % parts else 0
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """An axis with the order of its extremes: ``points`` are by market, bar and turning point."""
 
     axis: Axis
     points: Prices
+    waves: Waves | None = None
 
     def get_price(self, market: int, bar: int, step: int) -> int:
         leg, part = divmod(step, int(self.axis.parts[bar]))
         start = int(self.points[market, bar, leg])
         if not part:
             return start
-        return start + (int(self.points[market, bar, leg + 1]) - start) * part // int(self.axis.parts[bar])
+        straight = start + (int(self.points[market, bar, leg + 1]) - start) * part // int(self.axis.parts[bar])
+        if self.waves is None:
+            return straight
+        price = straight + self.waves.get(market, bar)[step]
+        return min(max(price, int(self.axis.low[market, bar])), int(self.axis.high[market, bar]))
 
     def get_prices(self, market: int, bar: int) -> Prices:
         """The price at each step, as ``get_price`` gives it."""
@@ -96,7 +140,11 @@ class Path:
         points = self.points[market, bar]
         share = np.arange(parts, dtype=np.int64)
         legs = [points[leg] + (points[leg + 1] - points[leg]) * share // parts for leg in range(LEGS)]
-        return np.concatenate([*legs, points[LEGS:]])
+        straight = np.concatenate([*legs, points[LEGS:]])
+        if self.waves is None:
+            return straight
+        found = straight + np.array(self.waves.get(market, bar), dtype=np.int64)
+        return found.clip(self.axis.low[market, bar], self.axis.high[market, bar])
 
     def get_price_at(self, market: int, at_us: int) -> int:
         """The price between two steps; after a bar's last one, its close."""
@@ -154,8 +202,9 @@ def _count_parts(high: Prices, low: Prices, step_us: int) -> Whole:
     return parts
 
 
-def build_path(axis: Axis, is_high_first: Flags) -> Path:
-    """``is_high_first`` is by market and bar."""
+def build_path(axis: Axis, is_high_first: Flags, roughness: float = 0.0) -> Path:
+    """``is_high_first`` is by market and bar; see ``Waves`` for the roughness."""
     first = np.where(is_high_first, axis.high, axis.low)
     second = np.where(is_high_first, axis.low, axis.high)
-    return Path(axis, np.stack([axis.open, first, second, axis.close], axis=2))
+    waves = Waves(axis, roughness) if roughness else None
+    return Path(axis, np.stack([axis.open, first, second, axis.close], axis=2), waves)

@@ -129,8 +129,10 @@ def build_history(inputs: Inputs, window: Window, number: int) -> Made:
         for name, text, fixed in zip(("vault", "shield"), (options.vault, options.shield), capital, strict=True)
         if fixed != text
     ]
-    history = History(bars, window.funding, book.traders, vault, shield)
-    return Made(history, seed, gross, [*notes, *drawn, *said, *also])
+    roughness = parse_number("--roughness", options.roughness_percent, 100) / 100
+    rough = [f"--roughness: noise of {options.roughness_percent} % of each bar's range within it"] if roughness else []
+    history = History(bars, window.funding, book.traders, vault, shield, float(roughness))
+    return Made(history, seed, gross, [*notes, *drawn, *said, *also, *rough])
 
 
 def _make_book(inputs: Inputs, bars: Mapping[str, Bars], words: str) -> tuple[Book, list[str]]:

@@ -154,7 +154,7 @@ def build_story(history: History) -> Story:
     positions = [_build_position(draft, axis) for draft in drafts]
     _check_unique(drafts, positions)
     ends = [_find_end(draft, position, axis) for draft, position in zip(drafts, positions, strict=True)]
-    path = build_path(axis, _find_high_first(axis, drafts, positions, ends))
+    path = build_path(axis, _find_high_first(axis, drafts, positions, ends), history.roughness)
     lives = _build_lives(path, drafts, positions, ends)
     return Story(path, positions, lives, _settle(history, path, positions, lives))
 

@@ -109,6 +109,7 @@ class Story:
         )
         self._daemon = DaemonProcess(self._folder, environment)
         await self._start_daemon()
+        self.daemon.keep_port()
         self._tell(
             f"The chain is {self._world.chain_name}. The vault holds {VAULT_USD:,} USDC, the shield {SHIELD_USD}:"
             " a trader who wins more than the shield is paid by the vault."

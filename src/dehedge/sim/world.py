@@ -17,6 +17,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -187,6 +188,10 @@ class DaemonProcess:
             )  # fmt: skip
         port = await self._wait_for_port(offset)
         self._url = f"http://127.0.0.1:{port}"
+
+    def keep_port(self) -> None:
+        """Listen where it listens now after the next start as well: whoever looks at it goes on looking."""
+        self._environment["HTTP_PORT"] = str(urlsplit(self._url).port)
 
     async def _wait_for_port(self, offset: int) -> int:
         async def check_listening() -> bool:

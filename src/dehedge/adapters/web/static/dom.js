@@ -51,13 +51,16 @@ export class Table {
     this.head = el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...titles));
     this.body = el("tbody", { role: "rowgroup" });
     this.table = el("table", { role: "table", "aria-label": label }, this.head, this.body);
-    this.empty = el("p", { class: "empty" }, empty);
+    this.saysEmpty = empty;
+    this.empty = el("p", { class: "empty" }, "Waiting for the daemon.");
     this.scroller = el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": label }, this.table);
     this.element = el("div", {}, this.empty, this.scroller);
-    this.update([]);
+    this.scroller.hidden = true;
   }
 
+  /** Before the first call nothing is known, and the table says so. */
   update(rows) {
+    setText(this.empty, this.saysEmpty);
     this.empty.hidden = rows.length > 0;
     this.scroller.hidden = rows.length === 0;
     const before = this.rows;

@@ -21,7 +21,7 @@ const describeFees = (row) => [usd(row.fees_usd), ...Object.entries(row.other_fe
 export function buildHedges() {
   const { section, body } = panel("hedges", "Hedges", { wide: true });
   const ages = new Map();
-  let [rows, total, readAt, isReading] = [[], 0, -Infinity, false];
+  let [rows, total, readAt, isReading] = [null, 0, -Infinity, false];
   const table = new Table("Hedges", [
     { title: "Market", keep: true, cell: (row) => row.market },
     { title: "Trader", keep: true, cell: (row) => trader(row.position_id) },
@@ -39,6 +39,7 @@ export function buildHedges() {
   body.append(table.element, pager.element);
 
   function show() {
+    if (!rows) return;
     const { offset } = pager;
     pager.update(total);
     if (pager.offset !== offset) read();
