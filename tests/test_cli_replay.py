@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dehedge.cli import app
 from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
-from dehedge.replay import session
+from dehedge.replay import session, tune_session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
 from tests.replay.kit import run_fake, write_klines
@@ -111,6 +111,16 @@ def test_tune_chooses_on_one_part_and_shows_the_next(folder: Path):
     assert "Chosen on everything together, and so shown on nothing: delta:max_opens_per_hour=" in text
     assert (folder / "t.html").read_text().startswith("<!doctype html>")
     assert errors == "written: t.html\nwritten: t.json\nwritten: png/trade-off.png\n"
+
+
+def test_tune_draws_other_books_for_each_window(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_walk(folder / "walk.csv", 1)
+    jobs, run_jobs = [], tune_session.run_jobs
+    monkeypatch.setattr(tune_session, "run_jobs", lambda inputs, given, tell: jobs.extend(given) or run_jobs(inputs, given, tell))
+
+    run("tune", "--prices", "BTC-USD=walk.csv", *TUNE, "--folds", "1")
+
+    assert [(job.window, job.number) for job in jobs] == [(0, 0), (0, 1), (1, 2), (1, 3)]
 
 
 def test_tune_leaves_each_window_out_once(folder: Path):
