@@ -176,7 +176,7 @@ def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), EXIT_USAGE, "--prices: give BTC-USD=FILE, or a .zip of `dehedge bundle` instead"),
+        ((), EXIT_USAGE, "--prices: give BTC-USD=FILE; only `dehedge replay` takes a .zip of `dehedge bundle` instead"),
         (("--prices", "BTC-USD=gone.csv"), EXIT_CONFIG, "gone.csv: is not a file"),
         (("x.zip", *PRICES), EXIT_USAGE, "x.zip: give a bundle or --prices, not both"),
         ((*PRICES, "--out", "r.pdf"), EXIT_USAGE, "--out: r.pdf: is neither .html nor .json"),
