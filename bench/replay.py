@@ -30,7 +30,7 @@ SWING = 2e-4
 SHIELDS_USD = (230_000, 10_000)
 COSTS = Costs(margin_usd=Decimal(20_000_000))
 SYMBOLS = {"BTC-USD": "BTCUSDT", "ETH-USD": "ETHUSDT"}
-UNLIMITED = ":max_opens_per_hour=1000000:max_orders_per_minute=1000000"
+UNLIMITED = ":max_opens_per_hour=100000:max_orders_per_minute=100000"
 TARGET_S, TARGET_MB = 60.0, 1_024.0
 SEED = 5
 

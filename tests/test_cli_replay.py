@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dehedge.cli import app
 from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
-from dehedge.replay import session
+from dehedge.replay import session, tune_session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
 from tests.replay.kit import run_fake, write_klines
@@ -121,6 +121,16 @@ def test_tune_chooses_on_one_part_and_shows_the_next(folder: Path):
     assert errors == "written: t.html\nwritten: t.json\nwritten: png/trade-off.png\n"
 
 
+def test_tune_draws_other_books_for_each_window(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_walk(folder / "walk.csv", 1)
+    jobs, run_jobs = [], tune_session.run_jobs
+    monkeypatch.setattr(tune_session, "run_jobs", lambda inputs, given, tell: jobs.extend(given) or run_jobs(inputs, given, tell))
+
+    run("tune", "--prices", "BTC-USD=walk.csv", *TUNE, "--folds", "1")
+
+    assert [(job.window, job.number) for job in jobs] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+
+
 def test_tune_leaves_each_window_out_once(folder: Path):
     write_walk(folder / "walk.csv", 1)
     text, _ = run("tune", "--window", "a:BTC-USD=walk.csv", "--window", "b:BTC-USD=walk.csv", *TUNE, "--json")
@@ -174,7 +184,7 @@ def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), EXIT_USAGE, "--prices: give BTC-USD=FILE, or a .zip of `dehedge bundle` instead"),
+        ((), EXIT_USAGE, "--prices: give BTC-USD=FILE; only `dehedge replay` takes a .zip of `dehedge bundle` instead"),
         (("--prices", "BTC-USD=gone.csv"), EXIT_CONFIG, "gone.csv: is not a file"),
         (("x.zip", *PRICES), EXIT_USAGE, "x.zip: give a bundle or --prices, not both"),
         ((*PRICES, "--out", "r.pdf"), EXIT_USAGE, "--out: r.pdf: is neither .html nor .json"),

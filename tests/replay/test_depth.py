@@ -103,6 +103,14 @@ def test_changes_follow_a_snapshot_by_their_ids():
     assert (book.is_whole, book.gaps, book.last_id) == (True, 0, 8)
 
 
+def test_change_that_is_older_than_the_snapshot_is_left_out():
+    book = Book()
+    for each in (snapshot(5), change(3, 5, 2, [(98, 5)]), change(6, 6, 5, [(97, 1)])):
+        book.apply(each)
+
+    assert (book.bids, book.gaps) == ({99: 1, 97: 1}, 0)
+
+
 def test_book_is_forgotten_where_changes_are_missing_until_the_next_snapshot():
     book = Book()
     for each in (snapshot(5), change(8, 9, 7, [(98, 5)])):

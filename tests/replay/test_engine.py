@@ -100,6 +100,11 @@ def test_money_adds_up_and_no_policy_moves_the_unhedged_vault(seed: int, name: s
     assert figures.worst_unhedged == none.figures.worst_unhedged
     assert abs(run.series.vault_hedged[-1] - float(figures.vault_hedged)) < 1e-3
     assert abs(run.series.vault_hedged.min() - float(figures.worst_hedged)) < 1e-3
+    free = run.series.vault_hedged + run.series.cost
+    assert figures.worst_hedged_free >= figures.worst_hedged or figures.funding < 0
+    assert float(figures.worst_hedged_free) < free.min() + 1e-3
+    if len(free) < 1_900:
+        assert abs(free.min() - float(figures.worst_hedged_free)) < 1e-3
     assert abs(run.series.vault_unhedged.min() - float(figures.worst_unhedged)) < 1e-3
     assert sum(trade.fee for trade in run.trades) == pytest.approx(figures.fees)
     assert len(run.series.time_s) <= 2_000

@@ -13,7 +13,7 @@ from dehedge.replay import pool
 from dehedge.replay.engine import run_policy
 from dehedge.replay.model import PRICE_UNITS, Bars
 from dehedge.replay.options import Options
-from dehedge.replay.pool import Job, list_jobs, run_jobs
+from dehedge.replay.pool import PIECES_MIN, Job, list_jobs, run_jobs
 from dehedge.replay.request import Inputs, build_request, read_inputs
 from tests.replay.builders import make_walk
 from tests.replay.kit import START_S, write_klines
@@ -66,6 +66,18 @@ def test_book_alone_is_the_book_among_many():
     run = run_policy(alone.history, alone.costs, alone.policies[0])
     assert sample.figures[run.policy.name] == run.figures
     assert any("drawn from 0.1%..1%" in note for note in alone.notes)
+
+
+def test_policies_of_few_books_are_shared_out_and_put_together_again():
+    names = ["none", *(f"delta:max_opens_per_hour={count}" for count in range(1, 30))]
+    told: list[float] = []
+
+    (sample,) = run_jobs(make_inputs(policies=names), [Job(0, 1)], told.append, processes=1)
+    (alone,) = run_jobs(make_inputs(policies=names[20:21]), [Job(0, 1)], told.append, processes=1)
+
+    assert list(sample.figures) == names
+    assert len(told) == PIECES_MIN + 1
+    assert sample.figures[names[20]] == alone.figures[names[20]]
 
 
 def test_leverage_of_a_name_is_that_of_the_account():

@@ -111,6 +111,10 @@ def test_simpler_of_equals_is_chosen():
     assert choose(pooled, TARGET) == "delta:leverage=2"
 
 
+def test_cheaper_is_chosen_before_the_simpler():
+    assert choose({name: pool([a_sample("a", x=(90, cost))], "x") for name, cost in (("delta", 6), ("delta:expiry=1", 5))}, TARGET) == "delta:expiry=1"
+
+
 def test_front_is_what_no_other_beats():
     outcomes = {"a": (50, 5), "worse": (40, 6), "b": (90, 9), "dear": (90, 10), "b:more=1": (90, 9)}
     tried = {name: pool([a_sample("w", x=outcome)], "x") for name, outcome in outcomes.items()}

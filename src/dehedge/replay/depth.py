@@ -86,8 +86,7 @@ class Book:
         self.last_id, self.is_whole = change.last_id, True
         # The snapshot was asked for while changes came in; those that are newer are part of the book.
         for each in self.held:
-            if each.last_id > self.last_id:
-                self._follow(each)
+            self._follow(each)
         self.held = []
 
     def _follow(self, change: Change) -> None:

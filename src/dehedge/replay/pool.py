@@ -24,14 +24,18 @@ from dehedge.replay.study import Sample
 from dehedge.replay.windows import get_span
 
 YEAR_S = 365 * 86_400
+PIECES_MIN = 12
+"""Of fewer the cores would not be shared well, nor would the bar tell much."""
 DIED = "a process of the replay was ended, perhaps for want of memory; give fewer books or bars"
 
 
 class Job(NamedTuple):
-    """A book by its number in a window by its place."""
+    """A book by its number in a window by its place; of the policies each ``every``-th from ``first`` on."""
 
     window: int
     number: int
+    first: int = 0
+    every: int = 1
 
 
 def list_jobs(inputs: Inputs) -> list[Job]:
@@ -41,12 +45,20 @@ def list_jobs(inputs: Inputs) -> list[Job]:
 
 def run_jobs(inputs: Inputs, jobs: Sequence[Job], tell: Progress, processes: int | None = None) -> list[Sample]:
     """In the order of the jobs; in processes on all cores where none are said. Raises what a job raises."""
-    count = min(processes or os.cpu_count() or 1, len(jobs))
-    samples = []
-    for sample in _run_here(inputs, jobs) if count <= 1 else _run_apart(inputs, jobs, count):
+    parts = min(-(-PIECES_MIN // len(jobs)), len(inputs.policies))
+    pieces = [job._replace(first=first, every=parts) for job in jobs for first in range(parts)]
+    count = min(processes or os.cpu_count() or 1, len(pieces))
+    samples: list[Sample] = []
+    for sample in _run_here(inputs, pieces) if count <= 1 else _run_apart(inputs, pieces, count):
         samples.append(sample)
-        tell(len(samples) / len(jobs))
-    return samples
+        tell(len(samples) / len(pieces))
+    return [_join(inputs, samples[place : place + parts]) for place in range(0, len(samples), parts)]
+
+
+def _join(inputs: Inputs, parts: Sequence[Sample]) -> Sample:
+    """The parts of a book's policies as one, in the order of these."""
+    figures = {name: each for part in parts for name, each in part.figures.items()}
+    return parts[0]._replace(figures={policy.name: figures[policy.name] for policy in inputs.policies})
 
 
 def _run_here(inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Sample]:
@@ -77,13 +89,13 @@ def _run_given(job: Job) -> Sample:
 
 
 def run_job(inputs: Inputs, job: Job) -> Sample:
-    """Every policy over one book."""
+    """The job's policies over one book, whose story they share."""
     window = inputs.windows[job.window]
     made = build_history(inputs, window, job.number)
     story = build_story(made.history)
     figures = {
         policy.name: run_story(story, made.history, fit_costs(inputs.costs, policy), policy).figures
-        for policy in inputs.policies
+        for policy in inputs.policies[job.first :: job.every]
     }
     first_s, last_s = get_span(window.bars)
     years = Decimal(last_s - first_s) / YEAR_S

@@ -25,7 +25,7 @@ from dehedge.replay.page import render_page
 from dehedge.replay.pictures import check_drawable, write_pictures
 from dehedge.replay.plots import Chart, build_charts
 from dehedge.replay.pool import list_jobs, run_jobs
-from dehedge.replay.request import Inputs, Request, build_request, read_inputs
+from dehedge.replay.request import SHIELD_DEFAULT, VAULT_DEFAULT, Inputs, Request, build_request, read_inputs
 from dehedge.replay.rows import ROWS, build_data, list_cells
 from dehedge.replay.sheets import write_text
 from dehedge.replay.story import Story, build_story
@@ -35,6 +35,8 @@ from dehedge.replay.study_rows import ROWS as STUDY_ROWS
 from dehedge.replay.study_rows import Group, build_groups, build_study_data
 from dehedge.replay.study_rows import list_cells as list_study_cells
 from dehedge.replay.windows import describe_window
+
+DEFAULT = Options()
 
 
 class Wanted(NamedTuple):
@@ -84,10 +86,14 @@ def _replay_books(options: Options, wanted: Wanted, console: Console) -> int:
 def list_notes(inputs: Inputs) -> list[str]:
     """What was read and how the books are made, in words."""
     options = inputs.options
-    books = f"{options.books:,} made-up books each of {options.generate or 'seed=1'}, seeds counting up"
-    capital = f"vault {options.vault or '20%'}, shield {options.shield or '1%'} of what is open at first where it is a percentage"
-    known = f"book: {options.book}" if options.book is not None else f"{books}; {capital}"
-    return [note for window in inputs.windows for note in describe_window(window)] + [known]
+    made_up = f"{options.books:,} made-up books of {options.generate or 'seed=1'} in each window, seeds counting up"
+    books = made_up if options.book is None else f"book: {options.book}"
+    usual = "" if options.book is None else "what the book says, else "
+    vault, shield = options.vault or f"{usual}{VAULT_DEFAULT}", options.shield or f"{usual}{SHIELD_DEFAULT}"
+    notes = [note for window in inputs.windows for note in describe_window(window)]
+    notes += [books, f"vault: {vault}; shield: {shield}; percentages are of what is open at first"]
+    rough = f"--roughness: noise of {options.roughness_percent} % of each bar's range within it"
+    return [*notes, rough] if options.roughness_percent != DEFAULT.roughness_percent else notes
 
 
 def deliver(made: Made, wanted: Wanted) -> int:

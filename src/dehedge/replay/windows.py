@@ -21,7 +21,7 @@ from dehedge.replay.sheets import format_time
 
 _MARKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-NO_PRICES = "--prices: give BTC-USD=FILE, or a .zip of `dehedge bundle` instead"
+NO_PRICES = "--prices: give BTC-USD=FILE; only `dehedge replay` takes a .zip of `dehedge bundle` instead"
 
 
 class Window(NamedTuple):
