@@ -21,7 +21,7 @@ from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
 from dehedge.replay import session, tune_session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
-from tests.replay.kit import run_fake, write_klines
+from tests.replay.kit import START_S, run_fake, write_klines
 from tests.replay.test_pool import write_walk
 
 ROOT = Path(__file__).parents[1]

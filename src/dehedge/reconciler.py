@@ -29,7 +29,7 @@ from dehedge.core.model import HedgeKey, Observation, Stance
 from dehedge.core.orders import Action
 from dehedge.core.passes import PassView, check_trade, view_pass
 from dehedge.core.policy import HedgingPolicy, VenueState
-from dehedge.core.stance import PortfolioWatch
+from dehedge.core.stance import PortfolioWatch, sum_held
 from dehedge.core.stance import Scene as StanceScene
 from dehedge.executor import Executor
 from dehedge.feed import PriceFeed
@@ -180,7 +180,8 @@ class Reconciler:
         observation, portfolio = self.observe(), self._snapshots.portfolio
         if observation is None or portfolio is None:
             return observation
-        scene = StanceScene(observation, self._ledger.book, self._policy, self._venue.rules, portfolio)
+        book = self._ledger.book
+        scene = StanceScene(observation, book, self._policy, self._venue.rules, portfolio, sum_held(book))
         stance = self._watch.look(scene)
         self.stance = replace(stance, targets=None)
         return replace(observation, stance=stance)

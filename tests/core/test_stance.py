@@ -18,7 +18,7 @@ from dehedge.core.book import HedgedPosition, HedgeStatus
 from dehedge.core.model import HedgeKey, Position, Stance, TradingRules
 from dehedge.core.pace import SECOND_US, Pace
 from dehedge.core.portfolio import build_portfolio
-from dehedge.core.stance import DRIFT, FULL, PortfolioWatch, Scene, build_stance, find_level
+from dehedge.core.stance import DRIFT, FULL, PortfolioWatch, Scene, build_stance, find_level, sum_held
 from tests.core.builders import (
     BTC,
     ETH,
@@ -49,7 +49,8 @@ def a_scene(
     policy = a_policy(portfolio=TOGETHER)
     observation = an_observation(positions=positions, prices=prices or {BTC: 52_000}, price_age_s=price_age_s)
     venue = a_venue(known=known)
-    return Scene(observation, a_book(*hedges), policy, venue.rules, build_portfolio(observation.snapshot, policy))
+    book, portfolio = a_book(*hedges), build_portfolio(observation.snapshot, policy)
+    return Scene(observation, book, policy, venue.rules, portfolio, sum_held(book))
 
 
 def stand(scene: Scene, **paces: Pace) -> Stance:

@@ -140,7 +140,7 @@ class Stance:
     that are looked ahead, ``swing`` what a minute may change, ``exposure`` what their net coins are worth: base units of the
     asset. ``held`` is the share of the net coins that is hedged, ``level`` what it is to be. ``targets`` are the quantities of
     the hedges to get there; None where all is to stay as it is, and a key that is not named stays in any case. ``is_known``
-    once prices were seen for a minute: before, the swing may be more.
+    once prices were seen for a minute: before, the swing may be more. ``misplaced`` is what is hedged in the wrong market.
     """
 
     profit: int
@@ -153,6 +153,7 @@ class Stance:
     is_fast: bool
     targets: Mapping[HedgeKey, Decimal] | None = None
     is_known: bool = True
+    misplaced: int = 0
 
     @property
     def room(self) -> int:

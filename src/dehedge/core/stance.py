@@ -24,7 +24,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from dehedge.core.book import HedgeBook, HedgedPosition, HedgeStatus
+from dehedge.core.book import HedgeBook, HedgeStatus
 from dehedge.core.freshness import check_price_fresh
 from dehedge.core.model import PRICE_SCALE, HedgeKey, Observation, Position, Stance, TradingRules
 from dehedge.core.pace import SECOND_US, Pace, PaceMeter
@@ -66,13 +66,23 @@ class Crowd(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a stance is built from. ``portfolio`` is of the observation's snapshot."""
+    """What a stance is built from. ``portfolio`` is of the observation's snapshot, ``held`` what ``sum_held`` says of the book."""
 
     observation: Observation
     book: HedgeBook
     policy: HedgingPolicy
     rules: Mapping[str, TradingRules]
     portfolio: Portfolio
+    held: Mapping[str, Decimal]
+
+
+def sum_held(book: HedgeBook) -> dict[str, Decimal]:
+    """By market, the signed coins that are hedged, once the orders in flight have ended well."""
+    sums: dict[str, Decimal] = {}
+    for key, hedge in book.get_all_hedged_positions().items():
+        quantity = hedge.quantity if hedge.status is HedgeStatus.OPEN else hedge.target
+        sums[key.market] = sums.get(key.market, ZERO) + quantity * hedge.side.sign
+    return sums
 
 
 class PortfolioWatch:
@@ -107,7 +117,7 @@ def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
     crowds = [_measure(scene, market, paces[market]) for market in scene.portfolio.markets if market in paces]
     stance = _sum_up(scene, crowds, terms)
     level = find_level(stance, terms)
-    if level is None and _sum_misplaced(crowds, stance.held) > DRIFT * stance.exposure:
+    if level is None and stance.misplaced > DRIFT * stance.exposure:
         level = min(stance.held, Fraction(1))
     if level is None:
         return stance
@@ -137,16 +147,9 @@ def _get_share(room: Fraction | int, reach: Fraction) -> Fraction:
 def _measure(scene: Scene, market: str, pace: Pace) -> Crowd:
     observation, policy = scene.observation, scene.policy
     price = observation.prices[market].price
-    tally = scene.portfolio.tally(market, price)
-    hedges = [hedge for key, hedge in scene.book.get_all_hedged_positions().items() if key.market == market]
-    held = sum((_get_intended(hedge) * hedge.side.sign for hedge in hedges), ZERO)
+    tally, held = scene.portfolio.tally(market, price), scene.held.get(market, ZERO)
     is_tradable = policy.symbols.get(market) in scene.rules and check_price_fresh(observation, policy, market)
     return Crowd(market, tally.coins, price, tally.profit, pace, int(held * _get_coin(policy)), is_tradable)
-
-
-def _get_intended(hedge: HedgedPosition) -> Decimal:
-    """What is held once its order in flight has ended well."""
-    return hedge.quantity if hedge.status is HedgeStatus.OPEN else hedge.target
 
 
 def _get_coin(policy: HedgingPolicy) -> int:
@@ -174,6 +177,7 @@ def _sum_up(scene: Scene, crowds: Sequence[Crowd], terms: PortfolioTerms) -> Sta
         level=held,
         is_fast=bool(exposure) and swing >= terms.gate * exposure,
         is_known=all(crowd.pace.is_known for crowd in crowds),
+        misplaced=_sum_misplaced(crowds, held),
     )
 
 

@@ -28,7 +28,7 @@ from dehedge.core.pace import Pace
 from dehedge.core.policy import HedgingPolicy
 from dehedge.core.portfolio import Portfolio
 from dehedge.core.stance import Scene as StanceScene
-from dehedge.core.stance import build_stance
+from dehedge.core.stance import build_stance, sum_held
 from dehedge.core.trigger import Columns, Floats, Terms, TriggerIndex, build_index, get_funding
 from dehedge.core.trips import check_at_risk
 from dehedge.errors import QuestionInvalid
@@ -220,7 +220,8 @@ def _foresee_stance(scene: Scene, portfolio: Portfolio, moved: Observation) -> S
     """As if each market had moved so within a minute, and stood still since then."""
     now, inputs = scene.inputs.observation.prices, scene.inputs
     paces = {market: Pace(0, abs(tick.price - now[market].price)) for market, tick in moved.prices.items()}
-    return build_stance(StanceScene(moved, inputs.book, scene.policy, inputs.venue.rules, portfolio), paces)
+    held = sum_held(inputs.book)
+    return build_stance(StanceScene(moved, inputs.book, scene.policy, inputs.venue.rules, portfolio, held), paces)
 
 
 def _weigh(trade: Increase, inputs: GuardInputs, limits: GuardLimits) -> Opening:

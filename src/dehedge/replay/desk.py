@@ -63,6 +63,8 @@ class Desk:
         self.touched: set[HedgeKey] = set()
         """Hedges that have changed since somebody looked."""
         self.wanting: set[HedgeKey] = set()
+        self.facts = 0
+        """How many were folded: while they are the same, so is the book's size of everything."""
         self.unhedged_us = 0
         self._path = path
         self._rules = rules
@@ -115,6 +117,7 @@ class Desk:
 
     def fold(self, event: Event) -> list[HedgeChange]:
         """A fact of now."""
+        self.facts += 1
         changes = fold(self.book, event)
         self.touched.update(change.key for change in changes)
         self.usage.note(self.now_us / SECOND_US, event, changes)

@@ -38,7 +38,7 @@ from dehedge.replay.figures import Outcome, build_run
 from dehedge.replay.ideal import build_ideal
 from dehedge.replay.model import Costs, History, Policy, Progress, Run
 from dehedge.replay.path import SECOND_US
-from dehedge.replay.screen import Glance, Screen
+from dehedge.replay.screen import Glance, Screen, check_thin_bar
 from dehedge.replay.story import ASSET, Story, build_story
 from dehedge.replay.together import Together
 from dehedge.replay.view import UNIT, Eyes
@@ -129,10 +129,17 @@ class Replay:
 
     def _walk_together(self, together: Together, bar: int) -> int:
         is_held = bool(self._desk.book.get_all_hedged_positions())
-        if not self._is_screened or is_held or not self._is_quiet or not together.check_calm(bar):
+        is_calm = self._is_screened and self._is_quiet and together.check_calm(bar, is_held=is_held)
+        if not is_calm or self._check_watched(bar):
             for step in range(self._axis.count_steps(bar)):
                 self._process(bar, step, None)
         return bar + 1
+
+    def _check_watched(self, bar: int) -> bool:
+        """True for a bar in which the account may pay funding, or may be liquidated."""
+        watch, axis = self._watch, self._axis
+        is_due = watch.funding_us <= axis.get_last_us(bar)
+        return is_due or (watch.account is not None and check_thin_bar(watch.account, axis, bar))
 
     @property
     def _is_quiet(self) -> bool:
@@ -176,7 +183,7 @@ class Replay:
         self, together: Together, observation: Observation, bar: int
     ) -> tuple[Observation, set[HedgeKey] | None]:
         """The observation with its stance, and who may be decided on by it."""
-        observation, is_new = together.look(observation, self._desk.book, bar)
+        observation, is_new = together.look(observation, self._desk, bar)
         if not self._is_screened:
             return observation, None
         targets = observation.stance.targets if observation.stance is not None else None

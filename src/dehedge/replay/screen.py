@@ -18,7 +18,7 @@ import numpy as np
 from dehedge.core.model import HedgeKey
 from dehedge.core.policy import HedgingPolicy
 from dehedge.replay.model import PRICE_UNITS, USDC_UNIT, Floats
-from dehedge.replay.path import Flags, Whole
+from dehedge.replay.path import Axis, Flags, Whole
 from dehedge.replay.story import Story
 from dehedge.replay.view import BLOCK_US
 from dehedge.replay.watch import Account, Expected, Watch
@@ -124,6 +124,12 @@ class Screen:
         low, high = axis.low[:, bar:end] / PRICE_UNITS, axis.high[:, bar:end] / PRICE_UNITS
         thin = np.flatnonzero(_check_thin(account, low, high))
         return bar + int(thin[0]) if len(thin) else end
+
+
+def check_thin_bar(account: Account, axis: Axis, bar: int) -> bool:
+    """True where the account may be liquidated in this bar."""
+    part = slice(bar, bar + 1)
+    return bool(_check_thin(account, axis.low[:, part] / PRICE_UNITS, axis.high[:, part] / PRICE_UNITS)[0])
 
 
 def _check_thin(account: Account, low: Floats, high: Floats) -> Flags:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 
-from dehedge.core.book import HedgeBook
 from dehedge.core.model import HedgeKey, Observation, Position, TradingRules
 from dehedge.core.pace import MEMORY, MINUTE_US, SLOPE_US
-from dehedge.core.policy import HedgingPolicy
+from dehedge.core.policy import HedgingPolicy, PortfolioTerms
 from dehedge.core.portfolio import Portfolio, build_portfolio
-from dehedge.core.stance import PortfolioWatch, Scene
+from dehedge.core.stance import DRIFT, PortfolioWatch, Scene, sum_held
+from dehedge.replay.desk import Desk
 from dehedge.replay.model import PRICE_UNITS, Floats
 from dehedge.replay.path import POINTS, SECOND_US, Axis, Flags
 from dehedge.replay.screen import compute_limits
 from dehedge.replay.story import PRICE_FACTOR, Story
 
+LOOKED_PAST_MAX = 60
+"""Bars in a row, while something is held."""
 MARGIN = 1.001
 """Of what is compared in floats."""
 
@@ -35,23 +38,33 @@ class Together:
         self._policy = policy
         self._rules = rules
         self._watch = PortfolioWatch()
-        self._may_act = _find_bars(story, policy)
+        self._may_buy = _find_buying_bars(story, policy)
+        self._may_let_go = _find_other_bars(story, policy)
+        self._is_misplaced = False
+        self._held: tuple[int, Mapping[str, Decimal]] = -1, {}
         self._seen_bars = 0
         self._positions: Mapping[HedgeKey, Position] | None = None
         self._portfolio: Portfolio | None = None
 
-    def check_calm(self, bar: int) -> bool:
-        """True for a bar in which nothing is bought."""
-        return not self._may_act[bar]
+    def check_calm(self, bar: int, *, is_held: bool) -> bool:
+        """True for a bar in which nothing is bought, and nothing is let go or followed where something is held."""
+        if self._may_buy[bar]:
+            return False
+        # What is misplaced grows by itself only as the markets' prices part, and by this much in no such time.
+        return not is_held or not (self._may_let_go[bar] or self._is_misplaced or bar - self._seen_bars > LOOKED_PAST_MAX)
 
-    def look(self, observation: Observation, book: HedgeBook, bar: int) -> tuple[Observation, bool]:
+    def look(self, observation: Observation, desk: Desk, bar: int) -> tuple[Observation, bool]:
         """With its stance; and whether other positions are there than at the last look."""
         self._catch_up(bar)
         is_new = observation.snapshot.positions is not self._positions
         if self._portfolio is None or is_new:
             self._positions = observation.snapshot.positions
             self._portfolio = build_portfolio(observation.snapshot, self._policy)
-        stance = self._watch.look(Scene(observation, book, self._policy, self._rules, self._portfolio))
+        if self._held[0] != desk.facts:
+            self._held = desk.facts, sum_held(desk.book)
+        scene = Scene(observation, desk.book, self._policy, self._rules, self._portfolio, self._held[1])
+        stance = self._watch.look(scene)
+        self._is_misplaced = 4 * stance.misplaced > DRIFT * stance.exposure
         return replace(observation, stance=stance), is_new
 
     def _catch_up(self, bar: int) -> None:
@@ -67,7 +80,7 @@ class Together:
         self._seen_bars = bar + 1
 
 
-def _find_bars(story: Story, policy: HedgingPolicy) -> Flags:
+def _find_buying_bars(story: Story, policy: HedgingPolicy) -> Flags:
     """The bars in which something may be bought."""
     terms, axis = policy.portfolio, story.path.axis
     assert terms is not None, "only asked where positions are hedged together"
@@ -77,13 +90,35 @@ def _find_bars(story: Story, policy: HedgingPolicy) -> Flags:
     may_be_fast = (swings * MARGIN >= float(terms.gate)).any(axis=0)
     worth = np.array([_sum_worth(story, market) for market in range(len(axis.markets))])
     profit = story.compute_open_profits().reshape(len(axis), POINTS).max(axis=1)
-    limits = compute_limits(story, policy)
-    reach = (worth * swings).sum(axis=0) * float(terms.early)
-    reach += (worth * ranges).sum(axis=0) * max(float(terms.lead_s) * SECOND_US / SLOPE_US, 1.0) * 2
-    may_be_near = limits.low - profit <= MARGIN * reach + 1.0
+    reach = (worth * swings).sum(axis=0) * float(terms.early) + _bound_ahead(worth * ranges, terms)
+    may_be_near = compute_limits(story, policy).low - profit <= MARGIN * reach + 1.0
     # Of the first bar the slopes of a moment are not bounded so.
     is_first = np.arange(len(axis)) == 0
     return np.asarray(is_first | (may_be_fast & may_be_near))
+
+
+def _bound_ahead(moves: Floats, terms: PortfolioTerms) -> Floats:
+    """The most that looking ahead makes of what each market's bar changes (in USD, by market and bar)."""
+    return np.asarray(moves.sum(axis=0) * max(float(terms.lead_s) * SECOND_US / SLOPE_US, 1.0) * 2)
+
+
+def _find_other_bars(story: Story, policy: HedgingPolicy) -> Flags:
+    """The bars in which something may be let go, or in which somebody comes or goes, or has just done so.
+
+    With no room left, whatever the pace, everything stays.
+    """
+    terms, axis, lives = policy.portfolio, story.path.axis, story.lives
+    assert terms is not None, "only asked where positions are hedged together"
+    if axis.step_us < MINUTE_US:
+        return np.ones(len(axis), dtype=np.bool_)
+    ranges, _ = _bound_swings(axis)
+    worth = np.array([_sum_worth(story, market) for market in range(len(axis.markets))])
+    profit = story.compute_open_profits().reshape(len(axis), POINTS).min(axis=1)
+    room = compute_limits(story, policy).high - profit + _bound_ahead(worth * ranges, terms)
+    changes = np.zeros(len(axis) + 2, dtype=np.bool_)
+    for bars in (lives.opened_bar, np.minimum(lives.ended_bar, len(axis))):
+        changes[bars] = changes[bars + 1] = True
+    return np.asarray((room >= -1.0) | changes[: len(axis)])
 
 
 def _bound_swings(axis: Axis) -> tuple[Floats, Floats]:
