@@ -50,7 +50,8 @@ MATCHED = {
     "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy none --policy delta --policy portfolio"
     " --policy portfolio:gate=0.005 --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
-    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2021-05": "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2021-05.zip": "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2021-05-19.zip": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge depth btcusdt.jsonl ethusdt.jsonl": "test_depth_prints_the_options_to_use",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --prices ETH-USD=ETHUSDT-1m-2020-03.zip"
