@@ -34,7 +34,7 @@ def test_pace_is_known_after_a_minute_of_prices() -> None:
 
 def test_slope_is_that_of_the_last_three_seconds() -> None:
     assert measure([(0, 999), (2, 100), (3, 110), (5, 160)]).slope == 20
-    assert measure([(0, 100), (1, 90)]).slope == -10
+    assert measure([(0, 100), (3, 70)]).slope == -10
 
 
 def test_slope_is_rounded_down() -> None:
@@ -46,13 +46,13 @@ def test_price_from_long_ago_says_nothing_of_the_next_seconds(gap_s: float, slop
     assert measure([(0, 100), (gap_s, 160)]).slope == slope
 
 
-def test_two_prices_of_one_moment_have_no_slope() -> None:
-    assert measure([(1, 100), (1, 160)]).slope == 0
+def test_what_is_seen_for_a_moment_is_spread_over_the_whole_time() -> None:
+    assert [measure([(1, 100), (at_s, 160)]).slope for at_s in (1, 1.005, 4, 7)] == [20, 20, 20, 10]
 
 
 def test_clock_that_was_set_back_leaves_no_slope() -> None:
     assert measure([(100, 100), (50, 160)]).slope == 0
-    assert measure([(100, 100), (50, 160), (52, 180)]).slope == 10
+    assert measure([(100, 100), (50, 160), (53, 190)]).slope == 10
 
 
 def test_swing_is_the_range_of_the_minute_in_hand_where_that_is_wider() -> None:

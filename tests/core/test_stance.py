@@ -178,26 +178,44 @@ def test_order_in_flight_counts_as_done(status: HedgeStatus, held: int) -> None:
     assert stand(a_scene((SMALL, LARGE), *hedges)).held == held
 
 
-def test_what_traders_do_is_followed_once_it_is_enough() -> None:
-    """0.45 of 0.6 are held: a quarter is the drift that is let be."""
-    most = a_hedge(position=LARGE, quantity="0.45")
-    other = a_position(user=a_user(5), market=ETH, entry_price=scaled(3_000), size=usd(40_000))
-    prices = {BTC: 52_000, ETH: 3_000}
-    kept = stand(a_scene((SMALL, LARGE), most), BTC=STILL)
-    moved = stand(a_scene((SMALL, LARGE, other), a_hedge(position=LARGE, quantity="0.6"), prices=prices), BTC=STILL, ETH=STILL)
-
-    assert kept.targets is None
-    assert moved.level == moved.held
-    assert get_targets(moved) == {LARGE.key: Decimal("0.262")}, "and in a slow market nothing is bought for it"
-
-
-def test_more_than_all_is_brought_back_to_all() -> None:
-    short = a_position(user=a_user(3), is_long=False, size=usd(15_000), collateral=usd(5_000))
+def test_what_traders_leave_behind_is_let_go_once_it_is_enough() -> None:
+    """0.6 are held of what was 0.6: a quarter of what is left may be too much, and no more."""
     held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
-    stance = stand(a_scene((SMALL, LARGE, short), *held, prices={BTC: 54_000}), BTC=STILL)
+    for size, targets in ((6_000, {}), (7_000, {LARGE.key: Decimal("0.4"), SMALL.key: Decimal("0.06")})):
+        short = a_position(user=a_user(3), is_long=False, size=usd(size), collateral=usd(5_000))
+        stance = stand(a_scene((SMALL, LARGE, short), *held, prices={BTC: 54_000}), BTC=STILL)
 
-    assert (stance.held, stance.level) == (2, 1)
-    assert sum(get_targets(stance).values()) == Decimal("0.3")
+        assert (stance.held, stance.level) == (1, 1)
+        assert get_targets(stance) == targets
+
+
+def test_what_is_on_the_wrong_side_is_let_go_in_a_slow_market_too() -> None:
+    wrong = a_hedge(position=SMALL._replace(is_long=False), quantity="0.2")
+
+    assert get_targets(stand(a_scene((SMALL, LARGE), wrong), BTC=STILL)) == {SMALL.key: 0}
+
+
+OTHER = a_position(user=a_user(5), market=ETH, entry_price=scaled(3_000))
+
+
+@pytest.mark.parametrize("size_usd", [4_000, 6_000, 8_000, 10_000, 30_000])
+def test_market_that_cannot_be_bought_has_nothing_bought_and_sold_elsewhere(size_usd: int) -> None:
+    """Its share is from an eighth to a half, and its hedge is refused by whatever it may be."""
+    positions = (SMALL, LARGE, OTHER._replace(size=usd(size_usd)))
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    for pace in (FAST, STILL):
+        targets = get_targets(stand(a_scene(positions, *held, prices={BTC: 52_000, ETH: 3_100}), BTC=pace, ETH=pace))
+
+        assert {key: target for key, target in targets.items() if key.market == BTC} in (
+            {}, {SMALL.key: Decimal("0.2"), LARGE.key: Decimal("0.4")},
+        )  # fmt: skip
+
+
+def test_what_is_let_go_in_one_market_is_not_bought_in_another() -> None:
+    positions, held = (SMALL, LARGE, OTHER), [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    targets = get_targets(stand(a_scene(positions, *held, prices={BTC: 50_500, ETH: 3_000}), BTC=STILL, ETH=STILL))
+
+    assert targets == {SMALL.key: 0, LARGE.key: 0}
 
 
 def test_nobody_left_is_nothing_to_hold() -> None:
@@ -278,7 +296,7 @@ def test_watch_takes_the_pace_from_what_it_saw() -> None:
     watch.note({BTC: scaled(50_000)}, int((NOW - 2) * SECOND_US))
     stance = watch.look(scene)
 
-    assert stance.ahead == usd("0.6") * 450 * 2
+    assert stance.ahead == usd("0.6") * 300 * 2
     assert stance.swing == usd("0.6") * 900
     assert (FULL, DRIFT, stance.level) == (Fraction(9, 10), Fraction(1, 4), 1)
 

@@ -140,7 +140,8 @@ class Stance:
     that are looked ahead, ``swing`` what a minute may change, ``exposure`` what their net coins are worth: base units of the
     asset. ``held`` is the share of the net coins that is hedged, ``level`` what it is to be. ``targets`` are the quantities of
     the hedges to get there; None where all is to stay as it is, and a key that is not named stays in any case. ``is_known``
-    once prices were seen for a minute: before, the swing may be more. ``misplaced`` is what is hedged in the wrong market.
+    once prices were seen for a minute: before, the swing may be more. ``misplaced`` is what is hedged on the
+    wrong side, or beyond the net coins of its market.
     """
 
     profit: int

@@ -11,8 +11,8 @@ earlier the faster the market is, and let go as the room comes back. In a slow m
     too slow  where swing < gate * exposure: nothing is bought
     too new   for a minute after a start that found hedges the swing may be more than was seen: nothing is let go
 
-The level is what is held, so a restart knows it. It changes in steps of ``step`` at least, and what traders do meanwhile is followed
-once it has put more than ``DRIFT`` of the exposure out of place: both against the fees of a market that goes nowhere. Pure
+The level is what is held, so a restart knows it. It changes in steps of ``step`` at least, and what traders leave behind is let go
+once that is more than ``DRIFT`` of the exposure: both against the fees of a market that goes nowhere. Pure
 and in whole numbers (base units of the asset, prices scaled by 1e18); the daemon and the replay ask it with every price.
 """
 
@@ -36,7 +36,7 @@ from dehedge.core.trigger import get_pnl_limit
 FULL = Fraction(9, 10)
 """Of ``early * swing``: with so little room left everything is hedged."""
 DRIFT = Fraction(1, 4)
-"""Of the exposure: more than this out of place is put right."""
+"""Of the exposure: more than this on the wrong side, or beyond the net coins of its market, is let go."""
 ZERO = Decimal(0)
 
 
@@ -60,8 +60,8 @@ class Crowd(NamedTuple):
 
     @property
     def held_right(self) -> int:
-        """The hedged coins that are on the traders' side."""
-        return abs(self.held) if self.held * self.coins > 0 else 0
+        """The hedged coins that are on the traders' side, and no more than theirs."""
+        return min(abs(self.held), abs(self.coins)) if self.held * self.coins > 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,11 @@ def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
     crowds = [_measure(scene, market, paces[market]) for market in scene.portfolio.markets if market in paces]
     stance = _sum_up(scene, crowds, terms)
     level = find_level(stance, terms)
-    if level is None and stance.misplaced > DRIFT * stance.exposure:
-        level = min(stance.held, Fraction(1))
-    if level is None:
-        return stance
-    targets = dict(_allocate(scene, crowds, level, may_grow=stance.is_fast))
-    return replace(stance, level=level, targets=targets)
+    if level is not None:
+        return replace(stance, level=level, targets=dict(_allocate(scene, crowds, level, is_growing=level > stance.held)))
+    if stance.misplaced > DRIFT * stance.exposure:
+        return replace(stance, targets=dict(_allocate(scene, crowds, Fraction(1), is_growing=False)))
+    return stance
 
 
 def find_level(stance: Stance, terms: PortfolioTerms) -> Fraction | None:
@@ -177,23 +176,23 @@ def _sum_up(scene: Scene, crowds: Sequence[Crowd], terms: PortfolioTerms) -> Sta
         level=held,
         is_fast=bool(exposure) and swing >= terms.gate * exposure,
         is_known=all(crowd.pace.is_known for crowd in crowds),
-        misplaced=_sum_misplaced(crowds, held),
+        misplaced=sum(crowd.value(abs(crowd.held) - crowd.held_right) for crowd in tradable),
     )
 
 
-def _sum_misplaced(crowds: Iterable[Crowd], held: Fraction) -> int:
-    """What is hedged in the wrong market or on the wrong side, were the held share spread over all."""
-    level = min(held, Fraction(1))
-    return sum(crowd.value(abs(crowd.held - crowd.coins * level)) for crowd in crowds if crowd.is_tradable)
-
-
 def _allocate(
-    scene: Scene, crowds: Iterable[Crowd], level: Fraction, *, may_grow: bool
+    scene: Scene, crowds: Iterable[Crowd], level: Fraction, *, is_growing: bool
 ) -> Iterable[tuple[HedgeKey, Decimal]]:
-    """The hedges' quantities in the markets that can be traded, by key; together the level, to a step of the exchange."""
+    """The hedges' quantities in the markets that can be traded, by key: each market's share to a step of each hedge.
+
+    What is bought in one market is not sold in another, or a market that cannot be hedged would have its share bought and
+    sold elsewhere for ever; and what is let go is not bought.
+    """
+    choose = max if is_growing else min
     for crowd in crowds:
         if crowd.is_tradable:
-            yield from _allocate_market(scene, crowd, abs(crowd.coins) * level, may_grow=may_grow)
+            wanted = choose(abs(crowd.coins) * level, Fraction(crowd.held_right))
+            yield from _allocate_market(scene, crowd, wanted, may_grow=is_growing)
 
 
 def _allocate_market(
