@@ -84,5 +84,6 @@ class _Gait:
     def read(self) -> Pace:
         (first_us, first), (last_us, last) = self._seen[0], self._seen[-1]
         passed_us = last_us - first_us
-        slope = (last - first) * SECOND_US // passed_us if 0 < passed_us <= 2 * SLOPE_US else 0
+        # Just after a start a moment is all that was seen, and a flicker in it is no pace.
+        slope = (last - first) * SECOND_US // max(passed_us, SECOND_US) if 0 < passed_us <= 2 * SLOPE_US else 0
         return Pace(slope, max(self._swing, self._high - self._low), last_us - self._since_us >= MINUTE_US)
