@@ -37,6 +37,8 @@ from tests.core.builders import (
 )
 
 SMALL, LARGE = a_position(user=a_user(1)), a_position(user=a_user(2), size=usd(20_000))
+OTHER = a_position(user=a_user(5), market=ETH, entry_price=scaled(3_000), size=usd(40_000))
+BOTH = {BTC: 52_000, ETH: 3_000}
 FAST, STILL = Pace(0, scaled(1_000)), Pace(0, 0)
 STANDING = Stance(0, 0, 0, 100, 1_000, Fraction(0), Fraction(0), is_fast=True)
 """With half of the swing of 100 as reach, everything is hedged at a room of 45 and nothing at 50; a slack of 1."""
@@ -181,14 +183,38 @@ def test_order_in_flight_counts_as_done(status: HedgeStatus, held: int) -> None:
 def test_what_traders_do_is_followed_once_it_is_enough() -> None:
     """0.45 of 0.6 are held: a quarter is the drift that is let be."""
     most = a_hedge(position=LARGE, quantity="0.45")
-    other = a_position(user=a_user(5), market=ETH, entry_price=scaled(3_000), size=usd(40_000))
-    prices = {BTC: 52_000, ETH: 3_000}
+    all_of_it = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
     kept = stand(a_scene((SMALL, LARGE), most), BTC=STILL)
-    moved = stand(a_scene((SMALL, LARGE, other), a_hedge(position=LARGE, quantity="0.6"), prices=prices), BTC=STILL, ETH=STILL)
+    prices = {BTC: 50_000, ETH: 3_000}
+    fast = Pace(0, scaled(1_200), is_known=False)
+    moved = stand(a_scene((SMALL, LARGE, OTHER), *all_of_it, prices=prices), BTC=fast, ETH=STILL)
 
     assert kept.targets is None
-    assert moved.level == moved.held
-    assert get_targets(moved) == {LARGE.key: Decimal("0.262")}, "and in a slow market nothing is bought for it"
+    assert (moved.level, moved.is_fast) == (moved.held, True)
+    assert get_targets(moved) == {LARGE.key: Decimal("0.257"), SMALL.key: 0, OTHER.key: Decimal("5.714")}
+
+
+def test_slow_market_lets_nothing_go_for_what_it_would_not_buy_elsewhere() -> None:
+    """The sum is beyond the limit, all is hedged, and a trader comes to another market."""
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    before = stand(a_scene((SMALL, LARGE), *held), BTC=STILL)
+    after = stand(a_scene((SMALL, LARGE, OTHER), *held, prices=BOTH), BTC=STILL, ETH=STILL)
+    flipped = stand(
+        a_scene((SMALL, LARGE, OTHER), *held, a_hedge(position=OTHER, quantity="14"), prices=BOTH), BTC=STILL, ETH=STILL
+    )
+
+    assert (before.room, before.held, before.targets) == (-usd(200), 1, None)
+    assert after.room < 0
+    assert (after.misplaced, after.targets) == (0, None)
+    assert flipped.misplaced == usd(2_000)
+
+
+def test_slow_market_lets_go_what_is_hedged_beyond_its_own_coins() -> None:
+    short = a_position(user=a_user(3), is_long=False, size=usd(15_000), collateral=usd(5_000))
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    scene = a_scene((SMALL, LARGE, short, OTHER), *held, prices={BTC: 54_000, ETH: 3_000})
+
+    assert get_targets(stand(scene, BTC=STILL, ETH=STILL)) == {LARGE.key: Decimal("0.3"), SMALL.key: 0}
 
 
 def test_more_than_all_is_brought_back_to_all() -> None:

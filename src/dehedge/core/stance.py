@@ -12,7 +12,8 @@ earlier the faster the market is, and let go as the room comes back. In a slow m
     too new   for a minute after a start that found hedges the swing may be more than was seen: nothing is let go
 
 The level is what is held, so a restart knows it. It changes in steps of ``step`` at least, and what traders do meanwhile is followed
-once it has put more than ``DRIFT`` of the exposure out of place: both against the fees of a market that goes nowhere. Pure
+once it has put more than ``DRIFT`` of the exposure out of place: both against the fees of a market that goes nowhere. In a slow
+market that is only what is hedged beyond the net coins of its own market, for nothing would be bought for what is let go. Pure
 and in whole numbers (base units of the asset, prices scaled by 1e18); the daemon and the replay ask it with every price.
 """
 
@@ -62,6 +63,11 @@ class Crowd(NamedTuple):
     def held_right(self) -> int:
         """The hedged coins that are on the traders' side."""
         return abs(self.held) if self.held * self.coins > 0 else 0
+
+    @property
+    def held_due(self) -> int:
+        """Those of them that are not more than the net coins."""
+        return min(self.held_right, abs(self.coins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +123,14 @@ def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
     crowds = [_measure(scene, market, paces[market]) for market in scene.portfolio.markets if market in paces]
     stance = _sum_up(scene, crowds, terms)
     level = find_level(stance, terms)
-    if level is None and stance.misplaced > DRIFT * stance.exposure:
-        level = min(stance.held, Fraction(1))
-    if level is None:
+    if level is not None:
+        return replace(stance, level=level, targets=dict(_allocate(scene, crowds, level, may_grow=stance.is_fast)))
+    if stance.misplaced <= DRIFT * stance.exposure:
         return stance
-    targets = dict(_allocate(scene, crowds, level, may_grow=stance.is_fast))
-    return replace(stance, level=level, targets=targets)
+    level = min(stance.held, Fraction(1))
+    # Where nothing is bought, what one market lets go is not made up for in another.
+    share = level if stance.is_fast else None
+    return replace(stance, level=level, targets=dict(_allocate(scene, crowds, share, may_grow=stance.is_fast)))
 
 
 def find_level(stance: Stance, terms: PortfolioTerms) -> Fraction | None:
@@ -167,6 +175,7 @@ def _sum_up(scene: Scene, crowds: Sequence[Crowd], terms: PortfolioTerms) -> Sta
     reachable = sum(crowd.value(abs(crowd.coins)) for crowd in tradable)
     covered = sum(crowd.value(crowd.held_right) for crowd in tradable)
     held = Fraction(covered, reachable) if reachable else Fraction(bool(covered))
+    is_fast = bool(exposure) and swing >= terms.gate * exposure
     return Stance(
         profit=sum(crowd.profit for crowd in crowds),
         limit=int(limit or 0),
@@ -175,25 +184,33 @@ def _sum_up(scene: Scene, crowds: Sequence[Crowd], terms: PortfolioTerms) -> Sta
         exposure=reachable,
         held=held,
         level=held,
-        is_fast=bool(exposure) and swing >= terms.gate * exposure,
+        is_fast=is_fast,
         is_known=all(crowd.pace.is_known for crowd in crowds),
-        misplaced=_sum_misplaced(crowds, held),
+        misplaced=_sum_misplaced(tradable, min(held, Fraction(1))) if is_fast else _sum_excess(tradable),
     )
 
 
-def _sum_misplaced(crowds: Iterable[Crowd], held: Fraction) -> int:
+def _sum_misplaced(crowds: Iterable[Crowd], level: Fraction) -> int:
     """What is hedged in the wrong market or on the wrong side, were the held share spread over all."""
-    level = min(held, Fraction(1))
-    return sum(crowd.value(abs(crowd.held - crowd.coins * level)) for crowd in crowds if crowd.is_tradable)
+    return sum(crowd.value(abs(crowd.held - crowd.coins * level)) for crowd in crowds)
+
+
+def _sum_excess(crowds: Iterable[Crowd]) -> int:
+    """What is hedged on the wrong side, or beyond the net coins of its own market."""
+    return sum(crowd.value(abs(crowd.held) - crowd.held_due) for crowd in crowds)
 
 
 def _allocate(
-    scene: Scene, crowds: Iterable[Crowd], level: Fraction, *, may_grow: bool
+    scene: Scene, crowds: Iterable[Crowd], level: Fraction | None, *, may_grow: bool
 ) -> Iterable[tuple[HedgeKey, Decimal]]:
-    """The hedges' quantities in the markets that can be traded, by key; together the level, to a step of the exchange."""
+    """The hedges' quantities in the markets that can be traded, by key; together the level, to a step of the exchange.
+
+    Without a level each market keeps what it has, up to its net coins.
+    """
     for crowd in crowds:
         if crowd.is_tradable:
-            yield from _allocate_market(scene, crowd, abs(crowd.coins) * level, may_grow=may_grow)
+            due = abs(crowd.coins) * level if level is not None else Fraction(crowd.held_due)
+            yield from _allocate_market(scene, crowd, due, may_grow=may_grow)
 
 
 def _allocate_market(
