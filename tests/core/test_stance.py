@@ -209,6 +209,20 @@ def test_slow_market_lets_nothing_go_for_what_it_would_not_buy_elsewhere() -> No
     assert flipped.misplaced == usd(2_000)
 
 
+def test_market_that_cannot_grow_costs_no_other_one_what_is_wanted() -> None:
+    """BTC is hedged, ETH is not and gets nothing: a room of 345 at a reach of 375 asks for four fifths of both."""
+    larger = OTHER._replace(size=usd(45_000))
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.36")]
+    scene = a_scene((SMALL, LARGE, larger), *held, prices={BTC: 50_000, ETH: 3_000})
+    snapshot = replace(scene.observation.snapshot, shield=usd(345))
+    scene = replace(scene, observation=replace(scene.observation, snapshot=snapshot))
+    stance = stand(scene, BTC=Pace(0, scaled(500)), ETH=Pace(0, scaled(30)))
+
+    assert find_level(stance, TOGETHER) is None
+    assert stance.level == Fraction(4, 5)
+    assert get_targets(stance) == {LARGE.key: Decimal("0.4"), SMALL.key: Decimal("0.08"), larger.key: Decimal(12)}
+
+
 def test_slow_market_lets_go_what_is_hedged_beyond_its_own_coins() -> None:
     short = a_position(user=a_user(3), is_long=False, size=usd(15_000), collateral=usd(5_000))
     held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]

@@ -127,7 +127,8 @@ def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
         return replace(stance, level=level, targets=dict(_allocate(scene, crowds, level, may_grow=stance.is_fast)))
     if stance.misplaced <= DRIFT * stance.exposure:
         return stance
-    level = min(stance.held, Fraction(1))
+    # One market that cannot be hedged now must not cost another one what is wanted of it.
+    level = max(min(stance.held, Fraction(1)), _find_wanted(stance, terms))
     # Where nothing is bought, what one market lets go is not made up for in another.
     share = level if stance.is_fast else None
     return replace(stance, level=level, targets=dict(_allocate(scene, crowds, share, may_grow=stance.is_fast)))
@@ -135,14 +136,18 @@ def build_stance(scene: Scene, paces: Mapping[str, Pace]) -> Stance:
 
 def find_level(stance: Stance, terms: PortfolioTerms) -> Fraction | None:
     """The share of the net coins that is to be hedged; None where it stays."""
-    held, reach = stance.held, terms.early * stance.swing
-    wanted = _get_share(stance.room, reach) if stance.is_fast else Fraction(0)
+    held, wanted = stance.held, _find_wanted(stance, terms)
     if wanted > held:
         is_due = wanted - held >= terms.step or (wanted == 1 and held <= 1 - terms.step / 2)
         return wanted if is_due else None
-    kept = _get_share(stance.room - terms.slack * stance.exposure, reach)
+    kept = _get_share(stance.room - terms.slack * stance.exposure, terms.early * stance.swing)
     is_over = stance.is_known and held > kept and (held - kept >= terms.step or not kept)
     return kept if is_over else None
+
+
+def _find_wanted(stance: Stance, terms: PortfolioTerms) -> Fraction:
+    """The share that the room asks for; nothing in a slow market."""
+    return _get_share(stance.room, terms.early * stance.swing) if stance.is_fast else Fraction(0)
 
 
 def _get_share(room: Fraction | int, reach: Fraction) -> Fraction:
