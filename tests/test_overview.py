@@ -12,7 +12,7 @@ from dehedge.chronicle import SAMPLE_INTERVAL_S
 from dehedge.core.invariants import Breach, Law
 from dehedge.overview import Overview
 from dehedge.status import StatusView
-from tests.kit import Engine, World, a_position
+from tests.kit import Engine, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -210,3 +210,19 @@ async def test_restart_tells_what_the_journal_tells():
     again = Engine(engine.world)
 
     assert "hedge_opened" in {row["kind"] for row in an_overview(again).get_events(0)}
+
+
+async def test_market_without_hedges_is_logged_once():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world, a_policy(symbols={"ETH-USD": "ETHUSDT"}))
+    await engine.start()
+    await engine.run_for(5)
+    overview = an_overview(engine)
+    with capture_logs() as logs:
+        overview.look()
+        overview.look()
+
+    told = [entry["detail"] for entry in logs if entry["event"] == "market_without_hedges"]
+    assert told == ["markets.toml: there is no BTC-USD, so its open positions get no hedge"]
+    await engine.die()

@@ -14,7 +14,7 @@ from dehedge.core.book import TradingMode
 from dehedge.core.model import Leg
 from dehedge.settlement import Refusals
 from dehedge.status import StatusView
-from tests.kit import Engine, World, a_position
+from tests.kit import Engine, World, a_policy, a_position
 
 pytestmark = pytest.mark.looptime
 
@@ -175,3 +175,20 @@ async def test_pause_that_changes_nothing_keeps_reason_and_time_and_is_in_the_lo
     await view.pause(TradingMode.REDUCE_ONLY, reason="the fifth")
     assert view.get_status()["reason"] == "the fourth"
     await engine.die()
+
+
+async def test_status_warns_of_a_market_whose_name_is_misspelled_in_the_configuration():
+    world = World()
+    world.put(LONG)
+    engine = Engine(world, a_policy(symbols={"BTC-USDD": "BTCUSDT", "ETH-USD": "ETHUSDT"}))
+    await engine.start()
+    await engine.run_for(5)
+
+    assert a_view(engine).find_warnings() == [
+        "markets.toml: BTC-USDD is no market of the chain: correct or remove it",
+        "markets.toml: there is no BTC-USD, so its open positions get no hedge",
+    ]
+    await engine.die()
+    whole, view = await a_running_engine(LONG)
+    assert view.find_warnings() == []
+    await whole.die()

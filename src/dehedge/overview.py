@@ -52,6 +52,7 @@ class Seen(NamedTuple):
     errors: Mapping[str, str]
     obstacles: tuple[str, ...]
     laws: int
+    doubts: tuple[str, ...] = ()
 
 
 class Overview:
@@ -94,6 +95,8 @@ class Overview:
     def look(self) -> None:
         """Note which states have changed since the last look, and a sample when one is due."""
         now, newest = self._clock.time(), self._look_at_states()
+        for text in set(newest.doubts) - set(self._seen.doubts):
+            log.warning("market_without_hedges", detail=text)
         for kind, text in _compare(self._seen, newest):
             self._chronicle.note_state(Happening(now, kind, text))
         for breach in list(self._ledger.guardian.told.values())[self._seen.laws : newest.laws]:
@@ -110,7 +113,8 @@ class Overview:
     def _look_at_states(self) -> Seen:
         known = {"chain": self._snapshots.error, "prices": self._prices.feed.error, "exchange": self._venue.error}
         errors = {name: error for name, error in known.items() if error is not None}
-        return Seen(errors, tuple(self._status.find_obstacles()), len(self._ledger.guardian.told))
+        doubts = tuple(self._status.find_market_warnings())
+        return Seen(errors, tuple(self._status.find_obstacles()), len(self._ledger.guardian.told), doubts)
 
     def _take_sample(self) -> Sample:
         snapshot = self._snapshots.latest

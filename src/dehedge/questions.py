@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dehedge.client import build_console, fetch_answer, format_count, format_usd
+from dehedge.client import build_console, check_wide, fetch_answer, format_count, format_usd, show_trader
 from dehedge.errors import QuestionInvalid
 
 VIEW_S = 12.0
@@ -39,11 +39,12 @@ def explain(url: str, market: str, position_id: str, *, use_json: bool) -> int:
 def list_trips(url: str, limit: int, *, use_json: bool) -> int:
     """A table, nearest first."""
     answer = fetch_answer(url, "trips", {"limit": str(limit)})
+    is_wide = check_wide(build_console())
     table = Table("market", "trader", "side", "size", "price", "trips at", "away", "state")
     for trip in answer["trips"]:
         state = ("at risk, " if trip["is_at_risk"] else "") + ("hedged" if trip["is_hedged"] else "not hedged")
         table.add_row(
-            trip["market"], trip["position_id"].split("|")[0], "long" if trip["is_long"] else "short", format_usd(trip["size"]),
+            trip["market"], show_trader(trip["position_id"], is_wide=is_wide), "long" if trip["is_long"] else "short", format_usd(trip["size"]),
             trip["price"], trip["trigger_price"] or "at no price", _show_distance(trip["distance_bps"]), state,
         )  # fmt: skip
     _print(answer, [table] if answer["trips"] else ["no positions"], use_json=use_json)
@@ -124,10 +125,13 @@ def _build_table(rows: Sequence[Mapping[str, str | None]]) -> Table:
     """Every figure of the rows in a column of its own; of a position's id, the trader."""
     names = [name for name in rows[0] if name != "guard"]
     table = Table(*("trader" if name == "position_id" else name.replace("_", " ") for name in names))
+    is_wide = check_wide(build_console())
     for row in rows:
-        table.add_row(*(_show_cell(name, row[name] or "") for name in names))
+        table.add_row(*(_show_cell(name, row[name] or "", is_wide=is_wide) for name in names))
     return table
 
 
-def _show_cell(name: str, text: str) -> str:
-    return format_usd(text) if text and name.endswith("_usd") else text.split("|", maxsplit=1)[0]
+def _show_cell(name: str, text: str, *, is_wide: bool) -> str:
+    if name == "position_id":
+        return show_trader(text, is_wide=is_wide)
+    return format_usd(text) if text and name.endswith("_usd") else text

@@ -105,6 +105,25 @@ class StatusView:
             found.append(f"{MODE_OBSTACLE}{book.mode.value}{reason}: resume to hedge again")
         return found
 
+    def find_warnings(self) -> list[str]:
+        """What keeps it from nothing, and is hardly meant."""
+        return [*self._auditor.writers.find_warnings(), *self.find_market_warnings()]
+
+    def find_market_warnings(self) -> Sequence[str]:
+        """A name that is misspelled in markets.toml leaves a market without hedges."""
+        snapshot, policy = self._snapshots.latest, self._policy
+        if snapshot is None:
+            return []
+        unknown = sorted(policy.symbols.keys() - snapshot.markets.keys())
+        asked = {market for asset, market in self._snapshots.index.counts if asset == policy.asset}
+        return [
+            *(f"markets.toml: {market} is no market of the chain: correct or remove it" for market in unknown),
+            *(
+                f"markets.toml: there is no {market}, so its open positions get no hedge"
+                for market in sorted(asked - policy.symbols.keys())
+            ),
+        ]
+
     def measure(self) -> None:
         self._gauges.measure(is_ready=not self.find_obstacles(), is_alive=self.check_alive())
 
@@ -173,7 +192,7 @@ class StatusView:
             "endpoint": self._account.endpoint,
             "ready": not obstacles,
             "reasons": list(obstacles),
-            "warnings": list(self._auditor.writers.find_warnings()),
+            "warnings": self.find_warnings(),
             "mode": book.mode.value,
             "mode_since": book.mode_set_at or None,
             "reason": book.mode_reason,

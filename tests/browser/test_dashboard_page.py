@@ -129,6 +129,9 @@ async def test_everything_turns_gray_and_says_since_when_while_the_daemon_is_sil
             re.compile(r"Nothing from the daemon since \d\d:\d\d:\d\d UTC \(\d+ s\)"), timeout=15_000
         )
         await expect(page.locator("[role=alert].heard")).to_have_text("What is shown is stale.")
+        await expect(page.locator("#banner .mode")).to_have_text("Unknown")
+        await expect(page.locator("#banner")).to_contain_text("(last known: Active, ready)")
+        await expect(page.locator("#banner .health")).to_have_text("")
         assert await count_gray(page) == await page.locator(".panel:visible").count()
         assert (await page.evaluate(CONTRAST))["poor"] == []
         older = await age_of(page.locator("#inputs tr", has_text="decisions"))
@@ -136,6 +139,8 @@ async def test_everything_turns_gray_and_says_since_when_while_the_daemon_is_sil
     finally:
         os.kill(stage.daemon.pid, signal.SIGCONT)
     await expect(page.locator(".stale-line")).to_be_hidden()
+    await expect(page.locator("#banner .mode")).to_have_text("Active")
+    await expect(page.locator("#banner .health")).to_have_text("Ready")
     assert await count_gray(page) == 0
 
 

@@ -78,7 +78,7 @@ def test_hedged_position_is_explained_from_its_size_to_its_hedge() -> None:
         "profit_limit FIRES, by 360.04 USDC: vault x 1 x 0.4 = 400,000.00 > 399,639.96 = (vault + shield - profit) x 0.4",
         "at risk at and above 55,500: it ends where the price falls by 7.50 %",
         "decision: resize the hedge, increase it by 0.100 BTCUSDT (incomplete_fill): the hedge is not as large as it should be yet",
-        "its hedge is 0.200 BTCUSDT, worth 12,000.10 USD at the mark 60000.5",
+        "it asks for 0.200 BTCUSDT, worth 12,000.10 USD at the mark 60000.5",
         "hedge: BUY 0.1 BTCUSDT of 0.2, OPEN",
     ]
 
@@ -94,7 +94,7 @@ def test_safe_position_is_explained_with_what_is_missing() -> None:
         "profit_limit does not fire: both sides are equal: vault x 1 x 0 = 0.00 > 0.00 = (vault + shield - profit) x 0",
         "at risk at and above 55,000: it trips where the price rises by 10.00 %",
         "decision: hold (not_at_risk): no check fires",
-        "its hedge is 0.200 BTCUSDT, worth 10,000.00 USD at the mark 50000",
+        "it asks for 0.200 BTCUSDT, worth 10,000.00 USD at the mark 50000",
         "there is no hedge",
     ]
 
@@ -138,7 +138,7 @@ def test_lines_say_what_is_not_there() -> None:
     ]
     assert "no price decides whether it is at risk" in describe_case(flat)
     assert "decision: none yet" in describe_case(gone)
-    assert find_line(flat, "its hedge").endswith("at the mark 50000, less than the exchange takes")
+    assert find_line(flat, "it asks").endswith("at the mark 50000, less than the exchange takes")
 
 
 def test_position_in_another_asset_is_not_checked() -> None:

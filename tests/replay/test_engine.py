@@ -55,7 +55,7 @@ def test_screen_misses_nothing_that_looking_at_everything_finds(seed: int, name:
 
 
 @given(seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_bars_that_are_looked_past_decide_nothing_for_all_together(seed: int) -> None:
     """Half of the markets are quick enough for the gate now and then."""
     history, costs = make_history(seed), make_costs(seed)

@@ -222,7 +222,7 @@ def _describe_sized(sized: Sized | None) -> Iterator[str]:
     if sized is not None:
         small = "" if sized.is_large_enough else ", less than the exchange takes"
         worth = _show_rounded(Fraction(sized.notional_usd), 2)
-        yield f"its hedge is {sized.target:f} {sized.symbol}, worth {worth} USD at the mark {sized.mark.normalize():f}{small}"
+        yield f"it asks for {sized.target:f} {sized.symbol}, worth {worth} USD at the mark {sized.mark.normalize():f}{small}"
 
 
 def _describe_hedge(case: Case) -> Iterator[str]:

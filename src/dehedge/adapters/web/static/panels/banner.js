@@ -50,7 +50,12 @@ export function buildBanner(root) {
   );
   sinceLine.hidden = true;
 
+  let last = null;
+  let isUnknown = false;
+
   function showStatus(status) {
+    last = status;
+    isUnknown = false;
     const [title, meaning] = describeMode(status);
     setText(mode, title);
     setText(modeNote, `(${meaning})`);
@@ -60,6 +65,17 @@ export function buildBanner(root) {
     setText(health, status.ready ? "Ready" : title === "Active" ? "Degraded" : "Not hedging");
     health.dataset.tone = status.ready ? "good" : "bad";
     showReasons([...status.reasons, ...status.warnings]);
+  }
+
+  /** What a silent daemon does nobody knows: what it said last is no state of now. */
+  function showUnknown() {
+    if (!last || isUnknown) return;
+    isUnknown = true;
+    setText(mode, "Unknown");
+    mode.dataset.tone = "bad";
+    setText(modeNote, `(last known: ${describeMode(last)[0]}, ${last.ready ? "ready" : "not ready"})`);
+    setText(health, "");
+    sinceLine.hidden = true;
   }
 
   function showReasons(lines) {
@@ -78,6 +94,8 @@ export function buildBanner(root) {
 
   /** `silentS` is null while the daemon speaks; `inputs` are those that are too old. */
   function showStale(silentS, inputs) {
+    if (silentS !== null) showUnknown();
+    else if (isUnknown) showStatus(last);
     const now = getNow();
     const told = silentS !== null
       ? [`Nothing from the daemon since ${time(now - silentS, now)} UTC (${duration(silentS)}). What is shown is of then.`]
