@@ -55,6 +55,11 @@ def test_clock_that_was_set_back_leaves_no_slope() -> None:
     assert measure([(100, 100), (50, 160), (53, 190)]).slope == 10
 
 
+@pytest.mark.parametrize("before", [[], [(100, 100_000)]])
+def test_flicker_of_a_moment_is_no_pace_when_nothing_else_was_seen(before: list[tuple[float, int]]) -> None:
+    assert measure([*before, (50, 100_000), (50.02, 100_010)]).slope == 3
+
+
 def test_swing_is_the_range_of_the_minute_in_hand_where_that_is_wider() -> None:
     assert [measure([(0, 100), (10, 130), (20, 90), (30, 100)][:count]).swing for count in (1, 2, 3, 4)] == [0, 30, 40, 40]
 

@@ -218,6 +218,26 @@ def test_what_is_let_go_in_one_market_is_not_bought_in_another() -> None:
     assert targets == {SMALL.key: 0, LARGE.key: 0}
 
 
+def test_slow_market_lets_nothing_go_for_what_it_would_not_buy_elsewhere() -> None:
+    """The sum is beyond the limit, all is hedged, and a trader comes to another market."""
+    prices = {BTC: 54_000, ETH: 3_000}
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    after = stand(a_scene((SMALL, LARGE, OTHER), *held, prices=prices), BTC=STILL, ETH=STILL)
+    beyond = stand(a_scene((SMALL, LARGE, OTHER), *held, a_hedge(position=OTHER, quantity="14"), prices=prices), BTC=STILL, ETH=STILL)
+
+    assert after.room < 0
+    assert (after.misplaced, after.targets) == (0, None)
+    assert beyond.misplaced == usd(32_000)
+
+
+def test_slow_market_lets_go_what_is_hedged_beyond_its_own_coins() -> None:
+    short = a_position(user=a_user(3), is_long=False, size=usd(15_000), collateral=usd(5_000))
+    held = [a_hedge(position=SMALL, quantity="0.2"), a_hedge(position=LARGE, quantity="0.4")]
+    scene = a_scene((SMALL, LARGE, short, OTHER), *held, prices={BTC: 54_000, ETH: 3_000})
+
+    assert get_targets(stand(scene, BTC=STILL, ETH=STILL)) == {LARGE.key: Decimal("0.3"), SMALL.key: 0}
+
+
 def test_nobody_left_is_nothing_to_hold() -> None:
     pair = [SMALL, a_position(user=a_user(3), is_long=False)]
 

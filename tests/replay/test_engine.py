@@ -68,6 +68,22 @@ def test_bars_that_are_looked_past_decide_nothing_for_all_together(seed: int) ->
     assert screened == Replay(story, history, costs, policy, is_screened=False).run(lambda _: None)
 
 
+def test_minute_that_lies_in_two_bars_is_as_wide_as_both() -> None:
+    """Bars from half past to half past: each falls by 0.4 %, and the minute of the clock between them by 0.8 %."""
+    rows = [(60_000.0, 60_000.0, 60_000.0, 60_000.0)] * 2 + [(60_000.0, 60_000.0, 59_760.0, 59_760.0)]
+    bars = make_bars(BTC, [*rows, (59_760.0, 59_760.0, 59_520.0, 59_520.0)])
+    history = a_history([bars._replace(start_s=bars.start_s + 30)], [a_trader(n, is_long=False) for n in (1, 2)], shield_usd=1)
+    delta, story = choose("delta"), build_story(history)
+    assert delta.hedging is not None
+    policy = replace(delta, hedging=replace(delta.hedging, portfolio=replace(TOGETHER, gate=Fraction(6, 1_000))))
+    screened, plain = (
+        Replay(story, history, FREE, policy, is_screened=is_screened).run(lambda _: None) for is_screened in (True, False)
+    )
+
+    assert plain.trades
+    assert screened == plain
+
+
 def test_bars_in_which_all_together_are_safe_are_looked_past() -> None:
     """A crash in the middle of a quiet hour: what went before it decides nothing."""
     quiet = [(60_000.0, 60_030.0, 59_970.0, 60_000.0)] * 30

@@ -41,6 +41,7 @@ class Together:
         self._may_buy = _find_buying_bars(story, policy)
         self._may_let_go = _find_other_bars(story, policy)
         self._is_misplaced = False
+        self._is_by_minute = story.path.axis.step_us == MINUTE_US and _check_minutes(story.path.axis)
         self._held: tuple[int, Mapping[str, Decimal]] = -1, {}
         self._seen_bars = 0
         self._positions: Mapping[HedgeKey, Position] | None = None
@@ -73,7 +74,7 @@ class Together:
         for past in range(self._seen_bars, bar):
             parts, count = int(path.axis.parts[past]), path.axis.count_steps(past)
             # Of a minute its turning points say all but the pace of its last seconds.
-            is_enough = path.axis.step_us == MINUTE_US and past < bar - 1
+            is_enough = self._is_by_minute and past < bar - 1
             for step in range(0, count, parts if is_enough else 1):
                 prices = [path.get_price(place, past, step) * PRICE_FACTOR for place in range(len(path.axis.markets))]
                 self._watch.note(dict(zip(path.axis.markets, prices, strict=True)), path.axis.get_time_us(past, step))
@@ -84,7 +85,7 @@ def _find_buying_bars(story: Story, policy: HedgingPolicy) -> Flags:
     """The bars in which something may be bought."""
     terms, axis = policy.portfolio, story.path.axis
     assert terms is not None, "only asked where positions are hedged together"
-    if axis.step_us < MINUTE_US:
+    if not _check_minutes(axis):
         return np.ones(len(axis), dtype=np.bool_)
     ranges, swings = _bound_swings(axis)
     may_be_fast = (swings * MARGIN >= float(terms.gate)).any(axis=0)
@@ -95,6 +96,11 @@ def _find_buying_bars(story: Story, policy: HedgingPolicy) -> Flags:
     # Of the first bar the slopes of a moment are not bounded so.
     is_first = np.arange(len(axis)) == 0
     return np.asarray(is_first | (may_be_fast & may_be_near))
+
+
+def _check_minutes(axis: Axis) -> bool:
+    """False where a minute of the clock may lie in two bars, so that its range is that of neither."""
+    return not (axis.start_us % MINUTE_US).any() and axis.step_us % MINUTE_US == 0
 
 
 def _bound_ahead(moves: Floats, terms: PortfolioTerms) -> Floats:
@@ -109,7 +115,7 @@ def _find_other_bars(story: Story, policy: HedgingPolicy) -> Flags:
     """
     terms, axis, lives = policy.portfolio, story.path.axis, story.lives
     assert terms is not None, "only asked where positions are hedged together"
-    if axis.step_us < MINUTE_US:
+    if not _check_minutes(axis):
         return np.ones(len(axis), dtype=np.bool_)
     ranges, _ = _bound_swings(axis)
     worth = np.array([_sum_worth(story, market) for market in range(len(axis.markets))])
