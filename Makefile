@@ -2,6 +2,8 @@
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 1000
+# Half as many again as there are cores: many tests wait for a process or a socket.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 FUZZ_SCALE ?= 50
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
@@ -29,7 +31,7 @@ demo: install tools
 	@$(BIN)/python -m dehedge demo $(ARGS)
 
 test: install tools
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 mutate: .tools/mutation/.installed
 	@.tools/mutation/bin/python -m tests.mutation $(ARGS)

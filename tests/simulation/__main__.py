@@ -19,6 +19,8 @@ from tests.simulation.run import Verdict, simulator
 from tests.simulation.sabotage import DEFECTS
 
 CHUNK = 25
+CHUNK_UNTIL_FAILURE = 2
+"""What is under way when a failure is seen was for nothing."""
 CHUNKS_PER_PROCESS = 20
 TOLD_EVERY = 2_500
 
@@ -61,6 +63,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--replay", type=int, metavar="SEED", help="run one seed and print all that happens in it")
     parser.add_argument("--crashes", choices=["all", "short"], help="enumerate the points of death instead")
+    parser.add_argument("--outcome", choices=[*crashes.OUTCOMES], help="only this one of the order under way")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
     parser.add_argument("--sabotage", choices=[*DEFECTS], help="put a defect into the daemon first")
     options = parser.parse_args()
@@ -69,11 +72,12 @@ def main() -> int:
     if options.replay is not None:
         return replay(options.replay)
     if options.crashes:
-        families = crashes.list_families(is_short=options.crashes == "short")
+        families = crashes.list_families(is_short=options.crashes == "short", outcome=options.outcome)
         verdicts = run_all(run_family, families, options.jobs)
     else:
         last = options.first + options.seeds
-        chunks = [range(start, min(start + CHUNK, last)) for start in range(options.first, last, CHUNK)]
+        chunk = CHUNK_UNTIL_FAILURE if options.until_failure else CHUNK
+        chunks = [range(start, min(start + chunk, last)) for start in range(options.first, last, chunk)]
         verdicts = run_all(run_seeds, chunks, options.jobs)
     return judge(verdicts, options)
 

@@ -208,9 +208,9 @@ def run_family(machine: Simulator, family: Case) -> Iterator[Verdict]:
         yield machine.run(build_script(family._replace(point=point), []))
 
 
-def list_families(*, is_short: bool) -> list[Case]:
+def list_families(*, is_short: bool, outcome: str | None) -> list[Case]:
     """Every scenario, outcome, position mode and restart, without a death yet; the short list has one of the last two."""
-    outcomes = SHORT_OUTCOMES if is_short else OUTCOMES
+    outcomes = [outcome] if outcome else SHORT_OUTCOMES if is_short else OUTCOMES
     settings = product((False, True), RESTART_S) if not is_short else [(False, RESTART_S[0])]
     return [
         Case(scenario, outcome, hedge_mode, restart_s, 0)
