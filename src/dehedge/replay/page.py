@@ -81,6 +81,7 @@ def list_costs(costs: Costs) -> list[tuple[str, str]]:
         ("from the order to the fill, s", f"{costs.exchange_latency_s:g}"),
         ("margin of the hedge account, USD", f"{costs.margin_usd:,.2f}"),
         ("leverage", str(costs.leverage)),
+        ("margin", "isolated: each symbol by itself" if costs.is_isolated else "cross: the whole account"),
         ("maintenance margin, share of the notional", show(costs.maintenance) or ""),
         ("outages of the exchange", _describe_outages(costs)),
     ]
