@@ -98,7 +98,11 @@ def test_gaps_are_told(tmp_path: Path):
         ([ROWS[0], "5,nan,3,4,1"], r"a\.csv:3: high is 'nan'"),
         ([ROWS[0], "5,-6,3,4,1"], r"a\.csv:3: high is '-6'"),
         ([ROWS[0], "5,1e3,3,4,1"], r"a\.csv:3: high is '1e3'"),
-        ([ROWS[0], "5,6"], r"a\.csv:3: has 3 columns, and low would be number 4"),
+        ([ROWS[0], "5,6"], r"a\.csv:3: the number of fields is 3 and not 6"),
+        ([ROWS[0], "oops,6,3,4,1"], r"a\.csv:3: open is 'oops'; give a decimal number above 0 and below 10000000$"),
+        ([ROWS[0], '"6,082.80",6,3,4,1'], r"a\.csv:3: open is '6,082.80'; give a decimal number .* without thousands separators"),
+        ([ROWS[0], "6,082.80,6,3,4,1"], r"a\.csv:3: the number of fields is 7 and not 6 as of the columns; give no thousands separators"),
+        ([ROWS[0], "5,6,3,4,-1"], r"a\.csv:3: volume is '-1'; give a decimal number of 0 or more, or nothing"),
         (["5,66666666,3,4,1"], r"a\.csv:2: high is '66666666'"),
         (["5,6,3,\u0664,1"], r"a\.csv:2: close is"),
     ],
@@ -144,9 +148,10 @@ def test_zip_that_is_none_or_holds_nothing_is_told_when_read(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "cut.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", HEADER + "\n" + "1584013260,1,1,1,1,1\n" * 50)
     content = (tmp_path / "cut.zip").read_bytes()
+    (tmp_path / "half.zip").write_bytes(content[: len(content) // 2])
     (tmp_path / "cut.zip").write_bytes(content[:50] + b"\xff" * 8 + content[58:])
 
-    for name, reason in (("empty.zip", "has no .csv inside"), ("cut.zip", "cannot be read"), ("gone.zip", "is not a file")):
+    for name, reason in (("empty.zip", "has no .csv inside"), ("cut.zip", "cannot be read"), ("half.zip", "is not a whole ZIP file"), ("gone.zip", "is not a file")):
         with pytest.raises(ConfigError, match=reason):
             read_klines("M", [tmp_path / name])
 

@@ -43,7 +43,7 @@ def _find_obstacle(position: Position, asset: str) -> str:
         return "without a size"
     if not check_market_name(position.market):
         return "with a market name that is no plain word"
-    if position.entry_price < 0 or not TIME_MIN_S <= position.opened_at < TIME_MAX_S:
+    if position.entry_price <= 0 or not TIME_MIN_S <= position.opened_at < TIME_MAX_S:
         return "with an entry price or a time that cannot be"
     return ""
 

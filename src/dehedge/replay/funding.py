@@ -13,13 +13,15 @@ from pathlib import Path
 from dehedge.errors import ConfigError
 from dehedge.replay.model import FundingRate
 from dehedge.replay.sheets import (
+    TIME_SHAPE,
+    Form,
+    Shape,
     Sheet,
-    build_pattern,
-    explain_line,
     find_columns,
     format_time,
     parse_time,
     read_sheets,
+    split_fields,
     split_header,
 )
 
@@ -29,7 +31,10 @@ NAMES: Mapping[str, Sequence[str]] = {
     "time": ("calc_time", "funding_time", "fundingtime", "open_time", "timestamp", "datetime", "date"),
     "rate": ("last_funding_rate", "funding_rate", "fundingrate"),
 }
-SHAPES = {"time": r"[0-9][0-9T:.+Z -]{0,40}", "rate": r"[-+]?[0-9]{1,3}(?:\.[0-9]{0,30})?(?:[eE][-+]?[0-9]{1,2})?"}
+SHAPES = {
+    "time": TIME_SHAPE,
+    "rate": Shape(r"[-+]?[0-9]{1,3}(?:\.[0-9]{0,30})?(?:[eE][-+]?[0-9]{1,2})?", "a decimal number such as 0.0001"),
+}
 RATE_MAX = Decimal("0.1")
 """Of the notional, and far above what the exchange charges at once; more than that is a percentage by mistake."""
 
@@ -44,21 +49,18 @@ def read_funding(paths: Sequence[Path]) -> list[FundingRate]:
 
 
 def _read_sheet(sheet: Sheet, found: dict[int, tuple[Decimal, str]]) -> None:
-    columns: dict[str, int] = {}
+    form: Form | None = None
     for number, line in sheet.lines:
-        if not columns:
-            header = split_header(line)
+        place = f"{sheet.place}:{number}"
+        if form is None:
+            header = split_header(place, line)
             columns = _find_columns(sheet.place, header, line)
-            pattern = build_pattern(columns, SHAPES)
+            form = Form.build(columns, SHAPES, len(split_fields(place, line)))
             if header is not None:
                 continue
-        bare = line.replace('"', "")
-        match = pattern.fullmatch(bare)
-        place = f"{sheet.place}:{number}"
-        if match is None:
-            raise ConfigError(f"{place}: {explain_line(bare, columns, SHAPES)}")
+        match = form.read(place, line)
         _note(found, place, match["time"], Decimal(match["rate"]))
-    if not columns:
+    if form is None:
         raise ConfigError(f"{sheet.place}: has no rates")
 
 

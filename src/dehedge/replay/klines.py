@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from dehedge.errors import ConfigError
 from dehedge.replay.model import Bars
 from dehedge.replay.sheets import (
+    TIME_SHAPE,
+    Form,
+    Shape,
     Sheet,
-    build_pattern,
-    explain_line,
     find_columns,
     format_time,
     parse_time,
     read_sheets,
     scale,
+    split_fields,
     split_header,
 )
 
@@ -45,9 +47,9 @@ NAMES: Mapping[str, Sequence[str]] = {
     "volume": (),
     "quote_volume": ("quote_asset_volume", "quotevolume"),
 }
-_PRICE = r"[0-9]{1,7}(?:\.[0-9]{1,30})?"
-_VOLUME = r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?(?:[eE][-+]?[0-9]{1,2})?)?"
-SHAPES = {"open_time": r"[0-9][0-9T:.+Z -]{0,40}", **dict.fromkeys(PRICES, _PRICE), **dict.fromkeys(VOLUMES, _VOLUME)}
+_PRICE = Shape(r"[0-9]{1,7}(?:\.[0-9]{1,30})?", "a decimal number above 0 and below 10000000")
+_VOLUME = Shape(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?(?:[eE][-+]?[0-9]{1,2})?)?", "a decimal number of 0 or more, or nothing")
+SHAPES = {"open_time": TIME_SHAPE, **dict.fromkeys(PRICES, _PRICE), **dict.fromkeys(VOLUMES, _VOLUME)}
 
 Column = NDArray[np.int64]
 
@@ -91,7 +93,7 @@ def find_gaps(bars: Bars) -> list[Gap]:
 def _read_part(sheet: Sheet) -> _Part:
     rows = _Rows(sheet.place)
     for number, line in sheet.lines:
-        rows.add(number, line.replace('"', ""))
+        rows.add(number, line)
     return rows.build()
 
 
@@ -100,54 +102,45 @@ class _Rows:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._columns: dict[str, int] = {}
-        self._match: Callable[[str], re.Match[str] | None] = lambda _: None
+        self._form: Form | None = None
         self._lines, self._start_s = array("q"), array("q")
         self._prices = [array("q") for _ in PRICES]
         self._quote_volume = array("d")
 
     def add(self, number: int, line: str) -> None:
-        if not self._columns:
-            header = split_header(line)
-            self._set_columns(header, line.count(",") + 1)
+        place = f"{self._place}:{number}"
+        if self._form is None:
+            header = split_header(place, line)
+            self._form = self._build_form(header, len(split_fields(place, line)))
             if header is not None:
                 return
-        match = self._match(line)
-        if match is None:
-            raise ConfigError(f"{self._place}:{number}: {explain_line(line, self._columns, SHAPES)}")
-        at_s = self._parse_time(number, match["open_time"])
+        match = self._form.read(place, line)
+        at_s = self._parse_time(place, match["open_time"])
         self._lines.append(number)
         self._start_s.append(at_s)
         for name, column in zip(PRICES, self._prices, strict=True):
             column.append(scale(match[name], PLACES))
-        self._quote_volume.append(self._compute_volume(match))
+        self._quote_volume.append(_compute_volume(match, self._form.columns))
 
-    def _set_columns(self, header: list[str] | None, count: int) -> None:
+    def _build_form(self, header: list[str] | None, width: int) -> Form:
         columns = (
-            {name: place for place, name in enumerate(ARCHIVE[:count]) if name in SHAPES}
+            {name: place for place, name in enumerate(ARCHIVE[:width]) if name in SHAPES}
             if header is None
             else find_columns(self._place, header, NAMES)
         )
         missing = [name for name in NEEDED if name not in columns]
         if missing:
             raise ConfigError(f"{self._place}:1: has no column {', '.join(missing)}")
-        self._columns = columns
-        self._match = build_pattern(columns, SHAPES).fullmatch
+        return Form.build(columns, SHAPES, width)
 
-    def _parse_time(self, number: int, text: str) -> int:
+    def _parse_time(self, place: str, text: str) -> int:
         try:
             at_s = parse_time(text)
         except ValueError as error:
-            raise ConfigError(f"{self._place}:{number}: open_time {error}") from None
+            raise ConfigError(f"{place}: open_time {error}") from None
         if self._start_s and at_s <= self._start_s[-1]:
-            raise ConfigError(f"{self._place}:{number}: {format_time(at_s)} is not after the line before")
+            raise ConfigError(f"{place}: {format_time(at_s)} is not after the line before; sort the lines by time")
         return at_s
-
-    def _compute_volume(self, match: re.Match[str]) -> float:
-        """In dollars; by the close where the file has the coins alone."""
-        if "quote_volume" in self._columns:
-            return float(match["quote_volume"] or 0)
-        return float(match["volume"] or 0) * float(match["close"]) if "volume" in self._columns else 0.0
 
     def build(self) -> _Part:
         if not self._start_s:
@@ -170,12 +163,19 @@ class _Rows:
             raise ConfigError(f"{self._place}:{number}: wants 0 < low <= open and close <= high")
 
 
+def _compute_volume(match: re.Match[str], columns: Mapping[str, int]) -> float:
+    """In dollars; by the close where the file has the coins alone."""
+    if "quote_volume" in columns:
+        return float(match["quote_volume"] or 0)
+    return float(match["volume"] or 0) * float(match["close"]) if "volume" in columns else 0.0
+
+
 def _find_step(parts: Sequence[_Part]) -> int:
     """The least distance of two bars, which all files share."""
     steps = {part.place: int(np.diff(part.start_s).min()) for part in parts if len(part.start_s) > 1}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{place} has bars of {step_s} s" for place, step_s in list(steps.items())[:3])
-        raise ConfigError(f"files of one market have bars of different length: {told}")
+        raise ConfigError(f"files of one market have bars of different length: {told}; give files of one interval")
     return next(iter(steps.values()), STEP_DEFAULT_S)
 
 
@@ -190,7 +190,7 @@ def _join(parts: Sequence[_Part]) -> tuple[Column, Column, NDArray[np.float64]]:
     if differs.any():
         first = int(np.argmax(differs))
         one, other = (_name_row(parts, int(order[place])) for place in (first, first + 1))
-        raise ConfigError(f"{other}: {format_time(int(start_s[first]))} is another bar than in {one}")
+        raise ConfigError(f"{other}: {format_time(int(start_s[first]))} is another bar than in {one}; give one of the two files")
     kept = np.concatenate(([True], ~is_twice))
     return start_s[kept], prices[:, kept], quote_volume[order][kept]
 

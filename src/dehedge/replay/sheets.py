@@ -6,6 +6,7 @@ Knows neither prices nor traders. Whatever a file holds, it is read in bounded m
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import zipfile
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from dehedge.errors import ConfigError
 
@@ -25,6 +26,8 @@ MEMBERS_MAX = 10_000
 SHOWN_LENGTH_MAX = 60
 TIME_MIN_S, TIME_MAX_S = 0, 4_102_444_800
 """The years 1970 to 2099."""
+
+ZIP_BEGINNING = b"PK\x03\x04"
 
 _WHOLE_TIME = re.compile(r"([0-9]{1,16})(?:\.0{1,6})?")
 _MS_MIN, _US_MIN = 10**11, 10**14
@@ -49,6 +52,9 @@ def read_sheets(path: Path) -> Iterator[Sheet]:
             raise ConfigError(f"{path}: is longer than {BYTES_MAX} bytes; give it in parts")
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
+                if file.read(len(ZIP_BEGINNING)) == ZIP_BEGINNING:
+                    raise ConfigError(f"{path}: is not a whole ZIP file: its end is missing; get it once more")
+                file.seek(0)
                 yield Sheet(str(path), _read_lines(str(path), file))
             return
         with zipfile.ZipFile(path) as archive:
@@ -93,9 +99,9 @@ def _telling(place: str, act: str = "read") -> Iterator[None]:
         raise ConfigError(f"{place}: cannot be {act}: {show(str(error))}") from None
 
 
-def split_header(first: str) -> list[str] | None:
+def split_header(place: str, first: str) -> list[str] | None:
     """The names of the columns, in lower case; None where the first line already holds figures."""
-    fields = [field.strip(' "').lower().replace(" ", "_") for field in first.split(",")]
+    fields = [field.strip().lower().replace(" ", "_") for field in split_fields(place, first)]
     return None if fields[0][:1].isdigit() else fields
 
 
@@ -111,25 +117,69 @@ def find_columns(place: str, header: Sequence[str], names: Mapping[str, Sequence
     return found
 
 
-def build_pattern(columns: Mapping[str, int], shapes: Mapping[str, str]) -> re.Pattern[str]:
-    """Of a whole line, with a group for each column. A line that does not match is told by ``explain_line``."""
-    by_position = {position: name for name, position in columns.items()}
-    parts = [
-        f" *(?P<{by_position[position]}>{shapes[by_position[position]]}) *" if position in by_position else "[^,]*"
-        for position in range(max(by_position) + 1)
-    ]
-    return re.compile(",".join(parts) + "(?:,.*)?")
+class Shape(NamedTuple):
+    """What a field may look like, and the same in words for whoever has to mend it."""
+
+    pattern: str
+    wanted: str
 
 
-def explain_line(line: str, columns: Mapping[str, int], shapes: Mapping[str, str]) -> str:
-    """Which field is wrong, by the first that does not have its shape."""
-    fields = [field.strip() for field in line.split(",")]
-    for name, position in sorted(columns.items(), key=lambda item: item[1]):
-        if position >= len(fields):
-            return f"has {len(fields)} columns, and {name} would be number {position + 1}"
-        if not re.fullmatch(shapes[name], fields[position]):
-            return f"{name} is {show(fields[position])!r}"
-    return f"cannot be read: {show(line)!r}"
+TIME_SHAPE = Shape(r"[0-9][0-9T:.+Z -]{0,40}", "a time such as 2020-03-12T11:42:00Z or 1584013320000")
+
+
+class Form(NamedTuple):
+    """How every line of a sheet is to look: ``width`` fields, of which those of ``columns`` have their shapes.
+
+    Whole lines are matched at once, because files have millions.
+    """
+
+    columns: Mapping[str, int]
+    shapes: Mapping[str, Shape]
+    width: int
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def build(cls, columns: Mapping[str, int], shapes: Mapping[str, Shape], width: int) -> Self:
+        by_position = {position: name for name, position in columns.items()}
+        parts = [
+            f" *(?P<{by_position[position]}>{shapes[by_position[position]].pattern}) *" if position in by_position else "[^,]*"
+            for position in range(width)
+        ]  # fmt: skip
+        return cls(columns, shapes, width, re.compile(",".join(parts)))
+
+    def read(self, place: str, line: str) -> re.Match[str]:
+        """The fields by name. Raises ``ConfigError`` with the first that is wrong."""
+        match = self.pattern.fullmatch(line if '"' not in line else self._unquote(place, line))
+        if match is None:
+            raise ConfigError(f"{place}: {self._explain(split_fields(place, line))}")
+        return match
+
+    def _unquote(self, place: str, line: str) -> str:
+        """A comma within quotes ends no field. Only columns that nobody reads may have one."""
+        fields = split_fields(place, line)
+        has_comma = any("," in field for position, field in enumerate(fields) if position in self.columns.values())
+        return line if has_comma else ",".join(field.replace(",", " ") for field in fields)
+
+    def _explain(self, fields: Sequence[str]) -> str:
+        if len(fields) != self.width:
+            hint = "no thousands separators" if len(fields) > self.width else "a comma for each column, also an empty one"
+            return f"the number of fields is {len(fields)} and not {self.width} as of the columns; give {hint}"
+        for name, position in sorted(self.columns.items(), key=lambda item: item[1]):
+            pattern, wanted = self.shapes[name]
+            if not re.fullmatch(f" *(?:{pattern}) *", fields[position]):
+                separated = " without thousands separators" if "," in fields[position] else ""
+                return f"{name} is {show(fields[position].strip())!r}; give {wanted}{separated}"
+        return f"cannot be read: {show(','.join(fields))!r}"
+
+
+def split_fields(place: str, line: str) -> list[str]:
+    """As every CSV has them. Raises ``ConfigError`` for quotes that do not end in this line."""
+    if '"' not in line:
+        return line.split(",")
+    try:
+        return next(csv.reader([line], strict=True, skipinitialspace=True))
+    except csv.Error:
+        raise ConfigError(f"{place}: has quotes that do not go around one field: {show(line)!r}") from None
 
 
 def parse_time(text: str) -> int:

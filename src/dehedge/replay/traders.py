@@ -15,14 +15,16 @@ from typing import NamedTuple
 from dehedge.errors import ConfigError
 from dehedge.replay.model import Trader
 from dehedge.replay.sheets import (
+    TIME_SHAPE,
+    Form,
+    Shape,
     Sheet,
-    build_pattern,
-    explain_line,
     find_columns,
     format_time,
     parse_time,
     read_sheets,
     scale,
+    show,
     split_header,
     unscale,
 )
@@ -34,19 +36,21 @@ NAMES: Mapping[str, Sequence[str]] = {
     "opened": ("opened_s", "opened_at"), "closed": ("closed_s", "closed_at"),
 }  # fmt: skip
 USD_PLACES, PRICE_PLACES = 6, 18
-_TIME = r"[0-9][0-9T:.+Z -]{0,40}"
+_USD = r"[0-9]{1,72}(?:\.[0-9]{1,6})?"
+_DOLLARS = "USDC with up to six decimals, such as 400000.5"
 SHAPES = {
-    "market": r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}",
-    "user": r"(?:0x[0-9a-fA-F]{40})?",
-    "side": r"(?i:long|short)",
-    "size": r"[0-9]{1,72}(?:\.[0-9]{1,6})?",
-    "collateral": r"[0-9]{1,72}(?:\.[0-9]{1,6})?",
-    "entry_price": r"(?:[0-9]{1,72}(?:\.[0-9]{1,18})?)?",
-    "opened": _TIME,
-    "closed": f"(?:{_TIME})?",
+    "market": Shape(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", "a name such as BTC-USD"),
+    "user": Shape(r"(?:0x[0-9a-fA-F]{40})?", "an address of 0x and 40 hex digits, or nothing"),
+    "side": Shape(r"(?i:long|short)", "long or short"),
+    "size": Shape(_USD, _DOLLARS),
+    "collateral": Shape(_USD, _DOLLARS),
+    "entry_price": Shape(r"(?:[0-9]{1,72}(?:\.[0-9]{1,18})?)?", "a decimal number above 0, or nothing"),
+    "opened": TIME_SHAPE,
+    "closed": Shape(f"(?:{TIME_SHAPE.pattern})?", f"{TIME_SHAPE.wanted}, or nothing"),
 }
-MARKET = re.compile(SHAPES["market"])
-_CAPITAL = re.compile(r"# *(vault|shield) +([0-9]{1,72}(?:\.[0-9]{1,6})?) *")
+MARKET = re.compile(SHAPES["market"].pattern)
+_CAPITAL = re.compile(rf"# *(vault|shield) +({_USD}) *")
+_CAPITAL_MEANT = re.compile(r"#\s*(vault|shield)\b\s*[:=]?\s*(.*)", re.IGNORECASE)
 
 
 class Book(NamedTuple):
@@ -57,17 +61,24 @@ class Book(NamedTuple):
     shield: int | None = None
 
 
+class _Found(NamedTuple):
+    """What was read so far; ``places`` are the traders', and each capital has its own."""
+
+    traders: list[Trader]
+    places: list[str]
+    capital: dict[str, tuple[int, str]]
+
+
 def read_book(path: Path) -> Book:
     """Raises ``ConfigError``."""
-    traders: list[Trader] = []
-    places: list[str] = []
-    capital: dict[str, int] = {}
+    found = _Found([], [], {})
     for sheet in read_sheets(path):
-        _read_sheet(sheet, (traders, places), capital)
-    if not traders:
+        _read_sheet(sheet, found)
+    if not found.traders:
         raise ConfigError(f"{path}: has no traders")
-    _check_one_at_a_time(traders, places)
-    return Book(traders, capital.get("vault"), capital.get("shield"))
+    _check_one_at_a_time(found.traders, found.places)
+    vault, shield = (found.capital.get(name, (None,))[0] for name in ("vault", "shield"))
+    return Book(found.traders, vault, shield)
 
 
 def render_book(book: Book) -> str:
@@ -95,42 +106,48 @@ def _render_trader(trader: Trader) -> str:
     ))  # fmt: skip
 
 
-def _read_sheet(sheet: Sheet, found: tuple[list[Trader], list[str]], capital: dict[str, int]) -> None:
-    traders, places = found
-    columns: dict[str, int] = {}
+def _read_sheet(sheet: Sheet, found: _Found) -> None:
+    form: Form | None = None
     for number, line in sheet.lines:
         place = f"{sheet.place}:{number}"
         if line.startswith("#"):
-            said = _CAPITAL.fullmatch(line)
-            if said:
-                capital[said[1]] = scale(said[2], USD_PLACES)
-            continue
-        if not columns:
-            columns = _find_columns(place, line)
-            pattern = build_pattern(columns, SHAPES)
-            continue
-        bare = line.replace('"', "")
-        match = pattern.fullmatch(bare)
-        if match is None:
-            raise ConfigError(f"{place}: {explain_line(bare, columns, SHAPES)}")
-        traders.append(_build_trader(place, match.groupdict(), len(traders)))
-        places.append(place)
+            _read_comment(place, line, found.capital)
+        elif form is None:
+            form = _build_form(place, line)
+        else:
+            fields = form.read(place, line).groupdict()
+            found.traders.append(_build_trader(place, fields, len(found.traders)))
+            found.places.append(place)
 
 
-def _find_columns(place: str, line: str) -> dict[str, int]:
-    header = split_header(line)
+def _read_comment(place: str, line: str, capital: dict[str, tuple[int, str]]) -> None:
+    """What begins like vault or shield is never taken for a mere comment: without it the vault would be another."""
+    meant = _CAPITAL_MEANT.match(line)
+    if meant is None:
+        return
+    said = _CAPITAL.fullmatch(line)
+    name = meant[1].lower()
+    if said is None:
+        raise ConfigError(f"{place}: {name} is {show(meant[2].strip())!r}; write it as: # {name} 5000000.5")
+    if name in capital:
+        raise ConfigError(f"{place}: {name} is said already, in {capital[name][1]}; leave one of the two")
+    capital[name] = scale(said[2], USD_PLACES), place
+
+
+def _build_form(place: str, line: str) -> Form:
+    header = split_header(place, line)
     columns = find_columns(place.rpartition(":")[0], header, NAMES) if header is not None else {}
     missing = [name for name in NEEDED if name not in columns]
-    if missing:
+    if header is None or missing:
         raise ConfigError(f"{place}: the header has no column {', '.join(missing)}; a book has {','.join(COLUMNS)}")
-    return columns
+    return Form.build(columns, SHAPES, len(header))
 
 
 def _build_trader(place: str, fields: Mapping[str, str], number: int) -> Trader:
     size = scale(fields["size"], USD_PLACES)
     if size == 0:
-        raise ConfigError(f"{place}: size is 0")
-    entry, closed = fields.get("entry_price"), fields.get("closed")
+        raise ConfigError(f"{place}: size is 0; give {_DOLLARS}")
+    closed = fields.get("closed")
     try:
         opened_s = parse_time(fields["opened"])
         closed_s = parse_time(closed) if closed else None
@@ -140,8 +157,16 @@ def _build_trader(place: str, fields: Mapping[str, str], number: int) -> Trader:
         raise ConfigError(f"{place}: is closed at {format_time(closed_s)}, not after it was opened")
     return Trader(
         fields["market"], fields.get("user") or build_user(number), fields["side"].lower() == "long", size,
-        scale(fields["collateral"], USD_PLACES), scale(entry, PRICE_PLACES) if entry else None, opened_s, closed_s,
+        scale(fields["collateral"], USD_PLACES), _read_entry(place, fields.get("entry_price")), opened_s, closed_s,
     )  # fmt: skip
+
+
+def _read_entry(place: str, text: str | None) -> int | None:
+    """None for the price of then. From a price of 0 a position would never win or lose."""
+    entry = scale(text, PRICE_PLACES) if text else None
+    if entry == 0:
+        raise ConfigError(f"{place}: entry_price is 0; give a price above 0, or nothing for the price of then")
+    return entry
 
 
 def build_user(number: int) -> str:
