@@ -103,6 +103,15 @@ def test_replay_of_many_books_pools_them_over_windows(folder: Path):
     assert errors.startswith("written: s.html\nwritten: s.json\n")
 
 
+def test_replay_of_windows_tells_what_of_the_book_is_in_each(folder: Path):
+    (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,9,5,2026-11-22\nDOGE-USD,short,9,5,2026-11-22\n")
+    windows = ("--window", "crash:BTC-USD=btc.csv", "--window", "again:BTC-USD=btc.csv")
+    text, _ = run("replay", *windows, "--book", "book.csv", "--at-start", "--policy", "none")
+
+    for name in ("crash", "again"):
+        assert f"{name}: book: book.csv: 1 position of 1 trader\n{name}: book: left out 1 position in markets without --prices: DOGE-USD\n" in text
+
+
 TUNE = ("--generate", "traders=20,long=0.1..0.9", "--shield", "0.1%", "--books", "2", "--policy", "delta", "--vary", "max_opens_per_hour=1,99")
 
 

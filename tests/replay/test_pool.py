@@ -118,5 +118,5 @@ def test_book_of_a_file_is_opened_in_each_window(folder: Path):
     assert [each.gross for each in run_jobs(inputs, list_jobs(inputs), lambda _: None)] == [1_000, 1_000]
 
     late = make_inputs(generate="", shield="", books=1, book=Path("b.csv"))
-    with pytest.raises(ConfigError, match=r"b\.csv: none of its positions"):
+    with pytest.raises(ConfigError, match=r"b\.csv: none of its positions in BTC-USD is of this time, 2020-03-12T11:41:00Z to .*; --at-start opens"):
         run_jobs(late, list_jobs(late), lambda _: None)

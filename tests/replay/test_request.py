@@ -17,7 +17,7 @@ from dehedge.replay.choices import build_policies
 from dehedge.replay.model import USDC_UNIT, Costs, Trader
 from dehedge.replay.request import Options, Request, build_request
 from dehedge.replay.traders import Book, build_user, render_book
-from tests.replay.kit import START_S, write_klines
+from tests.replay.kit import ROWS, START_S, write_klines
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +69,46 @@ def test_book_keeps_the_positions_of_these_markets_and_this_time():
     made = request(book=write_book(a_trader(), *others))
 
     assert made.history.traders == [a_trader()]
-    assert "book: left out 1 positions in markets without --prices" in made.notes
+    assert "book: book.csv: 1 position of 1 trader" in made.notes
+    assert "book: left out 1 position in markets without --prices: ETH-USD" in made.notes
     assert "book: left out 2 positions of another time" in made.notes
+
+
+def test_trader_in_two_markets_is_one(folder: Path):
+    write_klines(folder / "eth.csv")
+    book = write_book(a_trader(), a_trader(market="ETH-USD"), a_trader(1))
+
+    assert "book: book.csv: 3 positions of 2 traders" in request(prices=["BTC-USD=btc.csv", "ETH-USD=eth.csv"], book=book).notes
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_book_of_other_markets_is_refused_by_their_names(at_start: bool):
+    book = write_book(a_trader(market="BTCUSD"), a_trader(market="ETHUSD"))
+
+    with pytest.raises(ConfigError, match=r"they are in BTCUSD, ETHUSD, and the prices are of BTC-USD; name a market alike in both$"):
+        request(book=book, at_start=at_start)
+
+
+def test_position_that_sees_no_price_is_told_where_files_end_unlike(folder: Path):
+    write_klines(folder / "eth.csv", ROWS[:1])
+    book = write_book(a_trader(), a_trader(market="ETH-USD"), a_trader(1, market="ETH-USD", opened_s=START_S + 61))
+    notes = request(prices=["BTC-USD=btc.csv", "ETH-USD=eth.csv"], book=book).notes
+
+    assert "book: 1 position in ETH-USD opened after its prices ended at 2020-03-12T11:42:00Z: they see no price but the last" in notes
+    assert "ETH-USD: prices end at 2020-03-12T11:42:00Z, before others do: what is opened there later sees none" in notes
+    assert not any("end" in note for note in request(book=book).notes)
+
+
+def test_market_that_the_daemon_would_not_know_is_told_where_there_is_a_file_of_markets(folder: Path):
+    prices = ["BTC-USD=btc.csv", "BTC=btc.csv", "DOGE-USD=btc.csv"]
+    assert not any("markets.toml" in note for note in request(prices=prices).notes)
+
+    (folder / "markets.toml").write_text('[binance]\n"BTC-USD" = "BTCUSDT"\n')
+
+    assert [note for note in request(prices=prices).notes if "markets.toml" in note] == [
+        "BTC is not in markets.toml, so the daemon would not hedge it: its symbol BTCUSDT is made up",
+        "DOGE-USD is not in markets.toml, so the daemon would not hedge it: its symbol DOGEUSDT is made up, and so are that symbol's rules",
+    ]
 
 
 def test_book_of_another_time_is_opened_at_the_first_price_when_asked_for():
@@ -96,14 +134,14 @@ def test_prices_are_cut_to_the_time_asked_for():
 def test_costs_are_as_typed_when_given(folder: Path):
     (folder / "f.csv").write_text("time,rate\n1584014400,0.0001\n")
     made = request(
-        fees_bps="4", spread_bps="1.5", depth_usd="0", outages=["2020-03-12T11:45/2020-03-12T11:50"], margin_usd="5000.5",
+        fees_bps="4", spread_bps="1.5", depth_usd="0", outages=["2020-03-12T11:43/2020-03-12T11:50"], margin_usd="5000.5",
         leverage=7, maintenance_percent="0.4", funding=["BTC-USD=f.csv"],
     )  # fmt: skip
 
     costs = made.costs
     assert (costs.taker_fee, costs.half_spread_bps, costs.depth_usd) == (Decimal("0.0004"), Decimal("1.5"), 0)
     assert (costs.margin_usd, costs.leverage, costs.maintenance) == (Decimal("5000.5"), 7, Decimal("0.004"))
-    assert costs.outages == [(1_584_013_500, 1_584_013_800)]
+    assert costs.outages == [(1_584_013_380, 1_584_013_800)]
     assert made.history.funding == {"BTC-USD": [(1_584_014_400, Decimal("0.0001"))]}
 
 
@@ -150,7 +188,10 @@ def test_settings_that_are_wrong_end_it_when_read(monkeypatch: pytest.MonkeyPatc
         ({"policies": ["delta:networks=x"]}, "'networks' decides nothing"), ({"policies": ["delta:expiry=x"]}, "wants a number of seconds"),
         ({"fees_bps": "-1"}, "--fees: '-1' is not a number"), ({"margin_usd": "1e9"}, "--margin"), ({"spread_bps": "9999"}, "--spread"),
         ({"vault": "all"}, "--vault: 'all' is neither"), ({"shield": "1%%"}, "--shield"), ({"outages": ["now"]}, "--outage: 'now'"),
-        ({"outages": ["2021-01-01/2020-01-01"]}, "ends before it begins"), ({"since": "x"}, "--from: 'x' is not a time"),
+        ({"outages": ["2021-01-01/2020-01-01"]}, "ends before it begins"),
+        ({"outages": ["2021-01-01/2021-01-02"]}, "--outage: 2021-01-01T00:00:00Z to 2021-01-02T00:00:00Z is outside the prices, which are from 2020-03-12T11:41"),
+        ({"since": "2020-03-13", "until": "2020-03-12"}, "--from, --to: 2020-03-13T00:00:00Z is not before 2020-03-12T00:00:00Z$"),
+        ({"since": "2020-03-12", "until": "2020-03-12"}, "is not before"), ({"since": "x"}, "--from: 'x' is not a time"),
         ({"since": "2024-01-01"}, "BTC-USD has no prices in that time; it has 2020-03-12T11:41:00Z to"),
         ({"generate": "seed=1", "book": Path("b")}, "give one of them"), ({"generate": "x=1"}, "'x' is unknown"),
     ],

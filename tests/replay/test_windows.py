@@ -44,3 +44,15 @@ def test_window_is_described_by_its_name_and_span():
     told = describe_window(window)
     assert told[0] == "crash: BTC-USD: 3 bars of 60 s, 2023-11-14T22:14:00Z to 2023-11-14T22:17:00Z"
     assert told[-1] == "crash: without funding rates: BTC-USD, ETH-USD; there the hedges pay and get none"
+
+
+@pytest.mark.parametrize(("missing_s", "words"), [(60, "1 gap of 60 s in all, the longest of 60 s from"), (86_460, "1 gap of 86,460 s in all")])
+def test_gap_is_told_and_what_a_long_one_means(missing_s: int, words: str):
+    window = a_window(3)
+    bars = window.bars[BTC]
+    late = bars._replace(start_s=bars.start_s + np.array([0, 0, missing_s]))
+
+    told = describe_window(Window("", {BTC: late}, {}))[0]
+
+    assert words in told
+    assert told.endswith("lived through without prices: --window pools separate files") == (missing_s > 86_400)

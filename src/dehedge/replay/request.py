@@ -6,6 +6,7 @@ by ``session`` for one run, and by ``pool`` for each of many books.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -13,15 +14,27 @@ from typing import NamedTuple
 from dehedge.errors import ConfigError, QuestionInvalid
 from dehedge.markets import MARKETS_FILE, read_markets
 from dehedge.replay.choices import build_policies, read_replay_settings
+from dehedge.replay.exchange import RULES
 from dehedge.replay.generator import generate_traders, parse_plan
 from dehedge.replay.model import USDC_UNIT, Bars, Costs, History, Policy, Trader
 from dehedge.replay.options import AMOUNT, BOOKS_MAX, Options, parse_moment, parse_number
 from dehedge.replay.ranges import SEED_DEFAULT, check_range, fix_range, fix_words, read_seed
+from dehedge.replay.sheets import format_time
 from dehedge.replay.traders import Book, read_book
-from dehedge.replay.windows import Window, describe_window, get_span, read_windows
+from dehedge.replay.windows import (
+    Window,
+    describe_span,
+    describe_window,
+    find_early_ends,
+    get_span,
+    read_windows,
+    tell_count,
+)
 
 VAULT_DEFAULT, SHIELD_DEFAULT = "20%", "1%"
 BPS = 10_000
+NAMED_MAX = 5
+"""Of markets in a line."""
 
 
 class Inputs(NamedTuple):
@@ -56,7 +69,8 @@ def build_request(options: Options) -> Request:
     """Of one run. Raises ``ConfigError`` for files and settings, ``QuestionInvalid`` for options."""
     inputs = read_inputs(options)
     made = build_history(inputs, inputs.windows[0], 0)
-    return Request(made.history, inputs.costs, inputs.policies, [*describe_window(inputs.windows[0]), *made.notes])
+    notes = [*describe_window(inputs.windows[0]), *describe_symbols(inputs.windows), *made.notes]
+    return Request(made.history, inputs.costs, inputs.policies, notes)
 
 
 def read_inputs(options: Options) -> Inputs:
@@ -64,8 +78,8 @@ def read_inputs(options: Options) -> Inputs:
     costs = build_costs(options)
     _check_books(options)
     windows = read_windows(options)
-    markets = list(dict.fromkeys(market for window in windows for market in window.bars))
-    policies = build_policies(options.policies, get_symbols(markets))
+    _check_outages(costs.outages, windows)
+    policies = build_policies(options.policies, get_symbols(_list_markets(windows)))
     return Inputs(options, windows, read_book(options.book) if options.book is not None else None, costs, policies)
 
 
@@ -81,10 +95,32 @@ def _check_books(options: Options) -> None:
             raise QuestionInvalid(f"{name}: a range is drawn for made-up books; with --book give a number")
 
 
+def _list_markets(windows: Sequence[Window]) -> list[str]:
+    return list(dict.fromkeys(market for window in windows for market in window.bars))
+
+
 def get_symbols(markets: Sequence[str]) -> dict[str, str]:
     """Of markets.toml where there is one, and else by the usual name."""
-    known = read_markets(read_replay_settings().connector) if MARKETS_FILE.exists() else {}
+    known = _read_known_symbols() or {}
     return {market: known.get(market) or f"{market.split('-')[0]}USDT" for market in markets}
+
+
+def _read_known_symbols() -> dict[str, str] | None:
+    """None where there is no markets.toml."""
+    return read_markets(read_replay_settings().connector) if MARKETS_FILE.exists() else None
+
+
+def describe_symbols(windows: Sequence[Window]) -> list[str]:
+    """Markets that markets.toml does not have: nobody would hedge them, and a typing error looks the same."""
+    known = _read_known_symbols()
+    if known is None:
+        return []
+    return [
+        f"{market} is not in {MARKETS_FILE}, so the daemon would not hedge it: its symbol {symbol} is made up"
+        + ("" if symbol in RULES else ", and so are that symbol's rules")
+        for market, symbol in get_symbols(_list_markets(windows)).items()
+        if market not in known
+    ]
 
 
 def build_costs(options: Options) -> Costs:
@@ -115,6 +151,15 @@ def _parse_outage(text: str) -> tuple[int, int]:
     return span
 
 
+def _check_outages(outages: Sequence[tuple[int, int]], windows: Sequence[Window]) -> None:
+    """One that no price sees is a typing error."""
+    spans = [get_span(window.bars) for window in windows]
+    for outage in outages:
+        if not any(outage[0] < span[1] and span[0] < outage[1] for span in spans):
+            told = ", ".join(map(describe_span, spans[:3]))
+            raise QuestionInvalid(f"--outage: {describe_span(outage)} is outside the prices, which are from {told}")
+
+
 def build_history(inputs: Inputs, window: Window, number: int) -> Made:
     """The window with the book of this number, from 0 on."""
     options, bars = inputs.options, window.bars
@@ -139,24 +184,30 @@ def build_history(inputs: Inputs, window: Window, number: int) -> Made:
 
 
 def _make_book(inputs: Inputs, bars: Mapping[str, Bars], words: str) -> tuple[Book, list[str]]:
-    span, path = get_span(bars), inputs.options.book
     if inputs.book is None:
-        traders = generate_traders(parse_plan(words), list(bars), span)
-        return Book(traders), [f"book: generated by {words}: {_count(traders)}"]
-    at_start = inputs.options.at_start
-    kept, notes = _fit(inputs.book.traders, bars, span, at_start=at_start)
-    if not kept:
-        hint = "" if at_start else "; --at-start opens them all at the first price"
-        raise ConfigError(f"{path}: none of its positions is in these markets and in this time{hint}")
-    return inputs.book._replace(traders=kept), [f"book: {path}: {_count(kept)}", *notes]
+        traders = generate_traders(parse_plan(words), list(bars), get_span(bars))
+        return Book(traders), [f"book: generated by {words}: {_count(traders)}", *_describe_late(traders, bars)]
+    kept, notes = _fit(inputs.book.traders, bars, inputs.options)
+    told = [f"book: {inputs.options.book}: {_count(kept)}", *notes, *_describe_late(kept, bars)]
+    return inputs.book._replace(traders=kept), told
 
 
-def _fit(
-    traders: Sequence[Trader], bars: Mapping[str, Bars], span: tuple[int, int], *, at_start: bool
-) -> tuple[list[Trader], list[str]]:
-    """The positions of these markets and of this time, and what became of the others."""
-    known = [trader for trader in traders if trader.market in bars]
-    if at_start:
+def describe_book(inputs: Inputs, window: Window) -> list[str]:
+    """What of a book that was read is in this window, in words. Raises ``ConfigError`` where nothing is."""
+    name = f"{window.name}: " if window.name else ""
+    return [f"{name}{note}" for note in _make_book(inputs, window.bars, "")[1]]
+
+
+def _fit(traders: Sequence[Trader], bars: Mapping[str, Bars], options: Options) -> tuple[list[Trader], list[str]]:
+    """The positions of these markets and of this time, and what became of the others. Raises ``ConfigError`` for none."""
+    span, known = get_span(bars), [trader for trader in traders if trader.market in bars]
+    others = sorted({trader.market for trader in traders} - bars.keys())
+    if not known:
+        raise ConfigError(
+            f"{options.book}: none of its positions is in a market with prices: they are in {_name_some(others)}, and"
+            f" the prices are of {_name_some(sorted(bars))}; name a market alike in both"
+        )
+    if options.at_start:
         # A position that was opened at another price would begin with a profit that these prices never made.
         kept = [trader._replace(entry_price=None, opened_s=span[0], closed_s=None) for trader in _list_latest(known)]
     else:
@@ -164,15 +215,35 @@ def _fit(
             trader for trader in known
             if trader.opened_s < span[1] and (trader.closed_s is None or trader.closed_s > span[0])
         ]  # fmt: skip
+    if not kept:
+        raise ConfigError(
+            f"{options.book}: none of its positions in {_name_some(sorted(bars))} is of this time, {describe_span(span)};"
+            " --at-start opens them all at the first price"
+        )
     notes = [
-        f"book: left out {count} positions {why}"
+        f"book: left out {tell_count(count, 'position')} {why}"
         for count, why in (
-            (len(traders) - len(known), "in markets without --prices"),
-            (len(known) - len(kept), "that another follows" if at_start else "of another time"),
+            (len(traders) - len(known), f"in markets without --prices: {_name_some(others)}"),
+            (len(known) - len(kept), "that another follows" if options.at_start else "of another time"),
         )
         if count
     ]
     return kept, notes
+
+
+def _name_some(markets: Sequence[str]) -> str:
+    return ", ".join(markets[:NAMED_MAX]) + (f" and {len(markets) - NAMED_MAX} more" if len(markets) > NAMED_MAX else "")
+
+
+def _describe_late(traders: Sequence[Trader], bars: Mapping[str, Bars]) -> list[str]:
+    """Who opens after the last bar of his market has begun, while others go on, sees a price that never moves."""
+    ends = find_early_ends(bars)
+    counts = Counter(trader.market for trader in traders if trader.market in ends and trader.opened_s > bars[trader.market].start_s[-1])
+    return [
+        f"book: {tell_count(count, 'position')} in {market} opened after its prices ended at {format_time(ends[market])}:"
+        " they see no price but the last"
+        for market, count in sorted(counts.items())
+    ]
 
 
 def _list_latest(traders: Sequence[Trader]) -> list[Trader]:
@@ -203,5 +274,5 @@ def _get_capital(option: str, given: str | int | None, usual: str, gross: int) -
 
 
 def _count(traders: Sequence[Trader]) -> str:
-    users = len({(trader.user.lower(), trader.market) for trader in traders})
-    return f"{len(traders):,} positions of {users:,} traders"
+    users = len({trader.user.lower() for trader in traders})
+    return f"{tell_count(len(traders), 'position')} of {tell_count(users, 'trader')}"

@@ -25,7 +25,16 @@ from dehedge.replay.page import render_page
 from dehedge.replay.pictures import check_drawable, write_pictures
 from dehedge.replay.plots import Chart, build_charts
 from dehedge.replay.pool import list_jobs, run_jobs
-from dehedge.replay.request import SHIELD_DEFAULT, VAULT_DEFAULT, Inputs, Request, build_request, read_inputs
+from dehedge.replay.request import (
+    SHIELD_DEFAULT,
+    VAULT_DEFAULT,
+    Inputs,
+    Request,
+    build_request,
+    describe_book,
+    describe_symbols,
+    read_inputs,
+)
 from dehedge.replay.rows import ROWS, build_data, list_cells
 from dehedge.replay.sheets import write_text
 from dehedge.replay.story import Story, build_story
@@ -87,11 +96,11 @@ def list_notes(inputs: Inputs) -> list[str]:
     """What was read and how the books are made, in words."""
     options = inputs.options
     made_up = f"{options.books:,} made-up books of {options.generate or 'seed=1'} in each window, seeds counting up"
-    books = made_up if options.book is None else f"book: {options.book}"
+    books = [made_up] if inputs.book is None else [note for each in inputs.windows for note in describe_book(inputs, each)]
     usual = "" if options.book is None else "what the book says, else "
     vault, shield = options.vault or f"{usual}{VAULT_DEFAULT}", options.shield or f"{usual}{SHIELD_DEFAULT}"
     notes = [note for window in inputs.windows for note in describe_window(window)]
-    notes += [books, f"vault: {vault}; shield: {shield}; percentages are of what is open at first"]
+    notes += [*describe_symbols(inputs.windows), *books, f"vault: {vault}; shield: {shield}; percentages are of what is open at first"]
     rough = f"--roughness: noise of {options.roughness_percent} % of each bar's range within it"
     return [*notes, rough] if options.roughness_percent != DEFAULT.roughness_percent else notes
 

@@ -21,6 +21,7 @@ from dehedge.replay.sheets import format_time
 
 _MARKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+DAY_S = 86_400
 NO_PRICES = "--prices: give BTC-USD=FILE; only `dehedge replay` takes a .zip of `dehedge bundle` instead"
 
 
@@ -89,10 +90,12 @@ def _cut(bars: Mapping[str, Bars], options: Options) -> dict[str, Bars]:
     """What lies between --from and --to."""
     since = parse_moment("--from", options.since) if options.since else 0
     until = parse_moment("--to", options.until) if options.until else 2**40
+    if since >= until:
+        raise QuestionInvalid(f"--from, --to: {format_time(since)} is not before {format_time(until)}")
     cut = {market: cut_bars(each, since, until) for market, each in bars.items()}
     for market, each in cut.items():
         if not len(each.start_s):
-            told = _describe_span(bars[market])
+            told = describe_span(get_span({market: bars[market]}))
             raise QuestionInvalid(f"--from, --to: {market} has no prices in that time; it has {told}")
     return cut
 
@@ -131,21 +134,39 @@ def describe_window(window: Window) -> list[str]:
     without = [market for market in window.bars if market not in window.funding]
     if without:
         notes.append(f"{name}without funding rates: {', '.join(without)}; there the hedges pay and get none")
+    notes += [
+        f"{name}{market}: prices end at {format_time(end_s)}, before others do: what is opened there later sees none"
+        for market, end_s in find_early_ends(window.bars).items()
+    ]
     return notes
 
 
-def _describe_span(bars: Bars) -> str:
-    return f"{format_time(int(bars.start_s[0]))} to {format_time(int(bars.start_s[-1]) + bars.step_s)}"
+def find_early_ends(bars: Mapping[str, Bars]) -> dict[str, int]:
+    """When the prices of those markets end that end before the last one does."""
+    last_s = get_span(bars)[1]
+    ends = {market: get_span({market: each})[1] for market, each in bars.items()}
+    return {market: end_s for market, end_s in ends.items() if end_s < last_s}
+
+
+def describe_span(span: tuple[int, int]) -> str:
+    """From and until, in words."""
+    return f"{format_time(span[0])} to {format_time(span[1])}"
+
+
+def tell_count(count: int, noun: str) -> str:
+    """One or several of them, in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _describe_bars(market: str, bars: Bars) -> str:
     gaps = find_gaps(bars)
-    told = f"{market}: {len(bars.start_s):,} bars of {bars.step_s} s, {_describe_span(bars)}"
+    told = f"{market}: {tell_count(len(bars.start_s), 'bar')} of {bars.step_s} s, {describe_span(get_span({market: bars}))}"
     if not gaps:
         return told
     longest = max(gaps, key=lambda gap: gap.missing_s)
     missing_s = sum(gap.missing_s for gap in gaps)
+    hint = "; the time in it is lived through without prices: --window pools separate files" if longest.missing_s > DAY_S else ""
     return (
-        f"{told}; {len(gaps)} gaps of {missing_s:,} s in all, the longest of {longest.missing_s:,} s from"
-        f" {format_time(longest.from_s)}: no price moves there"
+        f"{told}; {tell_count(len(gaps), 'gap')} of {missing_s:,} s in all, the longest of {longest.missing_s:,} s from"
+        f" {format_time(longest.from_s)}: no price moves there{hint}"
     )
