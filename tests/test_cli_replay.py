@@ -158,6 +158,7 @@ def test_tune_leaves_each_window_out_once(folder: Path):
         (("--window", "a:B=btc.csv", "--window", "b:B=btc.csv", "--folds", "2"), "--folds cuts one history"),
         (("--prices", "BTC-USD=btc.csv", "--protection", "101%"), "--protection: '101' is not a number from 0 to 100"),
         (("--prices", "BTC-USD=btc.csv", "--vary", "networks=x"), "'networks' decides nothing"),
+        (("--prices", "BTC-USD=btc.csv", "--policy", "delta", "--policy", "delta"), "--policy: delta is given twice"),
         (("--prices", "BTC-USD=btc.csv", "--vary", "expiry=x"), "hedge_expiry_seconds wants"),
     ],
 )  # fmt: skip

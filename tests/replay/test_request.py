@@ -151,7 +151,7 @@ def test_policies_are_the_settings_with_what_their_names_change(monkeypatch: pyt
     monkeypatch.setenv("USDC", "0x" + "12" * 20)
 
     none, delta, varied, ideal = build_policies(
-        ["none", "delta", "notional:expiry=300:vault_factor=0.9:max_opens_per_hour=99", "ideal", "none"], {"BTC-USD": "BTCUSDT"}
+        ["none", "delta", "notional:expiry=300:vault_factor=0.9:max_opens_per_hour=99", "ideal"], {"BTC-USD": "BTCUSDT"}
     )
 
     assert none.hedging is None
@@ -185,7 +185,10 @@ def test_settings_that_are_wrong_end_it_when_read(monkeypatch: pytest.MonkeyPatc
         ({"prices": []}, "--prices: give BTC-USD=FILE"), ({"prices": ["btc.csv"]}, "'btc.csv' is not such as"),
         ({"prices": ["=btc.csv"]}, "is not such as"), ({"prices": ["B=,"]}, "is not such as"),
         ({"funding": ["ETH-USD=btc.csv"]}, "--funding: ETH-USD has no --prices"), ({"policies": ["best"]}, "'best' is unknown"),
-        ({"policies": ["delta:networks=x"]}, "'networks' decides nothing"), ({"policies": ["delta:expiry=x"]}, "wants a number of seconds"),
+        ({"policies": ["delta:networks=x"]}, "'networks' decides nothing"), ({"policies": ["delta:expiry=x"]}, "hedge_expiry_seconds wants a number of seconds of 0 or more, not 'x'$"),
+        ({"policies": ["delta:expiry=300,vault_factor=1.01"]}, "not '300,vault_factor=1.01'; settings are joined by ':', such as delta:expiry=300:vault_factor=1.01$"),
+        ({"policies": ["none:expiry=3"]}, "--policy: none:expiry=3: none has no hedges, so no settings; give none alone"),
+        ({"policies": ["delta", "none", "delta"]}, "--policy: delta is given twice; give each once"),
         ({"fees_bps": "-1"}, "--fees: '-1' is not a number"), ({"margin_usd": "1e9"}, "--margin"), ({"spread_bps": "9999"}, "--spread"),
         ({"vault": "all"}, "--vault: 'all' is neither"), ({"shield": "1%%"}, "--shield"), ({"outages": ["now"]}, "--outage: 'now'"),
         ({"outages": ["2021-01-01/2020-01-01"]}, "ends before it begins"),

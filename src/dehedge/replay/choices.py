@@ -6,6 +6,7 @@ so, and is checked as it is at the start of the daemon. Reads the settings, runs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ DECIDING = frozenset({
     "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",
     "min_collateral", *PortfolioSettings.model_fields, *GuardSettings.model_fields,
 })  # fmt: skip
+JOINED = "delta:expiry=300:vault_factor=1.01"
 FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
 """Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""
 
@@ -49,9 +51,17 @@ def read_replay_settings() -> Settings:
 
 
 def build_policies(texts: Sequence[str], symbols: Mapping[str, str]) -> list[Policy]:
-    """In the order given, each once; the usual ones where none is given. Raises ``QuestionInvalid``."""
+    """In the order given; the usual ones where none is given. Raises ``QuestionInvalid``."""
     read_replay_settings()
-    return [build_choice(text, symbols) for text in dict.fromkeys(texts or USUAL)]
+    check_each_once(texts)
+    return [build_choice(text, symbols) for text in texts or USUAL]
+
+
+def check_each_once(texts: Sequence[str]) -> None:
+    """Figures are told by a policy's name. Raises ``QuestionInvalid``."""
+    twice = next((text for text, count in Counter(texts).items() if count > 1), None)
+    if twice is not None:
+        raise QuestionInvalid(f"--policy: {twice[:80]} is given twice; give each once")
 
 
 def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
@@ -59,6 +69,8 @@ def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
     preset, *changes = text.split(":")
     if preset not in PRESETS:
         raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
+    if preset == NONE and changes:
+        raise QuestionInvalid(f"--policy: {text[:80]}: {NONE} has no hedges, so no settings; give {NONE} alone")
     if preset == NONE:
         return Policy(text, None)
     settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
@@ -87,5 +99,6 @@ def _change_settings(text: str, changes: Mapping[str, str]) -> Settings:
         return Settings.model_validate({**FIXED, **changes})
     except ValidationError as error:
         field = str(error.errors(include_url=False)[0]["loc"][0])
-        accepted = Settings.model_fields[field].description
-        raise QuestionInvalid(f"--policy: {text[:80]}: {field} wants {accepted}") from None
+        accepted, value = Settings.model_fields[field].description, changes.get(field, "")
+        hint = f"; settings are joined by ':', such as {JOINED}" if "," in value else ""
+        raise QuestionInvalid(f"--policy: {text[:80]}: {field} wants {accepted}, not {value[:40]!r}{hint}") from None

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dehedge.errors import QuestionInvalid
-from dehedge.replay.choices import IDEAL, NONE, PRESETS
+from dehedge.replay.choices import IDEAL, NONE, PRESETS, check_each_once
 from dehedge.replay.options import Options, parse_number
 from dehedge.replay.pool import Job, run_jobs
 from dehedge.replay.ranges import fix_words, read_seed
@@ -55,6 +55,7 @@ def list_tried(options: Options, search: Search) -> list[str]:
     """Policies by their texts. Raises ``QuestionInvalid``."""
     if not 1 <= search.tries <= TRIES_MAX:
         raise QuestionInvalid(f"--tries: {search.tries} is not a number from 1 to {TRIES_MAX}")
+    check_each_once(options.policies)
     presets = list(options.policies) or [name for name in PRESETS if name not in (NONE, IDEAL)]
     fixed = [name for name in presets if name.partition(":")[0] in (NONE, IDEAL)]
     if fixed:
