@@ -208,6 +208,20 @@ def test_replay_tells_in_one_line_what_it_cannot_do(arguments: tuple[str, ...], 
     assert errors == f"dehedge: {words}\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--out=/proc/x.html", "--out: /proc/x.html: No such file or directory; give another place"),
+        ("--png=/proc/no/png", "--png: /proc/no/png: No such file or directory; give another folder"),
+    ],
+)
+@pytest.mark.parametrize("command", ["replay", "tune"])
+def test_place_that_cannot_be_written_ends_it_before_the_run(command: str, option: str, words: str):
+    _, errors = run(command, "--prices", "BTC-USD=gone.csv", option, code=EXIT_CRASHED)
+
+    assert errors == f"dehedge: {words}\n"
+
+
 def test_replay_tells_the_line_and_writes_nothing_when_a_file_is_bad(folder: Path):
     write_klines(folder / "btc.csv", ["1,2,1,1,1", "1,2,3,1,1"])
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dehedge.errors import ConfigError
-from dehedge.replay.sheets import format_time, parse_time, read_sheets, scale, unscale, write_text
+from dehedge.errors import ConfigError, DehedgeError
+from dehedge.replay.sheets import check_writable, format_time, parse_time, read_sheets, scale, unscale, write_text
 
 
 @pytest.fixture
@@ -59,7 +59,24 @@ def test_file_stays_as_it_was_when_it_cannot_be_written_whole(tmp_path: Path):
     (tmp_path / "a.csv").write_text("before")
     (tmp_path / "a.csv.part").mkdir()
 
-    with pytest.raises(ConfigError, match=r"a\.csv: cannot be written: Is a directory"):
+    with pytest.raises(DehedgeError, match=r"a\.csv: cannot be written: Is a directory"):
         write_text(tmp_path / "a.csv", "after")
 
     assert (tmp_path / "a.csv").read_text() == "before"
+
+
+def test_place_that_can_be_written_is_left_as_it_was(tmp_path: Path):
+    (tmp_path / "a.json").write_text("before")
+
+    check_writable("--out", tmp_path / "a.json")
+    check_writable("--out", tmp_path / "b.json")
+
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("", "Is a directory"), ("x" * 300, "File name too long"), ("no/a", "No such file or directory")])
+def test_place_that_cannot_be_written_is_told_before(tmp_path: Path, name: str, reason: str):
+    with pytest.raises(DehedgeError, match=f"^--out: .*: {reason}; give another place$") as caught:
+        check_writable("--out", tmp_path / name)
+
+    assert not isinstance(caught.value, ConfigError)

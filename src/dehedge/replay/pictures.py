@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,16 @@ def write_pictures(folder: Path, charts: Sequence[Chart]) -> list[Path]:
             path.write_bytes(draw_picture(chart))
             written.append(path)
         return written
+    except OSError as error:
+        raise DehedgeError(f"--png: {folder}: {error.strerror}; give another folder") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ``DehedgeError`` where no file could be made in it, or no folder where there is none yet."""
+    nearest = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    try:
+        with TemporaryFile(dir=nearest):
+            pass
     except OSError as error:
         raise DehedgeError(f"--png: {folder}: {error.strerror}; give another folder") from None
 

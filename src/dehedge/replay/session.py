@@ -22,7 +22,7 @@ from dehedge.replay.engine import run_story
 from dehedge.replay.model import Policy, Run
 from dehedge.replay.options import Options
 from dehedge.replay.page import render_page
-from dehedge.replay.pictures import check_drawable, write_pictures
+from dehedge.replay.pictures import check_drawable, check_folder, write_pictures
 from dehedge.replay.plots import Chart, build_charts
 from dehedge.replay.pool import list_jobs, run_jobs
 from dehedge.replay.request import (
@@ -36,7 +36,7 @@ from dehedge.replay.request import (
     read_inputs,
 )
 from dehedge.replay.rows import ROWS, build_data, list_cells
-from dehedge.replay.sheets import write_text
+from dehedge.replay.sheets import check_writable, write_text
 from dehedge.replay.story import Story, build_story
 from dehedge.replay.study_page import render_study
 from dehedge.replay.study_plots import build_study_charts
@@ -121,8 +121,10 @@ def check_wanted(wanted: Wanted) -> None:
             raise QuestionInvalid(f"--out: {path}: is neither .html nor .json")
         if not path.parent.is_dir():
             raise QuestionInvalid(f"--out: {path}: there is no such folder")
+        check_writable("--out", path)
     if wanted.pictures is not None:
         check_drawable()
+        check_folder(wanted.pictures)
 
 
 def run_policies(request: Request) -> list[Run]:

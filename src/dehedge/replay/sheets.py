@@ -14,10 +14,12 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-from dehedge.errors import ConfigError
+from dehedge.errors import ConfigError, DehedgeError
 
 LINE_LENGTH_MAX = 2_000
 BYTES_MAX = 1_000_000_000
@@ -86,17 +88,17 @@ def _read_lines(place: str, file: IO[bytes]) -> Lines:
 
 
 @contextmanager
-def _telling(place: str, act: str = "read") -> Iterator[None]:
+def _telling(place: str) -> Iterator[None]:
     """What the system, the ZIP and the text have against it, in one line."""
     try:
         yield
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: is not UTF-8 text") from None
     except OSError as error:
-        raise ConfigError(f"{place}: cannot be {act}: {error.strerror or show(str(error))}") from None
+        raise ConfigError(f"{place}: cannot be read: {_name_cause(error)}") from None
     # The library raises what it meets: a wrong sum, a method or a password that it does not know, an end too early.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        raise ConfigError(f"{place}: cannot be {act}: {show(str(error))}") from None
+        raise ConfigError(f"{place}: cannot be read: {show(str(error))}") from None
 
 
 def split_header(place: str, first: str) -> list[str] | None:
@@ -233,9 +235,32 @@ def show(text: str) -> str:
     return line if len(line) <= SHOWN_LENGTH_MAX else f"{line[: SHOWN_LENGTH_MAX - 3]}..."
 
 
+def check_writable(option: str, path: Path) -> None:
+    """Before a long run rather than after it, by writing beside the file. Raises ``DehedgeError`` naming both."""
+    beside = _name_beside(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
+        with beside.open("wb"):
+            pass
+        beside.unlink()
+    except (OSError, ValueError) as error:
+        raise DehedgeError(f"{option}: {path}: {_name_cause(error)}; give another place") from None
+
+
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all. Raises ``ConfigError`` naming the file."""
-    beside = path.with_name(f"{path.name}.part")
-    with _telling(str(path), "written"):
+    """Whole or not at all. Raises ``DehedgeError`` naming the file."""
+    beside = _name_beside(path)
+    try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
+    except (OSError, ValueError) as error:
+        raise DehedgeError(f"{path}: cannot be written: {_name_cause(error)}") from None
+
+
+def _name_cause(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or show(str(error))
+
+
+def _name_beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
