@@ -185,6 +185,8 @@ def test_depth_prints_the_options_to_use(folder: Path):
 
 
 def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
+    assert run("depth", code=EXIT_USAGE)[1].startswith("dehedge: Missing argument")
+    assert run("depth", "f.jsonl", "--every", "0", code=EXIT_USAGE)[1].startswith("dehedge: --every: ")
     (folder / "f.jsonl").write_text('{"e":"trade"}\n')
     assert run("depth", "f.jsonl", code=EXIT_CONFIG)[1].startswith("dehedge: f.jsonl: has no order book")
     (folder / "f.jsonl").write_text("\n{")
@@ -197,6 +199,8 @@ def test_depth_tells_in_one_line_what_it_cannot_read(folder: Path):
         ((), EXIT_USAGE, "--prices: give BTC-USD=FILE; only `dehedge replay` takes a .zip of `dehedge bundle` instead"),
         (("--prices", "BTC-USD=gone.csv"), EXIT_CONFIG, "gone.csv: is not a file"),
         (("x.zip", *PRICES), EXIT_USAGE, "x.zip: give a bundle or --prices, not both"),
+        ((*PRICES, "--leverage", "200"), EXIT_USAGE, "--leverage: 200 is not a number from 1 to 125"),
+        ((*PRICES, "--leverage", "x"), EXIT_USAGE, "--leverage: Input should be a valid integer, unable to parse string as an integer"),
         ((*PRICES, "--out", "r.pdf"), EXIT_USAGE, "--out: r.pdf: is neither .html nor .json"),
         ((*PRICES, "--out", "no/r.html"), EXIT_USAGE, "--out: no/r.html: there is no such folder"),
         ((*PRICES, "--png", "btc.csv/png"), EXIT_CRASHED, "--png: btc.csv/png: Not a directory; give another folder"),

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from dehedge import cli_replay
-from dehedge.cli_options import Json, Version
+from dehedge.cli_options import Json, PlainCommand, Version
 from dehedge.config import read_configuration
 from dehedge.core.book import TradingMode
 from dehedge.doubts import find_doubts
@@ -223,11 +223,11 @@ def bundle(
 
 
 REPLAY_EXAMPLE = "Example: dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --generate long=0.2 --out report.html"
-app.command(rich_help_panel=LOOK_BACK, epilog=REPLAY_EXAMPLE)(cli_replay.replay)
+app.command(rich_help_panel=LOOK_BACK, epilog=REPLAY_EXAMPLE, cls=PlainCommand)(cli_replay.replay)
 TUNE_EXAMPLE = "Example: dehedge tune --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy delta --vary expiry=60,300 --books 10"
-app.command(rich_help_panel=LOOK_BACK, epilog=TUNE_EXAMPLE)(cli_replay.tune)
-app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge depth btcusdt.jsonl")(cli_replay.depth)
-app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge snapshot --out book.csv")(cli_replay.snapshot)
+app.command(rich_help_panel=LOOK_BACK, epilog=TUNE_EXAMPLE, cls=PlainCommand)(cli_replay.tune)
+app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge depth btcusdt.jsonl", cls=PlainCommand)(cli_replay.depth)
+app.command(rich_help_panel=LOOK_BACK, epilog="Example: dehedge snapshot --out book.csv", cls=PlainCommand)(cli_replay.snapshot)
 
 
 @app.command(rich_help_panel=STEER, epilog='Example: dehedge pause --level reduce-only --reason "exchange maintenance"')

@@ -1,22 +1,41 @@
 """Options that commands have in common, for ``cli`` and the modules that bring commands of their own.
 
-Prints the version and nothing else. The names of the second part are those that ``replay`` and ``tune`` share.
+Prints the version, and what is wrong with a value. The names of the second part are those that ``replay`` and ``tune`` share.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from dehedge import __version__
+from dehedge.errors import QuestionInvalid
+from dehedge.exits import exit_with
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  (typer calls it with the option's value)
     if wanted:
         typer.echo(f"dehedge {__version__}")
         raise typer.Exit
+
+
+class PlainCommand(TyperCommand):
+    """A command that tells a wrong value in one line, as every other mistake is told, where typer draws a box."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **extra)
+        except typer.BadParameter as error:
+            param, told = error.param, error.message
+            reason = f"{param.opts[0]}: {told}" if param is not None and told else error.format_message()
+            exit_with(lambda: _refuse(reason))
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise QuestionInvalid(reason)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -30,7 +49,7 @@ Windows = Annotated[Many, typer.Option(help="NAME:MARKET=FILE,FILE, instead of -
 Funding = Annotated[Many, typer.Option(help="MARKET=FILE,FILE: funding rates.", rich_help_panel=INPUTS)]
 Book = Annotated[Path | None, typer.Option(help="A trader book, such as of `dehedge snapshot`.", rich_help_panel=INPUTS)]
 Generate = Annotated[str, typer.Option(help="A made-up book: seed=7,traders=1000,long=0.1..0.9,...", rich_help_panel=INPUTS)]
-Books = Annotated[int, typer.Option(min=1, max=100_000, help="So many made-up books, seeds counting up, pooled.", rich_help_panel=INPUTS)]
+Books = Annotated[int, typer.Option(help="So many made-up books, seeds counting up, pooled.", rich_help_panel=INPUTS)]
 AtStart = Annotated[bool, typer.Option("--at-start", help="Open the book's positions at the first price.", rich_help_panel=INPUTS)]
 Vault = Annotated[str, typer.Option(help="USD, or a percentage of what is open at first; or a range.", rich_help_panel=INPUTS)]
 Shield = Annotated[str, typer.Option(help="The same: 250000, 1%, or 0.5%..5%.", rich_help_panel=INPUTS)]
@@ -39,11 +58,11 @@ Until = Annotated[str, typer.Option("--to", help="Prices before then, UTC.", ric
 Fees = Annotated[str, typer.Option(help="Taker fee, bps.", rich_help_panel=ACCOUNT)]
 Spread = Annotated[str, typer.Option(help="Half the spread, bps.", rich_help_panel=ACCOUNT)]
 Depth = Annotated[str, typer.Option(help="USD that move the price by a bp; 0 is no limit.", rich_help_panel=ACCOUNT)]
-Latency = Annotated[float, typer.Option(min=0, max=3600, help="Seconds from a price to the order.", rich_help_panel=ACCOUNT)]
-ExchangeLatency = Annotated[float, typer.Option(min=0, max=3600, help="Seconds from there to the fill.", rich_help_panel=ACCOUNT)]
+Latency = Annotated[float, typer.Option(help="Seconds from a price to the order.", rich_help_panel=ACCOUNT)]
+ExchangeLatency = Annotated[float, typer.Option(help="Seconds from there to the fill.", rich_help_panel=ACCOUNT)]
 Outages = Annotated[Many, typer.Option(help="FROM/TO in which the exchange takes nothing.", rich_help_panel=ACCOUNT)]
 Margin = Annotated[str, typer.Option(help="USD on the hedge account.", rich_help_panel=ACCOUNT)]
-Leverage = Annotated[int | None, typer.Option(min=1, max=125, help="By default as configured.", rich_help_panel=ACCOUNT)]
+Leverage = Annotated[int | None, typer.Option(help="1 to 125; by default as configured.", rich_help_panel=ACCOUNT)]
 MarginType = Annotated[Literal["ISOLATED", "CROSSED"] | None, typer.Option(help="By default as configured.", rich_help_panel=ACCOUNT)]
 Maintenance = Annotated[str, typer.Option(help="Maintenance margin, percent of the notional.", rich_help_panel=ACCOUNT)]
 Roughness = Annotated[str, typer.Option(help="Noise within a bar, percent of its range.", rich_help_panel=INPUTS)]

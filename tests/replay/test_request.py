@@ -190,6 +190,8 @@ def test_settings_that_are_wrong_end_it_when_read(monkeypatch: pytest.MonkeyPatc
         ({"policies": ["none:expiry=3"]}, "--policy: none:expiry=3: none has no hedges, so no settings; give none alone"),
         ({"policies": ["delta", "none", "delta"]}, "--policy: delta is given twice; give each once"),
         ({"fees_bps": "-1"}, "--fees: '-1' is not a number"), ({"margin_usd": "1e9"}, "--margin"), ({"spread_bps": "9999"}, "--spread"),
+        ({"leverage": 200}, "--leverage: 200 is not a number from 1 to 125$"), ({"leverage": 0}, "--leverage: 0 is not"),
+        ({"latency_s": -1.0}, "--latency: -1.0 is not a number from 0 to 3600"), ({"exchange_latency_s": float("nan")}, "--exchange-latency: nan is not"),
         ({"vault": "all"}, "--vault: 'all' is neither"), ({"shield": "1%%"}, "--shield"), ({"outages": ["now"]}, "--outage: 'now'"),
         ({"outages": ["2021-01-01/2020-01-01"]}, "ends before it begins"),
         ({"outages": ["2021-01-01/2021-01-02"]}, "--outage: 2021-01-01T00:00:00Z to 2021-01-02T00:00:00Z is outside the prices, which are from 2020-03-12T11:41"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dehedge.errors import ConfigError, QuestionInvalid
 from dehedge.markets import MARKETS_FILE, read_markets
@@ -33,8 +33,10 @@ from dehedge.replay.windows import (
 
 VAULT_DEFAULT, SHIELD_DEFAULT = "20%", "1%"
 BPS = 10_000
+LATENCY_MAX_S, LEVERAGE_MAX = 3_600, 125
 NAMED_MAX = 5
 """Of markets in a line."""
+Number = TypeVar("Number", int, float)
 
 
 class Inputs(NamedTuple):
@@ -88,8 +90,7 @@ def _check_books(options: Options) -> None:
         raise QuestionInvalid("--book and --generate: give one of them")
     if options.book is not None and options.books > 1:
         raise QuestionInvalid("--books draws made-up books; with --book there is one")
-    if not 1 <= options.books <= BOOKS_MAX:
-        raise QuestionInvalid(f"--books: {options.books} is not a number from 1 to {BOOKS_MAX}")
+    _check_number("--books", options.books, 1, BOOKS_MAX)
     for name, text in (("--vault", options.vault), ("--shield", options.shield)):
         if options.book is not None and check_range(text):
             raise QuestionInvalid(f"{name}: a range is drawn for made-up books; with --book give a number")
@@ -126,19 +127,25 @@ def describe_symbols(windows: Sequence[Window]) -> list[str]:
 def build_costs(options: Options) -> Costs:
     """What hedging costs. Raises ``QuestionInvalid``."""
     settings = read_replay_settings()
-    margin_type = options.margin_type or settings.margin_type
+    margin_type, leverage = options.margin_type or settings.margin_type, options.leverage
     return Costs(
         taker_fee=parse_number("--fees", options.fees_bps, 1_000) / BPS,
         half_spread_bps=parse_number("--spread", options.spread_bps, 1_000),
         depth_usd=parse_number("--depth", options.depth_usd, 10**15),
-        latency_s=options.latency_s,
-        exchange_latency_s=options.exchange_latency_s,
+        latency_s=_check_number("--latency", options.latency_s, 0, LATENCY_MAX_S),
+        exchange_latency_s=_check_number("--exchange-latency", options.exchange_latency_s, 0, LATENCY_MAX_S),
         outages=sorted(map(_parse_outage, options.outages)),
         margin_usd=parse_number("--margin", options.margin_usd, 10**15),
-        leverage=options.leverage if options.leverage is not None else settings.leverage,
+        leverage=settings.leverage if leverage is None else _check_number("--leverage", leverage, 1, LEVERAGE_MAX),
         is_isolated=margin_type == "ISOLATED",
         maintenance=parse_number("--maintenance", options.maintenance_percent, 50) / 100,
     )
+
+
+def _check_number(option: str, number: Number, least: int, most: int) -> Number:
+    if not least <= number <= most:
+        raise QuestionInvalid(f"{option}: {number} is not a number from {least} to {most}")
+    return number
 
 
 def _parse_outage(text: str) -> tuple[int, int]:
