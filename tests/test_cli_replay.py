@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dehedge.cli import app
-from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_USAGE
+from dehedge.exits import EXIT_CONFIG, EXIT_CRASHED, EXIT_INTERRUPTED, EXIT_USAGE
 from dehedge.replay import session, tune_session
 from dehedge.replay.traders import read_book
 from dehedge.sim.world import USD, World, build_position
@@ -210,6 +210,15 @@ def test_replay_tells_in_one_line_what_it_cannot_do(arguments: tuple[str, ...], 
     _, errors = run("replay", *arguments, code=code)
 
     assert errors == f"dehedge: {words}\n"
+
+
+def test_interrupt_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "run_story", interrupt)
+
+    assert run("replay", *PRICES, code=EXIT_INTERRUPTED) == ("", "dehedge: interrupted before it was done\n")
 
 
 @pytest.mark.parametrize(

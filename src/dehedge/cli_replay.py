@@ -5,6 +5,8 @@ Knows the options and nothing of what is done with them; what does is loaded whe
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +57,7 @@ def replay(
         )  # fmt: skip
         return replay_history(options, Wanted(out or (), png, json_output), build_console())
 
-    exit_with(work)
+    exit_with(lambda: _tell_interrupt(work))
 
 
 def tune(
@@ -93,7 +95,16 @@ def tune(
         search = Search(vary=vary or (), tries=tries, folds=folds, protection_percent=protection)
         return tune_history(options, search, Wanted(out or (), png, json_output), build_console())
 
-    exit_with(work)
+    exit_with(lambda: _tell_interrupt(work))
+
+
+def _tell_interrupt(work: Callable[[], int]) -> int:
+    """Minutes of work that end without a result are no silent matter."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("dehedge: interrupted before it was done", file=sys.stderr)
+        raise
 
 
 def _replay_bundle(path: Path, *, is_alone: bool, use_json: bool) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,24 @@ def test_error_of_a_process_is_the_error_of_the_run():
 
     with pytest.raises(QuestionInvalid, match="--generate: size=0 is not a number from 1"):
         run_jobs(inputs, list_jobs(inputs), lambda _: None, processes=2)
+
+
+def test_interrupt_ends_the_processes_at_once(folder: Path):
+    write_walk(folder / "one.csv", 1, 20_000)
+    inputs = make_inputs(windows=["one:BTC-USD=one.csv"], books=40)
+    jobs, told = list_jobs(inputs), list[float]()
+
+    def interrupt(share: float) -> None:
+        told.append(share)
+        raise KeyboardInterrupt
+
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(inputs, jobs, interrupt, processes=2)
+
+    assert len(told) == 1
+    assert active_children() == []
+    assert time.monotonic() - began_s < 30, "nobody ran forty books to their ends"
 
 
 @pytest.mark.parametrize(

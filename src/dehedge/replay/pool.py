@@ -10,8 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from decimal import Decimal
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
 from typing import NamedTuple
 
 from dehedge.errors import DehedgeError
@@ -69,11 +71,27 @@ def _run_apart(inputs: Inputs, jobs: Sequence[Job], count: int) -> Iterator[Samp
     """Processes that begin anew: a copy of this one would have the threads' locks without the threads."""
     with ProcessPoolExecutor(count, get_context("spawn"), _begin, (inputs,)) as executor:
         try:
-            yield from executor.map(_run_given, jobs)
+            with _keeping_interrupts():
+                futures = [executor.submit(_run_given, job) for job in jobs]
+            for future in futures:
+                yield future.result()
         except BrokenProcessPool:
             raise DehedgeError(DIED) from None
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            # Whoever interrupts, or is told an error, waits for nobody's result.
+            for process in active_children():
+                process.terminate()
+            raise
+
+
+@contextmanager
+def _keeping_interrupts() -> Iterator[None]:
+    """Processes that are begun in it never see Ctrl-C, of which this one hears afterwards: it ends them, without their words."""
+    before = pthread_sigmask(SIG_BLOCK, (SIGINT,))
+    try:
+        yield
+    finally:
+        pthread_sigmask(SIG_SETMASK, before)
 
 
 _given: list[Inputs] = []

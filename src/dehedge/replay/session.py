@@ -23,6 +23,7 @@ from dehedge.replay.model import Policy, Run
 from dehedge.replay.options import Options
 from dehedge.replay.page import render_page
 from dehedge.replay.pictures import check_drawable, check_folder, write_pictures
+from dehedge.replay.plain_bars import PlainBars
 from dehedge.replay.plots import Chart, build_charts
 from dehedge.replay.pool import list_jobs, run_jobs
 from dehedge.replay.request import (
@@ -135,8 +136,8 @@ def run_policies(request: Request) -> list[Run]:
 
 
 @contextmanager
-def open_bars() -> Iterator[Progress]:
-    """Bars on standard error, where that is a terminal."""
+def open_bars() -> Iterator[Progress | PlainBars]:
+    """Bars on standard error, where that is a terminal, and else a line now and then."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -145,11 +146,15 @@ def open_bars() -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True, markup=False, highlight=False)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    if not console.is_terminal:
+        with PlainBars() as lines:
+            yield lines
+        return
+    with Progress(*columns, console=console, transient=True) as bars:
         yield bars
 
 
-def _run(request: Request, story: Story, policy: Policy, bars: Progress) -> Run:
+def _run(request: Request, story: Story, policy: Policy, bars: Progress | PlainBars) -> Run:
     task = bars.add_task(policy.name, total=1.0)
     costs = fit_costs(request.costs, policy)
     run = run_story(story, request.history, costs, policy, lambda share: bars.update(task, completed=share))
