@@ -195,7 +195,7 @@ def test_settings_that_are_wrong_end_it_when_read(monkeypatch: pytest.MonkeyPatc
         ({"vault": "all"}, "--vault: 'all' is neither"), ({"shield": "1%%"}, "--shield"), ({"outages": ["now"]}, "--outage: 'now'"),
         ({"outages": ["2021-01-01/2020-01-01"]}, "ends before it begins"),
         ({"outages": ["2021-01-01/2021-01-02"]}, "--outage: 2021-01-01T00:00:00Z to 2021-01-02T00:00:00Z is outside the prices, which are from 2020-03-12T11:41"),
-        ({"since": "2020-03-13", "until": "2020-03-12"}, "--from, --to: 2020-03-13T00:00:00Z is not before 2020-03-12T00:00:00Z$"),
+        ({"since": "2020-03-13", "until": "2020-03-12"}, "--from: 2020-03-13T00:00:00Z is not before --to: 2020-03-12T00:00:00Z$"),
         ({"since": "2020-03-12", "until": "2020-03-12"}, "is not before"), ({"since": "x"}, "--from: 'x' is not a time"),
         ({"since": "2024-01-01"}, "BTC-USD has no prices in that time; it has 2020-03-12T11:41:00Z to"),
         ({"generate": "seed=1", "book": Path("b")}, "give one of them"), ({"generate": "x=1"}, "'x' is unknown"),

@@ -63,8 +63,8 @@ def test_book_of_a_person_needs_five_columns_alone(tmp_path: Path):
         (f"{GOOD}BTC-USD,{USER},long,0.0000001,1,1,60,", ":2: size is"), (f"{GOOD}BTC-USD,{USER},long,0,1,1,60,", ":2: size is 0"),
         (f"{GOOD}BTC-USD,{USER},long,1,1,0.00,60,", ":2: entry_price is 0; give a price above 0, or nothing for the price of then"),
         (f'{GOOD}BTC-USD,{USER},long,"400,000",1,1,60,', ":2: size is '400,000'; give USDC with .* without thousands separators"),
-        (f"{GOOD}BTC-USD,{USER},long,400,000,1,1,60,", ":2: the number of fields is 9 and not 8 as of the columns; give no thousands separators"),
-        (f"{GOOD}BTC-USD,{USER},long,1,1,1,60", ":2: the number of fields is 7 and not 8"),
+        (f"{GOOD}BTC-USD,{USER},long,400,000,1,1,60,", ":2: has 9 fields where the columns are 8; give numbers without thousands separators"),
+        (f"{GOOD}BTC-USD,{USER},long,1,1,1,60", ":2: has 7 fields where the columns are 8"),
         (f'{GOOD}BTC-USD,{USER},long,"1,1,1,60,', ":2: has quotes that do not go around one field"),
         (f"{GOOD}BTC-USD,{USER},long,1,1,1,60,60", ":2: is closed at 1970-01-01T00:01:00Z, not after"),
         (f"{GOOD}BTC-USD,{USER},long,1,1,1,60x,", ":2: opened is '60x'"), (f"{GOOD}BTC-USD,{USER},long,1,1,1,2020-02-30,", ":2: .* not a time"),
@@ -85,7 +85,7 @@ LINE = f"BTC-USD,{USER},long,1,1,1,60,\n"
 @pytest.mark.parametrize(
     ("comment", "reason"),
     [
-        ("# vault 5,000,000", ":1: vault is '5,000,000'; write it as: # vault 5000000.5"), ("# vault -5000000", ":1: vault is '-5000000'"),
+        ("# vault 5,000,000", ":1: vault is '5,000,000'; write it as: # vault 5000000$"), ("# vault -5000000", ":1: vault is '-5000000'"),
         ("# Vault: 5000000", ":1: vault is '5000000'; write it as"), ("#SHIELD", ":1: shield is ''"), ("# vault 5,,,", ":1: vault is '5,,,'"),
         ("# vault 1.0000001", ":1: vault is"), ("# shield=3", ":1: shield is '3'"), ("# vault 5\n# vault 6", r":2: vault is said already, in .*b\.csv:1"),
     ],

@@ -164,8 +164,9 @@ class Form(NamedTuple):
 
     def _explain(self, fields: Sequence[str]) -> str:
         if len(fields) != self.width:
-            hint = "no thousands separators" if len(fields) > self.width else "a comma for each column, also an empty one"
-            return f"the number of fields is {len(fields)} and not {self.width} as of the columns; give {hint}"
+            has_more, noun = len(fields) > self.width, "field" if len(fields) == 1 else "fields"
+            hint = "numbers without thousands separators" if has_more else "commas also for what is empty"
+            return f"has {len(fields)} {noun} where the columns are {self.width}; give {hint}"
         for name, position in sorted(self.columns.items(), key=lambda item: item[1]):
             pattern, wanted = self.shapes[name]
             if not re.fullmatch(f" *(?:{pattern}) *", fields[position]):

@@ -128,7 +128,7 @@ def _read_comment(place: str, line: str, capital: dict[str, tuple[int, str]]) ->
     said = _CAPITAL.fullmatch(line)
     name = meant[1].lower()
     if said is None:
-        raise ConfigError(f"{place}: {name} is {show(meant[2].strip())!r}; write it as: # {name} 5000000.5")
+        raise ConfigError(f"{place}: {name} is {show(meant[2].strip())!r}; write it as: # {name} 5000000")
     if name in capital:
         raise ConfigError(f"{place}: {name} is said already, in {capital[name][1]}; leave one of the two")
     capital[name] = scale(said[2], USD_PLACES), place

@@ -91,7 +91,7 @@ def _cut(bars: Mapping[str, Bars], options: Options) -> dict[str, Bars]:
     since = parse_moment("--from", options.since) if options.since else 0
     until = parse_moment("--to", options.until) if options.until else 2**40
     if since >= until:
-        raise QuestionInvalid(f"--from, --to: {format_time(since)} is not before {format_time(until)}")
+        raise QuestionInvalid(f"--from: {format_time(since)} is not before --to: {format_time(until)}")
     cut = {market: cut_bars(each, since, until) for market, each in bars.items()}
     for market, each in cut.items():
         if not len(each.start_s):
