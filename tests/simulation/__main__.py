@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.simulation import crashes, story
 from tests.simulation.run import SCOPES, Verdict, simulator
-from tests.simulation.sabotage import DEFECTS
+from tests.simulation.sabotage import DEFECTS, DEFECTS_TOGETHER
 
 CHUNK = 25
 CHUNKS_PER_PROCESS = 20
@@ -57,6 +57,7 @@ def say(*lines: str) -> None:
 
 
 def main() -> int:
+    defects = DEFECTS | DEFECTS_TOGETHER
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--first", type=int, default=1)
@@ -65,10 +66,10 @@ def main() -> int:
     parser.add_argument("--crashes", choices=["all", "short"], help="enumerate the points of death instead")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
     parser.add_argument("--scope", choices=[*SCOPES], default="position", help="how positions are judged (stories only)")
-    parser.add_argument("--sabotage", choices=[*DEFECTS], help="put a defect into the daemon first")
+    parser.add_argument("--sabotage", choices=[*defects], help="put a defect into the daemon first")
     options = parser.parse_args()
     if options.sabotage:
-        DEFECTS[options.sabotage]()
+        defects[options.sabotage]()
     if options.replay is not None:
         return replay(options.replay, options.scope)
     if options.crashes:
