@@ -48,9 +48,22 @@ def find_wrongs_together(world: World, book: HedgeBook) -> Iterator[str]:
     sound = [stake for stake in stakes if stake.symbol not in excused]
     yield from find_gone(world, hedges)
     yield from find_beyond_positions(world, hedges)
+    if check_between(world):
+        return
     yield from find_misplaced(stakes, sound)
-    if world.settings.portfolio_early == 0:
+    if check_switch(world):
         yield from find_wrong_share(world, stakes, sound)
+
+
+def check_between(world: World) -> bool:
+    """With a loss of just the collateral a position may count for its coins or for none: either is right."""
+    return any(get_pnl(world, position) == -position.collateral for position in world.chain.head.contents.positions)
+
+
+def check_switch(world: World) -> bool:
+    """Nothing but the limit decides."""
+    terms = world.settings.portfolio_terms
+    return terms is not None and not any((terms.early, terms.lead_s, terms.gate, terms.slack))
 
 
 def find_gone(world: World, hedges: Mapping[HedgeKey, HedgedPosition]) -> Iterator[str]:
