@@ -23,10 +23,10 @@ IDEAL = "ideal"
 PORTFOLIO = "portfolio"
 PRESETS: Mapping[str, Mapping[str, str]] = {
     NONE: {},
-    "notional": {"hedge_sizing": "notional"},
-    "delta": {"hedge_sizing": "delta"},
+    "notional": {"risk_scope": "position", "hedge_sizing": "notional"},
+    "delta": {"risk_scope": "position", "hedge_sizing": "delta"},
     PORTFOLIO: {"risk_scope": "portfolio"},
-    IDEAL: {"hedge_sizing": "delta"},
+    IDEAL: {"risk_scope": "position", "hedge_sizing": "delta"},
 }
 USUAL = (NONE, "notional", "delta", PORTFOLIO, IDEAL)
 SHORT = {"sizing": "hedge_sizing", "scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
