@@ -48,8 +48,10 @@ def test_replay_shows_the_figures_side_by_side():
 
     assert "delta:expiry=300" in text
     assert "BTC-USD: 3 bars of 60 s" in text
-    (line,) = [line for line in text.splitlines() if "protection " in line and "worst" not in line]
-    assert [cell.strip() for cell in line.split("│")[2:4]] == ["0.0 %", "90.0 %"]
+    assert "At its worst moment, 2020-03-12T11:43:00Z, the vault lacks 40.00 USD without hedges. Of that is avoided: delta:expiry=300 75.0 %" in text
+    lines = [[cell.strip() for cell in line.split("│")[1:4]] for line in text.splitlines() if "protection, before cost" in line]
+    assert lines == [["protection, before cost", "0.0 %", "75.0 %"], ["protection, before cost", "0.0 %", "90.0 %"]]
+    assert text.index("At the worst moment  ") < text.index("At the end  ") < text.index("Cost, to the end  ") < text.index("Counts  ")
 
 
 def test_replay_writes_page_data_and_pictures(folder: Path):

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from dehedge.errors import DehedgeError
 from dehedge.replay import pictures
 from dehedge.replay.drawing import draw_chart, get_range, list_ticks
+from dehedge.replay.headlines import format_share
 from dehedge.replay.model import Figures, Run
 from dehedge.replay.page import render_page
 from dehedge.replay.plots import TRADES_MAX, Chart, Curve, build_charts
 from dehedge.replay.request import Options, Request, build_request
-from dehedge.replay.rows import ROWS, build_data, format_share, format_span
+from dehedge.replay.rows import ROWS, SECTIONS, build_cells, build_data, format_span
 from tests.replay.kit import build_figures, run_fake, write_klines
 
 HOSTILE = "<script>alert('$1')</script>"
@@ -113,10 +114,19 @@ def test_data_has_every_figure_exactly(request_: Request, runs: list[Run]):
 
 def test_rows_show_every_figure_once():
     assert [row.field for row in ROWS] == [each.name for each in fields(Figures)]
-    for figures in (build_figures(), build_figures(protection=Decimal("0.5"), cost_per_dollar=Decimal("0.1"))):
+    for figures in (build_figures(), build_figures(protection=Decimal("0.5"), cost_share=Decimal("0.1"))):
         assert all(row.show(getattr(figures, row.field)) for row in ROWS)
     assert (format_share(None), format_share(Decimal("0.9251"))) == ("n/a", "92.5 %")
     assert [format_span(seconds) for seconds in (0, 119, 120, 7_200, 200_000)] == ["0 s", "119 s", "2.0 min", "2.0 h", "2.3 d"]
+
+
+def test_figures_of_the_worst_moment_come_first_and_the_counts_last(runs: list[Run]):
+    cells = build_cells(runs)
+
+    assert [section.title for section in SECTIONS] == [*cells] == ["At the worst moment", "At the end", "Cost, to the end", "Counts"]
+    for moment, figures in (("At the worst moment", ["40.00", "30.00", "75.0 %"]), ("At the end", ["20.00", "18.00", "90.0 %"])):
+        told = {row[0]: row[3] for row in cells[moment]}
+        assert [told[name] for name in ("loss, unhedged", "avoided, before cost", "protection, before cost")] == figures
 
 
 def test_pictures_are_png_of_their_size_when_written(tmp_path: Path, runs: list[Run]):

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from html import escape
 
 from dehedge.replay.drawing import draw_chart
+from dehedge.replay.headlines import describe_runs
 from dehedge.replay.model import Costs, Run
 from dehedge.replay.plots import build_charts
 from dehedge.replay.request import Request
-from dehedge.replay.rows import ROWS, list_cells
+from dehedge.replay.rows import Cells, build_cells, explain_cells
 from dehedge.replay.sheets import format_time
 from dehedge.reporting.page import build_document, build_row, build_table
 from dehedge.reporting.rows import show
@@ -24,6 +25,7 @@ STYLE = """
 figure{margin:1.4rem 0}figure svg{min-width:36rem}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
 .legend span{margin-right:1rem;white-space:nowrap}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
 .dashed{stroke-dasharray:5 4}.mark{stroke:var(--page);stroke-width:.6}
+tr.section td{font-weight:600;padding-top:1rem}.headline{color:var(--ink);font-weight:600}
 """ + "".join(
     f".c{color}{{stroke:var(--c{color})}}.m{color}{{fill:var(--c{color})}}.k{color}{{color:var(--c{color})}}"
     for color in range(8)
@@ -39,13 +41,14 @@ def render_page(request: Request, runs: Sequence[Run]) -> str:
     """Of at least one run."""
     parts = [
         "<h1>What hedging would have done</h1>",
+        *(f'<p class="headline">{escape(sentence)}</p>' for sentence in describe_runs(runs)),
         *(f"<p>{escape(note)}</p>" for note in request.notes),
         "<h2>Figures</h2><p>in USD, one column for each policy</p>",
-        _build_figures(runs),
+        build_sections(["figure", *(run.policy.name for run in runs)], build_cells(runs)),
         "<h2>Over time</h2>",
         *map(draw_chart, build_charts(runs)),
         "<h2>What the figures mean</h2>",
-        build_table(["figure", "meaning"], [], [build_row([row.name, row.meaning], []) for row in ROWS]),
+        build_sections(["figure", "meaning"], explain_cells(), texts=2),
         "<h2>What was assumed</h2>",
         build_table(
             ["assumption"], ["value"], [build_row([name], [value]) for name, value in list_assumptions(request)]
@@ -55,10 +58,13 @@ def render_page(request: Request, runs: Sequence[Run]) -> str:
     return build_document("dehedge replay", parts, STYLE)
 
 
-def _build_figures(runs: Sequence[Run]) -> str:
-    return build_table(
-        ["figure"], [run.policy.name for run in runs], [build_row([row.name], list_cells(row, runs)) for row in ROWS]
-    )
+def build_sections(heads: Sequence[str], cells: Cells, texts: int = 1) -> str:
+    """A table whose rows stand under the titles of its parts; the first ``texts`` columns are words."""
+    rows = []
+    for title, lines in cells.items():
+        rows.append(build_row([title, *[""] * (texts - 1)], [""] * (len(heads) - texts), kind="section"))
+        rows += [build_row(line[:texts], line[texts:]) for line in lines]
+    return build_table(heads[:texts], heads[texts:], rows)
 
 
 def list_assumptions(request: Request) -> list[tuple[str, str]]:

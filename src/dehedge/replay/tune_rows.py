@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.headlines import format_share
 from dehedge.replay.request import Inputs
-from dehedge.replay.rows import Data, build_costs_data, format_share
+from dehedge.replay.rows import Data, build_costs_data
 from dehedge.replay.study import Pooled
 from dehedge.replay.study_rows import build_pooled
 from dehedge.replay.tuning import Chosen, Tuned, check_cost_holds, check_protection_holds
