@@ -11,7 +11,7 @@ from html import escape
 from dehedge.replay.drawing import draw_chart
 from dehedge.replay.headlines import describe_runs
 from dehedge.replay.model import Costs, Run
-from dehedge.replay.plots import build_charts
+from dehedge.replay.plots import build_charts, explain_left_out
 from dehedge.replay.request import Request
 from dehedge.replay.rows import Cells, build_cells, explain_cells
 from dehedge.replay.sheets import format_time
@@ -22,8 +22,10 @@ STYLE = """
 :root{--c0:#57606a;--c1:#0a58ca;--c2:#a15c00;--c3:#116329;--c4:#7a3ea8;--c5:#b3261e;--c6:#0b7285;--c7:#8a6d00}
 @media(prefers-color-scheme:dark){:root{--c0:#9198a1;--c1:#6cb0ff;--c2:#e3a04f;--c3:#57c06a;--c4:#c297ff;--c5:#ff8a80;--c6:#5cc8d7;
 --c7:#d8bf4a}}
+body{overflow-wrap:anywhere}td,th{white-space:normal}td:not(.number),th:not(.number){min-width:8rem}
+.number{min-width:5rem}td.number{white-space:nowrap}th{vertical-align:bottom}
 figure{margin:1.4rem 0}figure svg{min-width:36rem}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
-.legend span{margin-right:1rem;white-space:nowrap}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
+.legend span{display:inline-block;margin-right:1rem}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
 .dashed{stroke-dasharray:5 4}.mark{stroke:var(--page);stroke-width:.6}
 tr.section td{font-weight:600;padding-top:1rem}.headline{color:var(--ink);font-weight:600}
 """ + "".join(
@@ -47,6 +49,7 @@ def render_page(request: Request, runs: Sequence[Run]) -> str:
         build_sections(["figure", *(run.policy.name for run in runs)], build_cells(runs)),
         "<h2>Over time</h2>",
         *map(draw_chart, build_charts(runs)),
+        *(f"<p>{escape(sentence)}</p>" for sentence in explain_left_out(runs)),
         "<h2>What the figures mean</h2>",
         build_sections(["figure", "meaning"], explain_cells(), texts=2),
         "<h2>What was assumed</h2>",

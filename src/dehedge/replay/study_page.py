@@ -10,6 +10,7 @@ from html import escape
 
 from dehedge.replay.drawing import draw_chart
 from dehedge.replay.page import NOT_SHOWN, STYLE, build_sections, list_costs
+from dehedge.replay.plots import NO_TRADE_OFF, TRADE_OFF
 from dehedge.replay.request import Inputs
 from dehedge.replay.study import Sample
 from dehedge.replay.study_plots import build_study_charts
@@ -20,11 +21,13 @@ from dehedge.reporting.page import build_document, build_row, build_table
 def render_study(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sample]) -> str:
     """Of at least one sample."""
     groups = build_groups(samples, [policy.name for policy in inputs.policies])
+    charts = build_study_charts(samples, groups)
     parts = [
         "<h1>What hedging would have done, over many books</h1>",
         *(f"<p>{escape(note)}</p>" for note in notes),
         *(part for group in groups for part in _build_group(group)),
-        *map(draw_chart, build_study_charts(samples, groups)),
+        *map(draw_chart, charts),
+        *([] if any(chart.title == TRADE_OFF for chart in charts) else [f"<p>{escape(NO_TRADE_OFF)}</p>"]),
         "<h2>What the figures mean</h2>",
         build_sections(["figure", "meaning"], explain_cells(), texts=2),
         "<h2>What was assumed</h2>",

@@ -11,7 +11,7 @@ from html import escape
 
 from dehedge.replay.drawing import draw_chart
 from dehedge.replay.page import NOT_SHOWN, STYLE, list_costs
-from dehedge.replay.plots import Chart, Curve, Marks
+from dehedge.replay.plots import TRADE_OFF, Chart, Curve, Marks, check_comparable
 from dehedge.replay.request import Inputs
 from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tried_panel, describe
 from dehedge.replay.tuning import Tuned
@@ -46,16 +46,19 @@ def _build_panel(panel: Panel) -> list[str]:
 
 
 def build_tune_charts(tuned: Tuned) -> list[Chart]:
-    """All that was tried, by cost and loss avoided, and the line of those that no other beats."""
-    best = [(float(tuned.tried[name].cost), float(tuned.tried[name].avoided)) for name in tuned.front]
-    others = [each for name, each in tuned.tried.items() if name not in tuned.front]
+    """All that was tried, by cost and what is avoided, and the line of those that no other beats; none of a single one."""
+    points = [(float(each.cost), float(each.avoided), name) for name, each in tuned.tried.items()]
+    if not check_comparable(points):
+        return []
+    best = [point for name in tuned.front for point in points if point[2] == name]
+    others = [point for point in points if point[2] not in tuned.front]
     names = tuned.front if len(best) <= NAMES_MAX else ()
-    cost, gain = [cost for cost, _ in best], [gain for _, gain in best]
     marks = [
-        Marks("others", [float(each.cost) for each in others], [float(each.avoided) for each in others], 0, "dot"),
-        Marks("the best of these", cost, gain, 1, "dot", names),
+        Marks("others", [cost for cost, _, _ in others], [gain for _, gain, _ in others], 0, "dot"),
+        Marks("the best of these", [cost for cost, _, _ in best], [gain for _, gain, _ in best], 1, "dot", names),
     ]
-    front = Curve("no other beats these", cost, gain, 1, is_dashed=True)
-    title = f"Loss at worst avoided against its cost, of {len(tuned.tried):,} settings"
+    front = Curve("no other beats these", marks[1].x, marks[1].y, 1, is_dashed=True)
+    title = f"{TRADE_OFF}, of {len(tuned.tried):,} settings"
     shown = [each for each in marks if each.x]
-    return [Chart("trade-off", title, "cost, USD", "loss avoided, USD", [front], shown, is_time=False)]
+    axes = "cost to the end, USD", "avoided at the worst moment, USD"
+    return [Chart("trade-off", title, *axes, [front], shown, is_time=False)]
