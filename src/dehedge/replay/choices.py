@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from dehedge.config import Settings, read_settings
 from dehedge.errors import QuestionInvalid
 from dehedge.guard_settings import GuardSettings
 from dehedge.parts import build_policy
-from dehedge.portfolio_settings import PortfolioSettings
+from dehedge.portfolio_settings import PortfolioSettings, RiskScope
 from dehedge.replay.model import Costs, Policy
 
 NONE = "none"
@@ -23,10 +24,10 @@ IDEAL = "ideal"
 PORTFOLIO = "portfolio"
 PRESETS: Mapping[str, Mapping[str, str]] = {
     NONE: {},
-    "notional": {"hedge_sizing": "notional"},
-    "delta": {"hedge_sizing": "delta"},
+    "notional": {"risk_scope": "position", "hedge_sizing": "notional"},
+    "delta": {"risk_scope": "position", "hedge_sizing": "delta"},
     PORTFOLIO: {"risk_scope": "portfolio"},
-    IDEAL: {"hedge_sizing": "delta"},
+    IDEAL: {"risk_scope": "position", "hedge_sizing": "delta"},
 }
 USUAL = (NONE, "notional", "delta", PORTFOLIO, IDEAL)
 SHORT = {"sizing": "hedge_sizing", "scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
@@ -35,6 +36,12 @@ DECIDING = frozenset({
     "vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "hedge_expiry_seconds", "hedge_sizing", "leverage",
     "min_collateral", *PortfolioSettings.model_fields, *GuardSettings.model_fields,
 })  # fmt: skip
+JUDGING = frozenset({"vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "risk_scope", "min_collateral", "leverage"})
+"""What says who is at risk."""
+OF_EACH = frozenset({"hedge_sizing", "hedge_expiry_seconds"})
+"""What counts for nothing where all positions are judged together."""
+UNSEEN = frozenset({"max_divergence_bps"})
+"""What no replay can see: there the exchange's price is the protocol's."""
 FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
 """Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""
 
@@ -62,7 +69,42 @@ def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
     if preset == NONE:
         return Policy(text, None)
     settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
-    return Policy(text, build_policy(settings, symbols), settings.guard_limits, is_ideal=preset == IDEAL)
+    is_ideal = preset == IDEAL
+    told = describe_settings(settings, is_ideal=is_ideal)
+    return Policy(text, build_policy(settings, symbols), settings.guard_limits, told, is_ideal=is_ideal)
+
+
+def list_lines(text: str) -> list[str]:
+    """The lines of `.env` that make a daemon decide as this policy does, on top of the operator's own settings."""
+    preset, *changes = text.split(":")
+    fields = {**PRESETS[preset], **dict(map(_parse_change, changes))}
+    told = describe_settings(_change_settings(text, fields), is_ideal=False)
+    return [f"{field.upper()}={told[field.upper()]}" for field in fields if field.upper() in told]
+
+
+def describe_settings(settings: Settings, *, is_ideal: bool) -> dict[str, str]:
+    """What decides under these settings, by the names of `.env`; limits that are not set are left out."""
+    values = {field: getattr(settings, field) for field in Settings.model_fields if check_counts(field, settings, is_ideal=is_ideal)}
+    return {field.upper(): _show_value(value) for field, value in values.items() if value is not None}
+
+
+def check_counts(field: str, settings: Settings, *, is_ideal: bool = False) -> bool:
+    """False for a setting that changes nothing about a replay under these settings, whatever it is set to."""
+    if field not in DECIDING or field in UNSEEN:
+        return False
+    if is_ideal:
+        return field in JUDGING
+    if field == "taker_fee_bps":
+        return settings.max_fees_usd_per_hour is not None
+    if settings.risk_scope is RiskScope.PORTFOLIO:
+        return field not in OF_EACH
+    return not field.startswith("portfolio_")
+
+
+def _show_value(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def fit_costs(costs: Costs, policy: Policy) -> Costs:

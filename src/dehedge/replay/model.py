@@ -107,12 +107,14 @@ class Costs:
 class Policy:
     """A way of hedging, by a name of its own; ``hedging`` is None for none at all.
 
+    ``settings`` are what decides in it, by the names of `.env`, for people.
     ``is_ideal`` asks for the bound: what that policy's triggers would earn if they were known beforehand and cost nothing.
     """
 
     name: str
     hedging: HedgingPolicy | None = None
     limits: GuardLimits = field(default_factory=GuardLimits)
+    settings: Mapping[str, str] = field(default_factory=dict)
     is_ideal: bool = False
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from dehedge.replay.assumptions import build_assumptions, list_assumptions
 from dehedge.replay.drawing import draw_chart
 from dehedge.replay.headlines import describe_runs
-from dehedge.replay.model import Costs, Run
+from dehedge.replay.model import Run
 from dehedge.replay.plots import build_charts, explain_left_out
 from dehedge.replay.request import Request
 from dehedge.replay.rows import Cells, build_cells, explain_cells
-from dehedge.replay.sheets import format_time
 from dehedge.reporting.page import build_document, build_row, build_table
-from dehedge.reporting.rows import show
 
 STYLE = """
 :root{--c0:#57606a;--c1:#0a58ca;--c2:#a15c00;--c3:#116329;--c4:#7a3ea8;--c5:#b3261e;--c6:#0b7285;--c7:#8a6d00}
@@ -53,9 +52,7 @@ def render_page(request: Request, runs: Sequence[Run]) -> str:
         "<h2>What the figures mean</h2>",
         build_sections(["figure", "meaning"], explain_cells(), texts=2),
         "<h2>What was assumed</h2>",
-        build_table(
-            ["assumption"], ["value"], [build_row([name], [value]) for name, value in list_assumptions(request)]
-        ),
+        build_assumptions(list_assumptions(request), request.policies),
         f"<p>{escape(NOT_SHOWN)}</p>",
     ]
     return build_document("dehedge replay", parts, STYLE)
@@ -68,32 +65,3 @@ def build_sections(heads: Sequence[str], cells: Cells, texts: int = 1) -> str:
         rows.append(build_row([title, *[""] * (texts - 1)], [""] * (len(heads) - texts), kind="section"))
         rows += [build_row(line[:texts], line[texts:]) for line in lines]
     return build_table(heads[:texts], heads[texts:], rows)
-
-
-def list_assumptions(request: Request) -> list[tuple[str, str]]:
-    """What the run was given, by name and value."""
-    history = request.history
-    return [
-        ("vault at first, USD", f"{history.vault / 10**6:,.2f}"),
-        ("shield at first, USD", f"{history.shield / 10**6:,.2f}"),
-        *list_costs(request.costs),
-    ]
-
-
-def list_costs(costs: Costs) -> list[tuple[str, str]]:
-    """What hedging was taken to cost, by name and value."""
-    return [
-        ("taker fee, bps", show(costs.taker_fee * 10_000) or ""),
-        ("half spread, bps", show(costs.half_spread_bps) or ""),
-        ("depth, USD that move the price by a bp", f"{costs.depth_usd:,.0f}" if costs.depth_usd else "without end"),
-        ("from a price to the order, s", f"{costs.latency_s:g}"),
-        ("from the order to the fill, s", f"{costs.exchange_latency_s:g}"),
-        ("margin of the hedge account, USD", f"{costs.margin_usd:,.2f}"),
-        ("leverage", str(costs.leverage)),
-        ("maintenance margin, share of the notional", show(costs.maintenance) or ""),
-        ("outages of the exchange", _describe_outages(costs)),
-    ]
-
-
-def _describe_outages(costs: Costs) -> str:
-    return ", ".join(f"{format_time(first)} to {format_time(last)}" for first, last in costs.outages) or "none"

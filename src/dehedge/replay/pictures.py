@@ -80,6 +80,8 @@ def _draw(axes: Axes, chart: Chart) -> None:
             _convert(chart, curve.x), curve.y, label=_escape(curve.label), color=COLORS[curve.color % len(COLORS)],
             linestyle="--" if curve.is_dashed else "-", linewidth=1.6,
         )  # fmt: skip
+    places = [value for marks in chart.marks for value in marks.x]
+    middle = (min(places) + max(places)) / 2 if places else 0.0
     for marks in chart.marks:
         x = _convert(chart, marks.x)
         axes.scatter(
@@ -91,7 +93,11 @@ def _draw(axes: Axes, chart: Chart) -> None:
             zorder=3,
         )
         for place, name in enumerate(marks.names):
-            axes.annotate(_escape(name), (x[place], marks.y[place]), xytext=(7, 3), textcoords="offset points")
+            # To the side where there is room; the axes do not shrink for it.
+            side, offset = ("left", 7) if marks.x[place] <= middle else ("right", -7)
+            axes.annotate(
+                _escape(name), (x[place], marks.y[place]), xytext=(offset, 3), textcoords="offset points", ha=side
+            ).set_in_layout(False)
     axes.set_title(_escape(chart.title), loc="left")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
@@ -109,7 +115,7 @@ def _count_columns(chart: Chart) -> int:
     """As many as the longest label leaves room for."""
     labels = [*(curve.label for curve in chart.curves), *(marks.label for marks in chart.marks)]
     longest = max(map(len, labels))
-    return max(1, min(6, int(SIZE_INCHES[0] / (LEGEND_KEY_INCHES + longest * LETTER_INCHES))))
+    return max(1, min(6, len(labels), int(SIZE_INCHES[0] / (LEGEND_KEY_INCHES + longest * LETTER_INCHES))))
 
 
 def _convert(chart: Chart, x: Sequence[float]) -> NDArray[Any]:

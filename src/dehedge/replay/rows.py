@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.assumptions import build_options_data
 from dehedge.replay.headlines import describe_runs, format_share
 from dehedge.replay.model import Costs, Figures, Run, Series, Trade
 from dehedge.replay.request import Request
@@ -116,10 +117,12 @@ def build_data(request: Request, runs: Sequence[Run]) -> Data:
         "vault": history.vault,
         "shield": history.shield,
         "positions": len(history.traders),
+        "options": build_options_data(request.options),
         "costs": build_costs_data(request.costs),
         "policies": [
             {
                 "name": run.policy.name,
+                "settings": dict(run.policy.settings),
                 "figures": build_figures_data(run.figures),
                 "series": _build_series(run.series),
                 "trades": [_build_trade(trade) for trade in run.trades],

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from dehedge.replay.assumptions import build_assumptions, list_study_assumptions
 from dehedge.replay.drawing import draw_chart
-from dehedge.replay.page import NOT_SHOWN, STYLE, build_sections, list_costs
+from dehedge.replay.page import NOT_SHOWN, STYLE, build_sections
 from dehedge.replay.plots import NO_TRADE_OFF, TRADE_OFF
 from dehedge.replay.request import Inputs
 from dehedge.replay.study import Sample
 from dehedge.replay.study_plots import build_study_charts
 from dehedge.replay.study_rows import Group, build_cells, build_groups, explain_cells
-from dehedge.reporting.page import build_document, build_row, build_table
+from dehedge.reporting.page import build_document
 
 
 def render_study(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sample]) -> str:
@@ -31,7 +32,7 @@ def render_study(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sample]
         "<h2>What the figures mean</h2>",
         build_sections(["figure", "meaning"], explain_cells(), texts=2),
         "<h2>What was assumed</h2>",
-        build_table(["assumption"], ["value"], [build_row([name], [text]) for name, text in list_costs(inputs.costs)]),
+        build_assumptions(list_study_assumptions(inputs), inputs.policies),
         f"<p>{escape(NOT_SHOWN)}</p>",
     ]
     return build_document("dehedge replay", parts, STYLE)

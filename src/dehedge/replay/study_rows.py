@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.assumptions import build_options_data
 from dehedge.replay.headlines import format_share
 from dehedge.replay.request import Inputs
 from dehedge.replay.rows import Cells, Data, build_costs_data, build_figures_data, make_plain
@@ -107,6 +108,8 @@ def build_study_data(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sam
     return {
         "version": __version__,
         "notes": list(notes),
+        "options": build_options_data(inputs.options),
+        "settings": {policy.name: dict(policy.settings) for policy in inputs.policies},
         "costs": build_costs_data(inputs.costs),
         "groups": [
             {"name": group.name, "policies": {name: build_pooled(each) for name, each in group.pooled.items()}}

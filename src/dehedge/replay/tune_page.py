@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from html import escape
 
+from dehedge.replay.assumptions import build_assumptions, list_study_assumptions
 from dehedge.replay.drawing import draw_chart
-from dehedge.replay.page import NOT_SHOWN, STYLE, list_costs
+from dehedge.replay.model import Policy
+from dehedge.replay.page import NOT_SHOWN, STYLE
 from dehedge.replay.plots import TRADE_OFF, Chart, Curve, Marks, check_comparable
 from dehedge.replay.request import Inputs
 from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tried_panel, describe
@@ -31,10 +33,16 @@ def render_tuned(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protection:
         *_build_panel(build_front_panel(tuned)),
         *_build_panel(build_tried_panel(tuned)),
         "<h2>What was assumed</h2>",
-        build_table(["assumption"], ["value"], [build_row([name], [text]) for name, text in list_costs(inputs.costs)]),
+        build_assumptions(list_study_assumptions(inputs), list_chosen(inputs, tuned)),
         f"<p>{escape(NOT_SHOWN)}</p>",
     ]
     return build_document("dehedge tune", parts, STYLE)
+
+
+def list_chosen(inputs: Inputs, tuned: Tuned) -> list[Policy]:
+    """On everything, and by each fold; what all of those tried have would be no table."""
+    names = dict.fromkeys([tuned.overall, *(chosen.name for chosen in tuned.folds)])
+    return [policy for name in names for policy in inputs.policies if policy.name == name]
 
 
 def _build_panel(panel: Panel) -> list[str]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.assumptions import build_options_data
 from dehedge.replay.headlines import format_share
 from dehedge.replay.request import Inputs
 from dehedge.replay.rows import Data, build_costs_data
@@ -113,6 +114,8 @@ def build_tuned_data(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protect
     return {
         "version": __version__,
         "notes": list(notes),
+        "options": build_options_data(inputs.options),
+        "settings": {policy.name: dict(policy.settings) for policy in inputs.policies},
         "costs": build_costs_data(inputs.costs),
         "protection": str(protection),
         "sentences": describe(tuned, protection),
