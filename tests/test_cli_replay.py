@@ -119,6 +119,8 @@ def test_tune_chooses_on_one_part_and_shows_the_next(folder: Path):
     assert float(data["tried"]["delta:max_opens_per_hour=99"]["cost"]) > float(data["tried"]["delta:max_opens_per_hour=1"]["cost"]) > 0
     assert "Chosen on one part, shown on another" in text
     assert "Chosen on everything together, and so shown on nothing: delta:max_opens_per_hour=" in text
+    assert f"as you have it:\n{chr(10).join(data['env'])}\n" in text
+    assert data["env"][:2] == ["RISK_SCOPE=position", "HEDGE_SIZING=delta"]
     assert (folder / "t.html").read_text().startswith("<!doctype html>")
     assert errors == "written: t.html\nwritten: t.json\nwritten: png/trade-off.png\n"
 

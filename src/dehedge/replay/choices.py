@@ -63,26 +63,40 @@ def build_policies(texts: Sequence[str], symbols: Mapping[str, str]) -> list[Pol
 
 def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
     """NAME or NAME:SETTING=VALUE:..., which is its name from then on."""
-    preset, *changes = text.split(":")
-    if preset not in PRESETS:
-        raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
+    preset, changes = _parse_policy(text)
     if preset == NONE:
         return Policy(text, None)
-    settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
-    is_ideal = preset == IDEAL
+    settings, is_ideal = _change_settings(text, changes), preset == IDEAL
     told = describe_settings(settings, is_ideal=is_ideal)
     return Policy(text, build_policy(settings, symbols), settings.guard_limits, told, is_ideal=is_ideal)
 
 
 def list_lines(text: str) -> list[str]:
     """The lines of `.env` that make a daemon decide as this policy does, on top of the operator's own settings."""
-    preset, *changes = text.split(":")
-    fields = {**PRESETS[preset], **dict(map(_parse_change, changes))}
-    told = describe_settings(_change_settings(text, fields), is_ideal=False)
-    return [f"{field.upper()}={told[field.upper()]}" for field in fields if field.upper() in told]
+    _, changes = _parse_policy(text)
+    told = describe_settings(_change_settings(text, changes))
+    return [f"{field.upper()}={told[field.upper()]}" for field in changes if field.upper() in told]
 
 
-def describe_settings(settings: Settings, *, is_ideal: bool) -> dict[str, str]:
+def identify(text: str) -> object:
+    """Equal for policies that decide alike, whatever their names are."""
+    preset, changes = _parse_policy(text)
+    told = describe_settings(_change_settings(text, changes), is_ideal=preset == IDEAL)
+    if "PROFIT_LIMIT_INTEREST" in told:
+        # Both sides of the third check are multiplied by it.
+        told["PROFIT_LIMIT_INTEREST"] = str(told["PROFIT_LIMIT_INTEREST"] != "0")
+    return preset == IDEAL, "leverage" in changes, frozenset(told.items())
+
+
+def check_varies(text: str, name: str) -> bool:
+    """False where a setting counts for nothing in this policy, whatever else is varied in it."""
+    preset, changes = _parse_policy(text)
+    field = get_field(name)
+    is_counting = check_counts(field, _change_settings(text, changes), is_ideal=preset == IDEAL)
+    return is_counting or field == "taker_fee_bps"
+
+
+def describe_settings(settings: Settings, *, is_ideal: bool = False) -> dict[str, str]:
     """What decides under these settings, by the names of `.env`; limits that are not set are left out."""
     values = {field: getattr(settings, field) for field in Settings.model_fields if check_counts(field, settings, is_ideal=is_ideal)}
     return {field.upper(): _show_value(value) for field, value in values.items() if value is not None}
@@ -109,19 +123,31 @@ def _show_value(value: object) -> str:
 
 def fit_costs(costs: Costs, policy: Policy) -> Costs:
     """A leverage that the policy's name changes is that of the account."""
-    changes_leverage = any(_parse_change(change)[0] == "leverage" for change in policy.name.split(":")[1:])
-    if policy.hedging is None or not changes_leverage:
+    if policy.hedging is None or "leverage" not in _parse_policy(policy.name)[1]:
         return costs
     return replace(costs, leverage=policy.hedging.leverage)
 
 
-def _parse_change(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
+def _parse_policy(text: str) -> tuple[str, dict[str, str]]:
+    """The preset, and all that it and the name change. Raises ``QuestionInvalid``."""
+    preset, *changes = text.split(":")
+    if preset not in PRESETS:
+        raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
+    return preset, {**PRESETS[preset], **dict(map(_parse_change, changes))}
+
+
+def get_field(name: str) -> str:
+    """Of the settings, by its name or its short one. Raises ``QuestionInvalid``."""
     field = SHORT.get(name.lower(), name.lower())
     if field not in DECIDING & Settings.model_fields.keys():
         known = sorted({*SHORT, *(DECIDING & Settings.model_fields.keys())})
         raise QuestionInvalid(f"--policy: {name[:40]!r} decides nothing; known are {', '.join(known)}")
-    return field, value
+    return field
+
+
+def _parse_change(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return get_field(name), value
 
 
 def _change_settings(text: str, changes: Mapping[str, str]) -> Settings:

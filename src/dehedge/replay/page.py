@@ -26,7 +26,7 @@ body{overflow-wrap:anywhere}td,th{white-space:normal}td:not(.number),th:not(.num
 figure{margin:1.4rem 0}figure svg{min-width:36rem}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
 .legend span{display:inline-block;margin-right:1rem}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
 .dashed{stroke-dasharray:5 4}.mark{stroke:var(--page);stroke-width:.6}
-tr.section td{font-weight:600;padding-top:1rem}.headline{color:var(--ink);font-weight:600}
+pre{overflow-x:auto}tr.section td{font-weight:600;padding-top:1rem}.headline{color:var(--ink);font-weight:600}
 """ + "".join(
     f".c{color}{{stroke:var(--c{color})}}.m{color}{{fill:var(--c{color})}}.k{color}{{color:var(--c{color})}}"
     for color in range(8)

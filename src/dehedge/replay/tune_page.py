@@ -15,7 +15,15 @@ from dehedge.replay.model import Policy
 from dehedge.replay.page import NOT_SHOWN, STYLE
 from dehedge.replay.plots import TRADE_OFF, Chart, Curve, Marks, check_comparable
 from dehedge.replay.request import Inputs
-from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tried_panel, describe
+from dehedge.replay.tune_rows import (
+    LINES,
+    Panel,
+    build_folds_panel,
+    build_front_panel,
+    build_tried_panel,
+    describe,
+    list_settings,
+)
 from dehedge.replay.tuning import Tuned
 from dehedge.reporting.page import build_document, build_row, build_table
 
@@ -29,6 +37,7 @@ def render_tuned(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protection:
         *(f"<p>{escape(note)}</p>" for note in notes),
         *_build_panel(build_folds_panel(tuned)),
         *(f"<p>{escape(sentence)}</p>" for sentence in describe(tuned, protection)),
+        f"<p>{LINES}:</p><pre>{escape(chr(10).join(list_settings(tuned)))}</pre>",
         *map(draw_chart, build_tune_charts(tuned)),
         *_build_panel(build_front_panel(tuned)),
         *_build_panel(build_tried_panel(tuned)),
