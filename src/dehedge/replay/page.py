@@ -22,7 +22,7 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--c0:#9198a1;--c1:#6cb0ff;--c2:#e3a04f;--c3:#57c06a;--c4:#c297ff;--c5:#ff8a80;--c6:#5cc8d7;
 --c7:#d8bf4a}}
 body{overflow-wrap:anywhere}td,th{white-space:normal}td:not(.number),th:not(.number){min-width:8rem}
-.number{min-width:5rem}td.number{white-space:nowrap}th{vertical-align:bottom}
+.number{min-width:5rem}th.number{min-width:6.5rem}td.number{white-space:nowrap}th{vertical-align:bottom}
 figure{margin:1.4rem 0}figure svg{min-width:36rem}figcaption{font-weight:600}figcaption small,.legend span{color:var(--faint);font-weight:400}
 .legend span{display:inline-block;margin-right:1rem}.middle{text-anchor:middle}.curve{fill:none;stroke-width:1.8}
 .dashed{stroke-dasharray:5 4}.mark{stroke:var(--page);stroke-width:.6}
