@@ -193,7 +193,7 @@ def test_trade_off_joins_the_policies_that_none_beats(runs: list[Run]):
 
 def test_trade_off_is_left_out_with_a_sentence_when_there_is_nothing_to_compare(request_: Request, runs: list[Run]):
     nothing = [Run(run.policy, build_figures(), run.series, []) for run in runs]
-    for some in ([runs[0], runs[2]], nothing):
+    for some in ([runs[0], runs[2]], [runs[2], *nothing], nothing):
         assert "trade-off" not in {chart.name for chart in build_charts(some)}
         assert NO_TRADE_OFF in Page(render_page(request_, some)).words
     assert explain_left_out(runs) == explain_left_out(runs[:1]) == []

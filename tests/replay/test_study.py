@@ -91,6 +91,12 @@ def test_nothing_pooled_is_nothing():
     assert all(row.show(pooled) for row in ROWS)
 
 
+def test_worst_of_the_books_is_told_with_its_moment():
+    told = {moment: ROWS[-1].show(pool([sample], "delta")) for moment, sample in (("worst", a_sample(50, 70)), ("end", a_sample(5, 0, 12, seed=4)))}
+
+    assert told == {"worst": "0.20 % at worst: seed=1", "end": "0.12 % at the end: seed=4"}
+
+
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

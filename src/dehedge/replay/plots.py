@@ -17,7 +17,7 @@ TRADES_MAX = 1_500
 
 TRADE_OFF = "Avoided at the worst moment against its cost"
 NO_TRADE_OFF = (
-    f"{TRADE_OFF} is not drawn: that takes two policies that hedge, at least one of which avoids something."
+    f"{TRADE_OFF} is not drawn: that takes two policies that opened hedges, at least one of which avoids something."
 )
 Point = tuple[float, float, str]
 """Cost, what is avoided for it, and a name."""
@@ -120,12 +120,14 @@ def _plot_cost(hedged: Sequence[Run]) -> Chart:
 
 def explain_left_out(runs: Sequence[Run]) -> list[str]:
     """A sentence in place of the chart of what is avoided against its cost, where that would show nothing."""
-    points = _list_points([run for run in runs if run.policy.hedging is not None])
-    return [NO_TRADE_OFF] if points and not build_trade_off(points) else []
+    hedged = [run for run in runs if run.policy.hedging is not None]
+    return [NO_TRADE_OFF] if hedged and not build_trade_off(_list_points(hedged)) else []
 
 
 def _list_points(hedged: Sequence[Run]) -> list[Point]:
-    return [(float(run.figures.cost), float(run.figures.worst_avoided), run.policy.name) for run in hedged]
+    """Of those that did anything: what never opened a hedge is no way of hedging to compare."""
+    points = [(float(run.figures.cost), float(run.figures.worst_avoided), run.policy.name) for run in hedged]
+    return [point for point in points if point[0] or point[1]]
 
 
 def build_trade_off(points: Sequence[Point]) -> list[Chart]:

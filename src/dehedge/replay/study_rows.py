@@ -44,7 +44,8 @@ def _describe_harm(pooled: Pooled) -> str:
     if harm is None:
         return "none"
     place = f"{harm.window}, " if harm.window else ""
-    return f"{_format_fine(harm.share)} at {harm.moment}: {place}seed={harm.seed}"
+    moment = "at worst" if harm.moment == "worst" else "at the end"
+    return f"{_format_fine(harm.share)} {moment}: {place}seed={harm.seed}"
 
 
 class Section(NamedTuple):
