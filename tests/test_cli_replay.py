@@ -56,15 +56,21 @@ def test_replay_shows_the_figures_side_by_side():
 
 def test_replay_writes_page_data_and_pictures(folder: Path):
     outs = ("--out", "r.html", "--out", "r.json", "--png", "png")
-    text, errors = run("replay", *PRICES, *outs, "--json", "--policy", "none", "--policy", "delta")
+    text, errors = run("replay", *PRICES, *outs, "--json", "--policy", "none", "--policy", "delta", "--policy", "portfolio")
 
     assert json.loads(text) == json.loads((folder / "r.json").read_text())
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in (folder / "png").iterdir()) == [
-        "cost.png", "price-BTC-USD-delta.png", "trade-off.png", "vault.png",
+        "cost.png", "price-BTC-USD-delta.png", "price-BTC-USD-portfolio.png", "trade-off.png", "vault.png",
     ]  # fmt: skip
     assert [line.removeprefix("written: ") for line in errors.splitlines()][:2] == ["r.html", "r.json"]
     assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
+
+
+def test_replay_writes_no_picture_of_what_cannot_be_compared(folder: Path):
+    run("replay", *PRICES, "--png", "png", "--policy", "none", "--policy", "delta")
+
+    assert sorted(path.name for path in (folder / "png").iterdir()) == ["cost.png", "price-BTC-USD-delta.png", "vault.png"]
 
 
 FIRST_S = {"BTCUSDT-1m-2021-05": 1_621_429_320, "BTCUSDT-1m-2021-05-19": 1_621_429_320}
