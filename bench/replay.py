@@ -43,7 +43,7 @@ def run(bars: int = YEAR_BARS, shields_usd: tuple[int, ...] = SHIELDS_USD) -> It
         seconds = time.perf_counter() - began
         shown = f"{bars:,} minutes, shield {shield_usd:,}"
         yield build_figure(f"story of {shown}", "s", [seconds], traders=len(story.positions))
-        for name in ("delta", "ideal"):
+        for name in ("delta", "portfolio", "ideal"):
             yield _measure(story, history, name, f"{name}, {shown}")
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield build_figure("memory of it all", "MB", [peak_mb], TARGET_MB)

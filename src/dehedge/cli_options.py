@@ -6,7 +6,7 @@ Prints the version and nothing else. The names of the second part are those that
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,6 +44,7 @@ ExchangeLatency = Annotated[float, typer.Option(min=0, max=3600, help="Seconds f
 Outages = Annotated[Many, typer.Option(help="FROM/TO in which the exchange takes nothing.", rich_help_panel=ACCOUNT)]
 Margin = Annotated[str, typer.Option(help="USD on the hedge account.", rich_help_panel=ACCOUNT)]
 Leverage = Annotated[int | None, typer.Option(min=1, max=125, help="By default as configured.", rich_help_panel=ACCOUNT)]
+MarginType = Annotated[Literal["ISOLATED", "CROSSED"] | None, typer.Option(help="By default as configured.", rich_help_panel=ACCOUNT)]
 Maintenance = Annotated[str, typer.Option(help="Maintenance margin, percent of the notional.", rich_help_panel=ACCOUNT)]
 Roughness = Annotated[str, typer.Option(help="Noise within a bar, percent of its range.", rich_help_panel=INPUTS)]
 Outs = Annotated[list[Path] | None, typer.Option(help="report.html or figures.json; again for both.", rich_help_panel=OUTPUT)]

@@ -34,7 +34,7 @@ def replay(
     spread: given.Spread = DEFAULT.spread_bps, depth: given.Depth = DEFAULT.depth_usd,
     latency: given.Latency = DEFAULT.latency_s, exchange_latency: given.ExchangeLatency = DEFAULT.exchange_latency_s,
     outage: given.Outages = None, margin: given.Margin = DEFAULT.margin_usd, leverage: given.Leverage = None,
-    maintenance: given.Maintenance = DEFAULT.maintenance_percent,
+    margin_type: given.MarginType = None, maintenance: given.Maintenance = DEFAULT.maintenance_percent,
     roughness: given.Roughness = DEFAULT.roughness_percent, out: given.Outs = None, png: given.Pictures = None,
     json_output: given.Printed = False, _version: Version = False,
 ) -> None:  # fmt: skip
@@ -50,8 +50,8 @@ def replay(
             prices=prices or (), windows=window or (), funding=funding or (), book=book, generate=generate, books=books,
             at_start=at_start, vault=vault, shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees,
             spread_bps=spread, depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency,
-            outages=outage or (), margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,
-            roughness_percent=roughness,
+            outages=outage or (), margin_usd=margin, leverage=leverage, margin_type=margin_type,
+            maintenance_percent=maintenance, roughness_percent=roughness,
         )  # fmt: skip
         return replay_history(options, Wanted(out or (), png, json_output), build_console())
 
@@ -72,7 +72,7 @@ def tune(
     spread: given.Spread = DEFAULT.spread_bps, depth: given.Depth = DEFAULT.depth_usd,
     latency: given.Latency = DEFAULT.latency_s, exchange_latency: given.ExchangeLatency = DEFAULT.exchange_latency_s,
     outage: given.Outages = None, margin: given.Margin = DEFAULT.margin_usd, leverage: given.Leverage = None,
-    maintenance: given.Maintenance = DEFAULT.maintenance_percent,
+    margin_type: given.MarginType = None, maintenance: given.Maintenance = DEFAULT.maintenance_percent,
     roughness: given.Roughness = DEFAULT.roughness_percent, out: given.Outs = None, png: given.Pictures = None,
     json_output: given.Printed = False, _version: Version = False,
 ) -> None:  # fmt: skip
@@ -87,8 +87,8 @@ def tune(
             prices=prices or (), windows=window or (), funding=funding or (), book=book, generate=generate, books=books,
             at_start=at_start, vault=vault, shield=shield, policies=policy or (), since=since, until=until, fees_bps=fees,
             spread_bps=spread, depth_usd=depth, latency_s=latency, exchange_latency_s=exchange_latency,
-            outages=outage or (), margin_usd=margin, leverage=leverage, maintenance_percent=maintenance,
-            roughness_percent=roughness,
+            outages=outage or (), margin_usd=margin, leverage=leverage, margin_type=margin_type,
+            maintenance_percent=maintenance, roughness_percent=roughness,
         )  # fmt: skip
         search = Search(vary=vary or (), tries=tries, folds=folds, protection_percent=protection)
         return tune_history(options, search, Wanted(out or (), png, json_output), build_console())

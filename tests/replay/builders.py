@@ -105,7 +105,7 @@ def make_costs(seed: int) -> Costs:
     chance = np.random.default_rng(seed + 1)
     return Costs(
         latency_s=float(chance.choice([0, 0.5, 3])), leverage=int(chance.choice([20, 100])),
-        maintenance=Decimal(str(chance.choice(["0.005", "0.02"]))),
+        is_isolated=seed % 2 == 0, maintenance=Decimal(str(chance.choice(["0.005", "0.02"]))),
         margin_usd=Decimal(int(chance.choice([500, 5_000, 1_000_000]))),
         outages=[(START_S + 200, START_S + 290)] if chance.random() < 0.4 else (),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,10 @@ from dehedge.replay.model import Costs
 
 BTC = "BTCUSDT"
 MARKS = {BTC: Decimal(60_000)}
+ETH = "ETHUSDT"
 COSTS = Costs(half_spread_bps=Decimal(1), depth_usd=Decimal(60_000), margin_usd=Decimal(10_000))
+FREE = Costs(half_spread_bps=Decimal(0), depth_usd=Decimal(0), taker_fee=Decimal(0), margin_usd=Decimal(3_300))
+BOTH = {**MARKS, ETH: Decimal(3_000)}
 
 
 def an_order(side: Side, quantity: str, *, reduce_only: bool = False) -> OrderRequest:
@@ -47,7 +51,7 @@ def test_opposite_orders_net_out_and_need_no_margin() -> None:
     exchange.execute(an_order(Side.SELL, "5"), RULES[BTC], MARKS, 0)
 
     assert exchange.holdings[BTC].quantity == -2
-    assert exchange.margin_peak == 9_000
+    assert exchange.margin_peak == 3 * exchange.fills[0].price / 20
 
 
 @pytest.mark.parametrize(
@@ -89,19 +93,44 @@ def test_long_pays_funding_and_a_short_receives_it() -> None:
     assert [payment.amount for payment in exchange.payments] == [-60, 60]
 
 
-def test_account_is_liquidated_at_its_maintenance_and_not_before() -> None:
-    exchange = Exchange(
-        Costs(half_spread_bps=Decimal(0), depth_usd=Decimal(0), taker_fee=Decimal(0), margin_usd=Decimal(3_000))
-    )
-    exchange.execute(an_order(Side.BUY, "1"), RULES[BTC], MARKS, 0)
-    reading = exchange.read_account(MARKS, 5.0, 4.0)
-    limit = reading.liquidations[BTC, Leg.BOTH]
+def an_exchange(*, is_isolated: bool) -> Exchange:
+    """A bitcoin and an ether are bought at 20x, of 3,300."""
+    exchange = Exchange(replace(FREE, is_isolated=is_isolated))
+    exchange.execute(an_order(Side.BUY, "1"), RULES[BTC], BOTH, 0)
+    exchange.execute(replace(an_order(Side.BUY, "2"), symbol=ETH), RULES[ETH], BOTH, 0)
+    return exchange
+
+
+@pytest.mark.parametrize("is_isolated", [True, False])
+@pytest.mark.parametrize("symbol", [BTC, ETH])
+def test_hedge_is_liquidated_at_the_price_that_the_account_tells_and_not_before(symbol: str, is_isolated: bool) -> None:
+    exchange = an_exchange(is_isolated=is_isolated)
+    reading = exchange.read_account(BOTH, 5.0, 4.0)
+    limit = reading.liquidations[symbol, Leg.BOTH]
+    taken = [-1] if is_isolated and symbol == BTC else [-2] if is_isolated else [-1, -2]
 
     assert limit.is_long
-    assert reading.available == {"USDT": Decimal(0)}
-    assert not exchange.liquidate({BTC: limit.price + 1}, 1)
-    assert [fill.quantity for fill in exchange.liquidate({BTC: limit.price - 1}, 2)] == [-1]
-    assert (exchange.liquidations, exchange.holdings) == (1, {})
+    assert reading.available == {"USDT": 0}
+    assert not exchange.liquidate({**BOTH, symbol: limit.price * Decimal("1.000001")}, 1)
+    assert [fill.quantity for fill in exchange.liquidate({**BOTH, symbol: limit.price}, 2)] == taken
+    assert exchange.liquidations == 1
+
+
+def test_isolated_hedge_falls_by_its_own_margin_and_leaves_the_other() -> None:
+    """At 20x with a maintenance of half a percent: 95 % of the entry, by 99.5 %."""
+    exchange = an_exchange(is_isolated=True)
+    limit = exchange.read_account(BOTH, 5.0, 4.0).liquidations[BTC, Leg.BOTH]
+    exchange.liquidate({BTC: Decimal(57_000), ETH: Decimal(4_000)}, 1)
+
+    assert limit.price == Decimal(57_000) / Decimal("0.995")
+    assert list(exchange.holdings) == [ETH]
+    assert exchange.balance == 300
+
+
+def test_profit_that_is_not_realized_carries_nothing_more_on_isolated_margin() -> None:
+    risen = {**BOTH, BTC: Decimal(70_000)}
+    assert an_exchange(is_isolated=True).get_free(risen) == 0
+    assert an_exchange(is_isolated=False).get_free(risen) == 10_000 - 500
 
 
 def test_rules_that_nobody_told_are_steps_of_some_dollars() -> None:

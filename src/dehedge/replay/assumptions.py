@@ -88,6 +88,7 @@ def list_costs(costs: Costs) -> Named:
         ("from the order to the fill, s", f"{costs.exchange_latency_s:g}"),
         ("margin of the hedge account, USD", f"{costs.margin_usd:,.2f}"),
         ("leverage of the hedge account, where a policy's name says no other", str(costs.leverage)),
+        ("margin", "isolated: each symbol by itself" if costs.is_isolated else "cross: the whole account"),
         ("maintenance margin, share of the notional", show(costs.maintenance) or ""),
         ("outages of the exchange", _describe_outages(costs)),
     ]

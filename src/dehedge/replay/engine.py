@@ -33,7 +33,7 @@ from dehedge.core.orders import Action
 from dehedge.core.policy import VenueState
 from dehedge.reconciler import COOLING_AFTER
 from dehedge.replay.desk import Desk
-from dehedge.replay.exchange import build_rules
+from dehedge.replay.exchange import Stake, build_rules
 from dehedge.replay.figures import Outcome, build_run
 from dehedge.replay.ideal import build_ideal
 from dehedge.replay.model import Costs, History, Policy, Progress, Run
@@ -140,7 +140,7 @@ class Replay:
         """True for a bar in which the account may pay funding, or may be liquidated."""
         watch, axis = self._watch, self._axis
         is_due = watch.funding_us <= axis.get_last_us(bar)
-        return is_due or (watch.account is not None and check_thin_bar(watch.account, axis, bar))
+        return is_due or any(check_thin_bar(account, axis, bar) for account in watch.accounts)
 
     @property
     def _is_quiet(self) -> bool:
@@ -221,9 +221,12 @@ class Replay:
     def _carry_out(self, planned: Sequence[Decision], observation: Observation) -> Sequence[Decision]:
         """Guard and order, as a pass of the daemon does; the decisions as the limits left them."""
         if not any(isinstance(each, OpenHedge | ResizeHedge | CloseHedge) for each in planned):
+            self._desk.note_held_back(())
             return planned
         inputs = self._build_inputs(observation)
         decisions = apply_guards(planned, inputs, self._limits)
+        opens = {each.key for each in planned if isinstance(each, OpenHedge)}
+        self._desk.note_held_back(each.key for each in decisions if isinstance(each, Hold) and each.key in opens)
         trades = [each for each in decisions if isinstance(each, OpenHedge | ResizeHedge | CloseHedge)]
         increase_max: Mapping[str, Decimal] = get_increase_max(inputs, self._limits)
         drafts = build_drafts(trades, self._rules, self._desk.backoff.group_max, increase_max)
@@ -244,16 +247,12 @@ class Replay:
         desk, watch = self._desk, self._watch
         watch.update({*keys, *desk.touched}, desk.book, desk.now_us)
         desk.touched.clear()
-        watch.account, watch.funding_us = self._build_account(), desk.next_funding_us
+        watch.accounts, watch.funding_us = [*map(self._build_account, desk.exchange.list_stakes())], desk.next_funding_us
 
-    def _build_account(self) -> Account | None:
-        exchange = self._desk.exchange
-        if not exchange.holdings:
-            return None
-        held = [exchange.holdings.get(symbol) for symbol in self._symbols]
-        cost = sum(float(each.quantity * each.entry_price) for each in held if each is not None)
-        coins = np.array([float(each.quantity) if each is not None else 0.0 for each in held])
-        return Account(float(exchange.balance) - cost, coins, float(self._costs.maintenance))
+    def _build_account(self, stake: Stake) -> Account:
+        holdings = self._desk.exchange.holdings
+        coins = [float(holdings[symbol].quantity) if symbol in stake.symbols else 0.0 for symbol in self._symbols]
+        return Account(float(stake.base), np.array(coins), float(self._costs.maintenance))
 
 
 def _check_settled(decision: Decision, hedge: HedgedPosition | None, positions: Mapping[HedgeKey, Position]) -> bool:

@@ -1,15 +1,16 @@
-"""The exchange of a replay: one account in one-way mode on cross margin, filling market orders at the path's price.
+"""The exchange of a replay: one account in one-way mode, filling market orders at the path's price.
 
 An order fills whole, beyond half the spread, at the average of a book that is as deep at every price: a notional N moves
 the price by N / depth and pays half of that. What grows the account needs its initial margin and its fee in what is
-free. Once the account is worth no more than the maintenance share of its notional, all that it holds is taken at the price of then,
-with the costs of an order. What it lacks after that is owed. Checks and netting are those of the paper account. Driven by
-the engine, in the order of time.
+free. On isolated margin each symbol's holding stands on its own: once its initial margin and its profit are no more than the maintenance
+share of its notional, it is taken at the price of then, with the costs of an order. On cross margin the same is
+said of the whole account and all that it holds. What is lacking after that is owed. Checks and netting are those of the paper
+account. Driven by the engine, in the order of time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -60,6 +61,13 @@ class Payment(NamedTuple):
 
     at_us: int
     amount: Decimal
+
+
+class Stake(NamedTuple):
+    """Holdings that are liquidated together."""
+
+    base: Decimal
+    symbols: Sequence[str]
 
 
 @dataclass
@@ -141,41 +149,55 @@ class Exchange:
 
     def get_margin(self, marks: Marks) -> Decimal:
         """The initial margin in use."""
+        if self.costs.is_isolated:
+            return sum(map(self._get_own_margin, self.holdings.values()), ZERO)
         return self.get_notional(marks) / self.costs.leverage
 
+    def _get_own_margin(self, holding: Holding) -> Decimal:
+        """What was put aside for it as it grew, less what came back as it shrank."""
+        return abs(holding.quantity) * holding.entry_price / self.costs.leverage
+
     def get_free(self, marks: Marks) -> Decimal:
-        return self.get_equity(marks) - self.get_margin(marks)
+        """A profit that is not realized is free on cross margin alone."""
+        return (self.balance if self.costs.is_isolated else self.get_equity(marks)) - self.get_margin(marks)
+
+    def list_stakes(self) -> list[Stake]:
+        """What is liquidated together, each with what stands for it; worth ``base`` + quantities * prices."""
+        costs = {symbol: each.quantity * each.entry_price for symbol, each in sorted(self.holdings.items())}
+        if not self.costs.is_isolated:
+            return [Stake(self.balance - sum(costs.values()), tuple(costs))] if costs else []
+        return [Stake(self._get_own_margin(self.holdings[symbol]) - cost, (symbol,)) for symbol, cost in costs.items()]
 
     def liquidate(self, marks: Marks, at_us: int) -> Sequence[Fill]:
-        """What is taken because the account is worth too little for what it holds."""
-        if not self.holdings or self.get_equity(marks) > self.costs.maintenance * self.get_notional(marks):
-            return ()
-        self.liquidations += 1
+        """What is taken because too little stands for it."""
+        lost = [stake for stake in self.list_stakes() if self._get_spare(stake, marks) <= 0]
+        self.liquidations += len(lost)
         taken = [
-            self._price(symbol, -each.quantity, marks[symbol], at_us) for symbol, each in sorted(self.holdings.items())
-        ]
+            self._price(symbol, -self.holdings[symbol].quantity, marks[symbol], at_us)
+            for stake in lost for symbol in stake.symbols
+        ]  # fmt: skip
         for fill in taken:
             self._book(fill)
         return taken
+
+    def _get_spare(self, stake: Stake, marks: Marks) -> Decimal:
+        """What it is worth beyond the maintenance margin."""
+        held = [(self.holdings[symbol].quantity, marks[symbol]) for symbol in stake.symbols]
+        return stake.base + sum((quantity - abs(quantity) * self.costs.maintenance) * mark for quantity, mark in held)
 
     def read_account(self, marks: Marks, at_s: float, settled_until_s: float) -> AccountReading:
         """As the guards want it."""
         available = {"USDT": max(self.get_free(marks), ZERO)}
         return AccountReading(at_s, settled_until_s, available, dict(self._list_liquidations(marks)))
 
-    def _list_liquidations(self, marks: Marks) -> Sequence[tuple[LegKey, Liquidation]]:
-        """At which price of each symbol alone the account would be liquidated."""
-        share = self.costs.maintenance
-        spare = self.get_equity(marks) - share * self.get_notional(marks)
-        return [
-            (
-                (symbol, Leg.BOTH),
-                Liquidation(
-                    each.quantity > 0, marks[symbol] - spare / (each.quantity - share * abs(each.quantity))
-                ),
-            )
-            for symbol, each in self.holdings.items()
-        ]  # fmt: skip
+    def _list_liquidations(self, marks: Marks) -> Iterator[tuple[LegKey, Liquidation]]:
+        """At which price of each symbol alone it would be liquidated."""
+        for stake in self.list_stakes():
+            spare = self._get_spare(stake, marks)
+            for symbol in stake.symbols:
+                quantity = self.holdings[symbol].quantity
+                price = marks[symbol] - spare / (quantity - self.costs.maintenance * abs(quantity))
+                yield (symbol, Leg.BOTH), Liquidation(quantity > 0, price)
 
 
 def build_rules(symbol: str, price: Decimal, known: Mapping[str, TradingRules]) -> TradingRules:

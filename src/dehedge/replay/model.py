@@ -88,7 +88,8 @@ class Costs:
     ``depth_usd`` is the notional that moves the exchange's price by a basis point, 0 for a book without end. ``latency_s`` is
     from a price to the order, ``exchange_latency_s`` from there to the fill. In ``outages`` (from, until, in seconds since the
     epoch) the exchange takes nothing. ``margin_usd`` is what the hedge account has at the beginning, ``maintenance`` the
-    share of the notional below which it is liquidated. ``rules`` are by symbol; others are made up from the price.
+    share of the notional below which it is liquidated: each symbol by itself where it ``is_isolated``, else all together. ``rules``
+    are by symbol; others are made up from the price.
     """
 
     taker_fee: Decimal = Decimal("0.0005")
@@ -99,6 +100,7 @@ class Costs:
     outages: Sequence[tuple[int, int]] = ()
     margin_usd: Decimal = Decimal(1_000_000)
     leverage: int = 20
+    is_isolated: bool = True
     maintenance: Decimal = Decimal("0.005")
     rules: Mapping[str, TradingRules] = field(default_factory=dict)
 

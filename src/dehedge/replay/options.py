@@ -42,6 +42,7 @@ class Options:
     outages: Sequence[str] = ()
     margin_usd: str = "1000000"
     leverage: int | None = None
+    margin_type: str | None = None
     maintenance_percent: str = "0.5"
     roughness_percent: str = "0"
 

@@ -91,6 +91,8 @@ def get_symbols(markets: Sequence[str]) -> dict[str, str]:
 
 def build_costs(options: Options) -> Costs:
     """What hedging costs. Raises ``QuestionInvalid``."""
+    settings = read_replay_settings()
+    margin_type = options.margin_type or settings.margin_type
     return Costs(
         taker_fee=parse_number("--fees", options.fees_bps, 1_000) / BPS,
         half_spread_bps=parse_number("--spread", options.spread_bps, 1_000),
@@ -99,7 +101,8 @@ def build_costs(options: Options) -> Costs:
         exchange_latency_s=options.exchange_latency_s,
         outages=sorted(map(_parse_outage, options.outages)),
         margin_usd=parse_number("--margin", options.margin_usd, 10**15),
-        leverage=options.leverage if options.leverage is not None else read_replay_settings().leverage,
+        leverage=options.leverage if options.leverage is not None else settings.leverage,
+        is_isolated=margin_type == "ISOLATED",
         maintenance=parse_number("--maintenance", options.maintenance_percent, 50) / 100,
     )
 

@@ -61,8 +61,8 @@ class Screen:
         self._load(bar, watch)
         chunk = self._chunk
         found = chunk.find(watch.expected[chunk.rows], bar)
-        if watch.account is not None:
-            found = min(found, self._find_thin_bar(watch.account, bar, chunk.end))
+        for account in watch.accounts:
+            found = min(found, self._find_thin_bar(account, bar, chunk.end))
         return min(found, max(self._story.path.axis.find_moment(watch.due_us)[0], bar))
 
     def look(self, bar: int, watch: Watch) -> Glance:
@@ -192,9 +192,9 @@ class Glance:
         """The first step from there on at which something may be decided; one too many for none."""
         differs = self._find_differences(watch)[:, step:].any(axis=0)
         differs |= self.times_us[step:] >= watch.due_us
-        if watch.account is not None:
+        for account in watch.accounts:
             prices = self._prices[:, step:]
-            differs |= _check_thin(watch.account, prices, prices)
+            differs |= _check_thin(account, prices, prices)
         found = np.flatnonzero(differs)
         return step + int(found[0]) if len(found) else len(self.times_us)
 

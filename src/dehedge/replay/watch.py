@@ -6,7 +6,7 @@ expected to be safe or at risk, which hedges have to be looked at in any case, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Expected(IntEnum):
 
 
 class Account(NamedTuple):
-    """The hedge account, nearly: ``base`` is its balance less what its coins cost, ``coins`` are by market."""
+    """What may be liquidated by itself, nearly: ``base`` is what stands for its coins less what they cost, ``coins`` are by market."""
 
     base: float
     coins: Floats
@@ -45,7 +45,7 @@ class Watch:
     def __init__(self, story: Story, expiry_s: float) -> None:
         self.expected: Whole = np.zeros(len(story.positions), dtype=np.int64)
         self.loose: set[HedgeKey] = set()
-        self.account: Account | None = None
+        self.accounts: Sequence[Account] = ()
         self.funding_us = NEVER_US
         self._story = story
         self._expiry_s = expiry_s
