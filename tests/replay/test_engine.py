@@ -141,8 +141,8 @@ def double(history: History) -> History:
     return replace(history, traders=traders, vault=2 * history.vault, shield=2 * history.shield)
 
 
-COUNTS = {"opens", "closes", "resizes", "unhedged_s", "liquidations", "opens_refused"}
-RATIOS = {"protection", "worst_protection", "cost_per_dollar"}
+COUNTS = {"opens", "closes", "resizes", "orders", "unhedged_s", "liquidations", "opens_refused"}
+RATIOS = {"protection", "worst_protection_free", "worst_protection", "cost_share", "cost_per_dollar"}
 
 
 @given(seeds)

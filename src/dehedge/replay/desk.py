@@ -60,6 +60,8 @@ class Desk:
         self.backoff = Backoff(lambda: self.now_us / SECOND_US)
         self.trades: list[Trade] = []
         self.opens_refused = 0
+        self.orders = 0
+        """How many were sent; one may be for many hedges."""
         self._held_back = frozenset[HedgeKey]()
         self.touched: set[HedgeKey] = set()
         """Hedges that have changed since somebody looked."""
@@ -142,6 +144,7 @@ class Desk:
             observation.snapshot.block_number, mark=observation.marks[draft.symbol],
         )  # fmt: skip
         self.fold(event)
+        self.orders += 1
         self._arrivals.append((self.now_us + self._latency_us, event))
 
     def _check_reduces(self, draft: OrderDraft) -> bool:

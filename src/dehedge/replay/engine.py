@@ -112,6 +112,7 @@ class Replay:
         return Outcome(
             tuple(self._symbols), exchange.fills, exchange.payments, desk.trades, self._costs.leverage,
             exchange.margin_peak, desk.unhedged_us / SECOND_US, exchange.liquidations, desk.opens_refused,
+            desk.orders,
         )  # fmt: skip
 
     def _walk(self, bar: int) -> int:

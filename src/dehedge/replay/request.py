@@ -50,13 +50,15 @@ class Request(NamedTuple):
     costs: Costs
     policies: Sequence[Policy]
     notes: Sequence[str]
+    options: Options
 
 
 def build_request(options: Options) -> Request:
     """Of one run. Raises ``ConfigError`` for files and settings, ``QuestionInvalid`` for options."""
     inputs = read_inputs(options)
     made = build_history(inputs, inputs.windows[0], 0)
-    return Request(made.history, inputs.costs, inputs.policies, [*describe_window(inputs.windows[0]), *made.notes])
+    notes = [*describe_window(inputs.windows[0]), *made.notes]
+    return Request(made.history, inputs.costs, inputs.policies, notes, options)
 
 
 def read_inputs(options: Options) -> Inputs:
