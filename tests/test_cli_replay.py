@@ -48,21 +48,29 @@ def test_replay_shows_the_figures_side_by_side():
 
     assert "delta:expiry=300" in text
     assert "BTC-USD: 3 bars of 60 s" in text
-    (line,) = [line for line in text.splitlines() if "protection " in line and "worst" not in line]
-    assert [cell.strip() for cell in line.split("│")[2:4]] == ["0.0 %", "90.0 %"]
+    assert "At its worst moment, 2020-03-12T11:43:00Z, the vault lacks 40.00 USD without hedges. Of that is avoided: delta:expiry=300 75.0 %" in text
+    lines = [[cell.strip() for cell in line.split("│")[1:4]] for line in text.splitlines() if "protection, before cost" in line]
+    assert lines == [["protection, before cost", "0.0 %", "75.0 %"], ["protection, before cost", "0.0 %", "90.0 %"]]
+    assert text.index("At the worst moment  ") < text.index("At the end  ") < text.index("Cost, to the end  ") < text.index("Counts  ")
 
 
 def test_replay_writes_page_data_and_pictures(folder: Path):
     outs = ("--out", "r.html", "--out", "r.json", "--png", "png")
-    text, errors = run("replay", *PRICES, *outs, "--json", "--policy", "none", "--policy", "delta")
+    text, errors = run("replay", *PRICES, *outs, "--json", "--policy", "none", "--policy", "delta", "--policy", "portfolio")
 
     assert json.loads(text) == json.loads((folder / "r.json").read_text())
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in (folder / "png").iterdir()) == [
-        "cost.png", "price-BTC-USD-delta.png", "trade-off.png", "vault.png",
+        "cost.png", "price-BTC-USD-delta.png", "price-BTC-USD-portfolio.png", "trade-off.png", "vault.png",
     ]  # fmt: skip
     assert [line.removeprefix("written: ") for line in errors.splitlines()][:2] == ["r.html", "r.json"]
     assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
+
+
+def test_replay_writes_no_picture_of_what_cannot_be_compared(folder: Path):
+    run("replay", *PRICES, "--png", "png", "--policy", "none", "--policy", "delta")
+
+    assert sorted(path.name for path in (folder / "png").iterdir()) == ["cost.png", "price-BTC-USD-delta.png", "vault.png"]
 
 
 FIRST_S = {"BTCUSDT-1m-2021-05": 1_621_429_320, "BTCUSDT-1m-2021-05-19": 1_621_429_320}
@@ -126,6 +134,8 @@ def test_tune_chooses_on_one_part_and_shows_the_next(folder: Path):
     assert float(data["tried"]["delta:max_opens_per_hour=99"]["cost"]) > float(data["tried"]["delta:max_opens_per_hour=1"]["cost"]) > 0
     assert "Chosen on one part, shown on another" in text
     assert "Chosen on everything together, and so shown on nothing: delta:max_opens_per_hour=" in text
+    assert f"as you have it:\n{chr(10).join(data['env'])}\n" in text
+    assert data["env"][:2] == ["RISK_SCOPE=position", "HEDGE_SIZING=delta"]
     assert (folder / "t.html").read_text().startswith("<!doctype html>")
     assert errors == "written: t.html\nwritten: t.json\nwritten: png/trade-off.png\n"
 

@@ -51,7 +51,7 @@ MATCHED = {
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --policy none --policy delta --policy portfolio"
     " --policy portfolio:gate=0.005 --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2021-05.zip --from 2021-05-19T13:02Z --to 2021-05-19T13:24Z"
-    " --generate long=0.2,gross=10000000 --margin 10000000 --policy none --policy portfolio --png charts":
+    " --generate long=0.2,gross=10000000 --policy none --policy portfolio --png charts":
     "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2021-05-19.zip --from 2021-05-19T13:02Z --to 2021-05-19T13:24Z --books 50"
     " --generate traders=50..1000,long=0.1..0.9,sigma=0.5..2,gross=10000000,hold=1000 --shield 0.5%..5% --vault 50%"

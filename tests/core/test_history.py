@@ -53,6 +53,11 @@ def test_order_is_told_when_intended_and_hedge_by_hedge_when_filled():
     assert [(it.symbol, it.key) for it in told] == [("BTCUSDT", None), ("BTCUSDT", LONG.key), ("BTCUSDT", TWIN.key)]
 
 
+def test_hedge_that_got_nothing_of_a_fill_is_not_told():
+    intent = an_intent(shares=[a_share(position=LONG), a_share(position=TWIN, quantity="0.1", target="0.4")])
+    assert [it.key for it in tell(intent, a_report(intent, filled="0.1"))] == [None, LONG.key]
+
+
 def test_reduction_is_told_as_closed_or_reduced():
     shares = [a_share(position=SHORT, target=0), a_share(position=SHORT, target="0.1")]
     for share, words in zip(shares, ("closed", "reduced"), strict=True):

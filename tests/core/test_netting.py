@@ -29,3 +29,7 @@ def test_fill_through_zero_begins_a_position_at_its_own_price() -> None:
     holding, profit = apply_fill(Holding(Decimal(2), Decimal(10)), Decimal(-5), Decimal(13))
 
     assert (holding, profit) == (Holding(Decimal(-3), Decimal(13)), Decimal(6))
+
+
+def test_fill_of_all_that_is_held_leaves_nothing() -> None:
+    assert apply_fill(Holding(Decimal(2), Decimal(10)), Decimal(-2), Decimal(13)) == (Holding(), Decimal(6))

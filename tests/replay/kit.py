@@ -24,11 +24,11 @@ def write_klines(path: Path, rows: Sequence[str] = ROWS, *, first_s: int = START
 
 def build_figures(**changes: object) -> Figures:
     money = dict.fromkeys(
-        ("vault_start", "vault_unhedged", "vault_hedged", "worst_unhedged", "worst_hedged", "worst_hedged_free", "loss", "avoided", "hedge_profit",
-         "fees", "funding", "slippage", "cost", "net", "hedge_error", "margin_peak"), Decimal(0),
+        ("worst_loss", "worst_avoided", "worst_net", "vault_start", "worst_unhedged", "worst_hedged", "worst_hedged_free", "loss", "avoided", "net",
+         "vault_unhedged", "vault_hedged", "hedge_profit", "hedge_error", "fees", "funding", "slippage", "cost", "price_moved", "margin_peak"), Decimal(0),
     )  # fmt: skip
-    counts = dict.fromkeys(("opens", "closes", "resizes", "liquidations", "opens_refused"), 0)
-    shares = dict.fromkeys(("protection", "worst_protection", "cost_per_dollar"))
+    counts = dict.fromkeys(("opens", "closes", "resizes", "orders", "liquidations", "opens_refused"), 0)
+    shares = dict.fromkeys(("worst_protection_free", "worst_protection", "protection", "cost_share", "cost_per_dollar"))
     return Figures(**{**money, **counts, **shares, "unhedged_s": 0.0, **changes})  # type: ignore[arg-type]
 
 
@@ -46,7 +46,8 @@ def run_fake(history: History, costs: Costs, policy: Policy, progress: Progress)
     figures = build_figures(
         vault_start=Decimal(1_000), vault_unhedged=Decimal(980), vault_hedged=Decimal(996) if hedged else Decimal(980),
         loss=Decimal(20), avoided=Decimal(18) if hedged else Decimal(0), protection=Decimal("0.9") if hedged else Decimal(0),
-        cost=Decimal(2) if hedged else Decimal(0), opens=int(hedged), unhedged_s=90.0,
+        worst_loss=Decimal(40), worst_avoided=Decimal(30) if hedged else Decimal(0), worst_protection_free=Decimal("0.75") if hedged else Decimal(0),
+        worst_protection=Decimal("0.7") if hedged else Decimal(0), cost=Decimal(2) if hedged else Decimal(0), opens=int(hedged), unhedged_s=90.0,
     )  # fmt: skip
     market = next(iter(history.bars))
     trade = Trade(START_S + 30.5, market, "open", Side.SELL, Decimal("0.1"), Decimal(6_000), Decimal(6_001), Decimal("0.3"), "at_risk")

@@ -141,8 +141,8 @@ def double(history: History) -> History:
     return replace(history, traders=traders, vault=2 * history.vault, shield=2 * history.shield)
 
 
-COUNTS = {"opens", "closes", "resizes", "unhedged_s", "liquidations", "opens_refused"}
-RATIOS = {"protection", "worst_protection", "cost_per_dollar"}
+COUNTS = {"opens", "closes", "resizes", "orders", "unhedged_s", "liquidations", "opens_refused"}
+RATIOS = {"protection", "worst_protection_free", "worst_protection", "cost_share", "cost_per_dollar"}
 
 
 @given(seeds)
@@ -217,6 +217,17 @@ def test_account_without_margin_refuses_and_leaves_unhedged() -> None:
     assert run.trades == []
     assert run.figures.opens_refused > 1
     assert run.figures.protection == 0
+
+
+def test_open_that_a_limit_holds_is_refused_once_however_long_it_is_held() -> None:
+    """The first trader's hedge takes all that the limit leaves."""
+    jump = make_bars(BTC, [(60_000, 60_000, 60_000, 60_000)] * 2 + [(61_200, 61_200, 61_200, 61_200)] * 3)
+    history, policy = a_history([jump], [a_trader(number) for number in (1, 2)]), choose("delta")
+    held = replace(policy, limits=replace(policy.limits, total_notional_usd=Decimal(9_000)))
+    run, free = (run_policy(history, FREE, each) for each in (held, policy))
+
+    assert (run.figures.opens_refused, free.figures.opens_refused) == (1, 0)
+    assert run.figures.unhedged_s > free.figures.unhedged_s
 
 
 def test_account_is_liquidated_when_it_is_worth_too_little() -> None:

@@ -164,6 +164,13 @@ def test_policies_are_the_settings_with_what_their_names_change(monkeypatch: pyt
     assert delta.hedging.asset == Settings.model_fields["usdc"].default
 
 
+def test_specified_rule_stays_the_specified_rule_where_the_operator_hedges_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RISK_SCOPE", "portfolio")
+    policies = build_policies([], {"BTC-USD": "BTCUSDT"})
+    together = {each.name for each in policies if each.hedging is not None and each.hedging.portfolio is not None}
+    assert together == {"portfolio"}
+
+
 def test_variant_fires_early_when_a_factor_is_above_one():
     (early,) = build_policies(["delta:vault_factor=1.02"], {"BTC-USD": "BTCUSDT"})
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dehedge.replay.plots import NO_TRADE_OFF
 from dehedge.replay.request import Options, read_inputs
 from dehedge.replay.study import Sample, pool, pool_windows
 from dehedge.replay.study_page import render_study
@@ -90,6 +91,12 @@ def test_nothing_pooled_is_nothing():
     assert all(row.show(pooled) for row in ROWS)
 
 
+def test_worst_of_the_books_is_told_with_its_moment():
+    told = {moment: ROWS[-1].show(pool([sample], "delta")) for moment, sample in (("worst", a_sample(50, 70)), ("end", a_sample(5, 0, 12, seed=4)))}
+
+    assert told == {"worst": "0.20 % at worst: seed=1", "end": "0.12 % at the end: seed=4"}
+
+
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
@@ -111,9 +118,15 @@ def test_page_of_many_books_is_whole_and_escapes_names(inputs):
     assert page.open == []
     assert page.addresses == []
     assert "script" not in page.tags
-    assert page.tags.count("svg") == 2
-    for words in ("22.5 %", "median of the books", "0.44 % at worst", "depth, USD"):
+    assert page.tags.count("svg") == 1, "the books; one policy has no trade-off"
+    for words in (NO_TRADE_OFF, "22.5 %", "median of the books", "0.44 % at worst", "depth, USD"):
         assert words in page.words
+
+
+def test_charts_of_two_policies_begin_with_what_is_avoided_against_cost():
+    both = [each._replace(figures={**each.figures, "portfolio": each.figures["delta"]}) for each in SOME]
+
+    assert [chart.name for chart in build_study_charts(both, build_groups(both, ["delta", "portfolio"]))] == ["trade-off", "books"]
 
 
 def test_charts_of_books_without_hedges_are_none():

@@ -7,8 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dehedge.errors import QuestionInvalid
 from dehedge.replay.options import Options
@@ -20,18 +18,14 @@ from dehedge.replay.tune_session import Search, list_tried
 from dehedge.replay.tuning import (
     Fold,
     Tuned,
-    Varied,
     build_folds,
     choose,
     find_front,
-    list_candidates,
-    parse_varied,
     tune,
 )
 from tests.replay.kit import build_figures, write_klines
 from tests.replay.test_report import HOSTILE, Page
 
-VARIED = [Varied("expiry", ["60", "300"]), Varied("vault_factor", ["1", "1.01", "1.02"])]
 TARGET = Decimal("0.8")
 START = Decimal(10_000)
 
@@ -50,46 +44,6 @@ def a_sample(window: str, **outcomes: tuple[int, int]) -> Sample:
 
 def choose_of(**outcomes: tuple[int, int]) -> str:
     return choose({name: pool([a_sample("a", **outcomes)], name) for name in outcomes}, TARGET)
-
-
-def test_candidates_are_all_combinations_in_order():
-    assert list_candidates(["delta", "notional:leverage=5"], VARIED, 12, 1) == [
-        f"{preset}:expiry={expiry}:vault_factor={factor}"
-        for preset in ("delta", "notional:leverage=5") for expiry in (60, 300) for factor in ("1", "1.01", "1.02")
-    ]  # fmt: skip
-    assert list_candidates(["delta"], [], 1, 1) == ["delta"]
-
-
-@given(st.integers(1, 11), st.integers(0, 2**32 - 1))
-def test_candidates_beyond_the_tries_are_a_sample_that_the_seed_says(tries: int, seed: int):
-    every = list_candidates(["delta", "notional"], VARIED, 12, seed)
-    some = list_candidates(["delta", "notional"], VARIED, tries, seed)
-
-    assert len(some) == len({*some}) == tries
-    assert [each for each in every if each in some] == some
-    assert some == list_candidates(["delta", "notional"], VARIED, tries, seed)
-
-
-def test_sample_of_millions_is_drawn_at_once():
-    varied = [Varied(f"x{number}", [str(value) for value in range(50)]) for number in range(8)]
-
-    assert len(list_candidates(["delta"], varied, 20, 3)) == 20
-
-
-def test_varied_settings_are_read_once_each():
-    assert parse_varied(["expiry=60, 300,60,", "Vault_Factor=1"]) == [Varied("expiry", ["60", "300"]), Varied("vault_factor", ["1"])]
-
-
-@pytest.mark.parametrize(
-    ("texts", "reason"),
-    [
-        (["expiry"], "'expiry' is not such as expiry=60,300"), (["=1"], "'=1' is not"), (["expiry=,"], "'expiry=,' is not"),
-        (["expiry=1:leverage=2"], "is not such as"), (["expiry=1", "expiry=2"], "expiry is there twice"),
-    ],
-)  # fmt: skip
-def test_varied_setting_that_means_nothing_is_refused(texts: list[str], reason: str):
-    with pytest.raises(QuestionInvalid, match=reason):
-        parse_varied(texts)
 
 
 def test_folds_are_chosen_on_all_before_or_on_all_others():
@@ -158,19 +112,22 @@ def test_page_and_data_of_a_search_are_whole(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     write_klines(tmp_path / "btc.csv")
     inputs = read_inputs(Options(prices=["BTC-USD=btc.csv"], policies=["delta"]))
-    tuned = tune_one({HOSTILE: (90, 9), "b": (95, 20)}, {HOSTILE: (40, 9), "b": (95, 1)})
+    tuned = tune_one({"delta:expiry=300": (90, 9), "notional": (95, 20)}, {"delta:expiry=300": (40, 9), "notional": (95, 1)})
 
-    page = Page(render_tuned(inputs, ["a note"], tuned, TARGET))
-    data = json.loads(json.dumps(build_tuned_data(inputs, ["a note"], tuned, TARGET)))
+    page = Page(render_tuned(inputs, [HOSTILE], tuned, TARGET))
+    data = json.loads(json.dumps(build_tuned_data(inputs, [HOSTILE], tuned, TARGET)))
 
     assert page.open == []
     assert page.addresses == []
     assert "script" not in page.tags
     assert page.tags.count("svg") == 1
+    assert "RISK_SCOPE=position\nHEDGE_SIZING=notional" in page.words
+    assert data["env"] == ["RISK_SCOPE=position", "HEDGE_SIZING=notional"]
+    assert data["folds"][0]["env"] == ["RISK_SCOPE=position", "HEDGE_SIZING=delta", "HEDGE_EXPIRY_SECONDS=300"]
     assert "do not count on what was chosen there" in page.words
     assert data["folds"][0]["out_of_sample"]["protection"] == "0.4"
-    assert (data["folds"][0]["protection_holds"], data["overall"], data["front"]) == (False, "b", [HOSTILE, "b"])
-    assert data["tried"].keys() == {HOSTILE, "b"}
+    assert (data["folds"][0]["protection_holds"], data["overall"], data["front"]) == (False, "notional", ["delta:expiry=300", "notional"])
+    assert data["tried"].keys() == {"delta:expiry=300", "notional"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Runs scripts on all cores.
 
 ``--seeds 1000 --first 1``: random stories; ``--replay 7``: one of them, with all that happens in it; ``--crashes all``:
-every point of death, enumerated.
+every point of death, enumerated. ``--scope portfolio``: positions are judged together, by a switch at the limit;
+``portfolio-default``: with the default settings, of which only the bounds can be judged.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from tests.simulation import crashes, story
-from tests.simulation.run import Verdict, simulator
-from tests.simulation.sabotage import DEFECTS
+from tests.simulation.run import SCOPES, Verdict, simulator
+from tests.simulation.sabotage import DEFECTS, DEFECTS_TOGETHER
 
 CHUNK = 25
 CHUNK_UNTIL_FAILURE = 2
@@ -25,8 +27,8 @@ CHUNKS_PER_PROCESS = 20
 TOLD_EVERY = 2_500
 
 
-def run_seeds(seeds: range) -> list[Verdict]:
-    with simulator() as machine:
+def run_seeds(scope: str, seeds: range) -> list[Verdict]:
+    with simulator(scope) as machine:
         return [machine.run(story.build_script(seed)) for seed in seeds]
 
 
@@ -41,8 +43,8 @@ def run_all(work: Callable[[Any], list[Verdict]], parts: Iterable[Any], jobs: in
             yield from verdicts
 
 
-def replay(seed: int) -> int:
-    with simulator() as machine:
+def replay(seed: int, scope: str) -> int:
+    with simulator(scope) as machine:
         verdict = machine.run(story.build_script(seed), keep_trace=True)
     say(*verdict.trace, *tell(verdict))
     return 1 if verdict.problems else 0
@@ -57,6 +59,7 @@ def say(*lines: str) -> None:
 
 
 def main() -> int:
+    defects = DEFECTS | DEFECTS_TOGETHER
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--first", type=int, default=1)
@@ -65,12 +68,13 @@ def main() -> int:
     parser.add_argument("--crashes", choices=["all", "short"], help="enumerate the points of death instead")
     parser.add_argument("--outcome", choices=[*crashes.OUTCOMES], help="only this one of the order under way")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first failure")
-    parser.add_argument("--sabotage", choices=[*DEFECTS], help="put a defect into the daemon first")
+    parser.add_argument("--scope", choices=[*SCOPES], default="position", help="how positions are judged (stories only)")
+    parser.add_argument("--sabotage", choices=[*defects], help="put a defect into the daemon first")
     options = parser.parse_args()
     if options.sabotage:
-        DEFECTS[options.sabotage]()
+        defects[options.sabotage]()
     if options.replay is not None:
-        return replay(options.replay)
+        return replay(options.replay, options.scope)
     if options.crashes:
         families = crashes.list_families(is_short=options.crashes == "short", outcome=options.outcome)
         verdicts = run_all(run_family, families, options.jobs)
@@ -78,7 +82,7 @@ def main() -> int:
         last = options.first + options.seeds
         chunk = CHUNK_UNTIL_FAILURE if options.until_failure else CHUNK
         chunks = [range(start, min(start + chunk, last)) for start in range(options.first, last, chunk)]
-        verdicts = run_all(run_seeds, chunks, options.jobs)
+        verdicts = run_all(partial(run_seeds, options.scope), chunks, options.jobs)
     return judge(verdicts, options)
 
 

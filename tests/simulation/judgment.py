@@ -1,7 +1,7 @@
 """Where a world must come to rest, and what may never have happened on the way. Judges by the exchange's own ledger.
 
-The figures are worked out anew from the specification (a position is at risk when its profit reaches the shield; the
-trader's own quantity is hedged), not by asking the daemon's core.
+By default a position is at risk when its profit reaches the shield, and the trader's own quantity is hedged; what is wanted
+where positions are judged together is said in ``together``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.core.book import HedgeBook, HedgedPosition
@@ -18,34 +17,20 @@ from dehedge.core.events import OrderIntended
 from dehedge.core.model import HedgeKey, Leg, Side
 from dehedge.core.orders import OrderRequest
 from dehedge.daemon import Daemon
+from dehedge.portfolio_settings import RiskScope
 from dehedge.recovery import replay
 from dehedge.sim.chain import SimPosition
 from dehedge.sim.exchange import Order
 from dehedge.sim.world import SYMBOLS
+from tests.simulation.figures import SIZE_MIN, find_excused, get_key, get_pnl, get_quantity, get_shield
+from tests.simulation.together import find_gone, find_wrongs_together
 from tests.simulation.world import RULES, World
 
-STEP = Decimal("0.001")
-COLLATERAL_MIN = 50 * 20
 OURS = "dh-"
 
 
-def get_pnl(world: World, position: SimPosition) -> Fraction:
-    """In base units: what the price has moved, less the funding since the position's own tracer."""
-    tracer = world.chain.head.contents.tracers.get((position.asset.lower(), position.market), 0)
-    moved = Fraction(world.prices[position.market] * 10**18 - position.price) / position.price
-    funding = Fraction(tracer - position.funding_tracer, 10**18 * 10_000)
-    return (position.size if position.is_long else -position.size) * (moved - funding)
-
-
 def check_at_risk(world: World, position: SimPosition) -> bool:
-    shield = world.chain.head.contents.shields.get(position.asset.lower(), 0)
-    return get_pnl(world, position) >= shield
-
-
-def get_quantity(position: SimPosition) -> Decimal:
-    """The trader's own quantity, down to the step."""
-    units = Fraction(position.size * 10**12, position.price)
-    return Decimal(units // Fraction(STEP)) * STEP
+    return get_pnl(world, position) >= get_shield(world, position.asset)
 
 
 def find_unrest(world: World) -> list[str]:
@@ -54,9 +39,9 @@ def find_unrest(world: World) -> list[str]:
     if daemon is None or book is None:
         return ["no daemon runs"]
     unrest = [f"order in flight: {name}" for name in book.in_flight]
-    unrest += find_wrong_hedges(world, book)
+    unrest += RULES_OF_SCOPE[world.settings.risk_scope](world, book)
     unrest += find_wrong_holdings(world, daemon)
-    excused = world.touched | world.delisted | world.misset
+    excused = find_excused(world)
     unrest += [
         f"not ready: {line}"
         for line in daemon._status.find_obstacles()
@@ -67,31 +52,24 @@ def find_unrest(world: World) -> list[str]:
 
 def find_wrong_hedges(world: World, book: HedgeBook) -> Iterator[str]:
     """The book against what the rules want for the chain as it is."""
-    held = dict(book.get_all_hedged_positions())
+    hedges, excused = book.get_all_hedged_positions(), find_excused(world)
     for position in world.chain.head.contents.positions:
-        hedge = held.pop(_get_key(position), None)
+        hedge = hedges.get(get_key(position))
         symbol = SYMBOLS[position.market]
-        if symbol in world.delisted | world.touched | world.misset:
+        if symbol in excused:
             continue
         quantity = hedge.signed_quantity if hedge is not None else Decimal(0)
         wanted = get_quantity(position) * (1 if position.is_long else -1)
         tolerance = RULES[symbol].notional_min / world.prices[position.market]
         if not check_at_risk(world, position):
             if hedge is not None:
-                yield f"{_get_key(position)} is hedged and not at risk"
-        elif position.size >= COLLATERAL_MIN * 10**6 and abs(quantity - wanted) > (tolerance if quantity else 0):
-            yield f"{_get_key(position)} is hedged by {quantity}, wanted is {wanted}"
-    for key, hedge in held.items():
-        if hedge.symbol not in world.delisted:
-            yield f"{key} is hedged and gone"
+                yield f"{get_key(position)} is hedged and not at risk"
+        elif position.size >= SIZE_MIN and abs(quantity - wanted) > (tolerance if quantity else 0):
+            yield f"{get_key(position)} is hedged by {quantity}, wanted is {wanted}"
+    yield from find_gone(world, hedges)
 
 
-def _get_key(position: SimPosition) -> HedgeKey:
-    from dehedge.adapters.chain.codec import build_checksum_address
-
-    user = build_checksum_address(bytes.fromhex(position.user[2:]))
-    asset = build_checksum_address(bytes.fromhex(position.asset[2:]))
-    return HedgeKey(position.market, f"{user}|{asset}")  # type: ignore[arg-type]
+RULES_OF_SCOPE = {RiskScope.POSITION: find_wrong_hedges, RiskScope.PORTFOLIO: find_wrongs_together}
 
 
 def find_wrong_holdings(world: World, daemon: Daemon) -> Iterator[str]:

@@ -51,6 +51,17 @@ ENVIRONMENT = {
     "RECORD_MAX_MB": "0",
 }
 
+SWITCH = {
+    "RISK_SCOPE": "portfolio",
+    "PORTFOLIO_EARLY": "0",
+    "PORTFOLIO_LEAD_SECONDS": "0",
+    "PORTFOLIO_GATE": "0",
+    "PORTFOLIO_SLACK": "0",
+}
+"""A switch at the limit: what must be held depends on the world as it stands, and not on how it came to be so."""
+SCOPES: dict[str, dict[str, str]] = {"position": {}, "portfolio": SWITCH, "portfolio-default": {"RISK_SCOPE": "portfolio"}}
+"""What a run adds to the environment, by how positions are judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -76,11 +87,11 @@ class Verdict:
 class Simulator:
     """Runs seeds one after another, in a folder of its own that is gone afterwards."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scope: str) -> None:
         self._path = folder / "journal.db"
         self._world: World | None = None
         self._runs = 0
-        self._settings = _read_settings(folder)
+        self._settings = _read_settings(folder, scope)
         structlog.configure(processors=[self._take_log_line])
         logging.disable()
 
@@ -143,11 +154,11 @@ def find_unrest_at_end(world: World) -> list[str]:
     return [f"no rest: {line}" for line in world.unrest] or ["no rest: it came and went"]
 
 
-def _read_settings(folder: Path) -> Settings:
+def _read_settings(folder: Path, scope: str = "position") -> Settings:
     """Of this module alone: neither a variable of the shell's nor a ``.env`` where the command was given has a say."""
     kept = dict(os.environ)
     os.environ.clear()
-    os.environ.update(ENVIRONMENT, STATE_URL=f"sqlite:///{folder / 'journal.db'}")
+    os.environ.update(ENVIRONMENT | SCOPES[scope], STATE_URL=f"sqlite:///{folder / 'journal.db'}")
     try:
         with chdir(folder):
             return read_settings()
@@ -157,7 +168,7 @@ def _read_settings(folder: Path) -> Settings:
 
 
 @contextmanager
-def simulator() -> Iterator[Simulator]:
+def simulator(scope: str = "position") -> Iterator[Simulator]:
     """In memory where the machine has a file system for that: a power cut is not what is tested here."""
     memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
@@ -167,5 +178,5 @@ def simulator() -> Iterator[Simulator]:
         gc.collect()
         gc.freeze()
         gc.disable()
-        yield Simulator(Path(folder))
+        yield Simulator(Path(folder), scope)
         gc.enable()

@@ -1,7 +1,7 @@
 """Daemons with a defect put in on purpose: a simulation that does not notice them would prove nothing.
 
 Each defect is one of those that lose money: an order sent again blindly, an order that never was in the journal, a hedge
-forgotten, an exchange that is believed to have filled whatever was asked for.
+forgotten, an exchange that is believed to have filled whatever was asked for, too little held, or held for nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from dehedge.adapters.journal import SqliteJournal
 from dehedge.connectors.binance.connector import BinanceConnector
-from dehedge.core import hedging
+from dehedge.core import hedging, stance
 from dehedge.core.decisions import Hold, Reason
 from dehedge.core.orders import OrderReport, OrderRequest
 from dehedge.errors import OutcomeUnknown
@@ -69,6 +70,32 @@ def hedge_a_half() -> None:
     hedging.get_target_quantity = get_half
 
 
+def hedge_a_half_together() -> None:
+    """Of what all positions ask for, a half is held."""
+    allocate = stance._allocate
+
+    def allocate_half(scene: Any, crowds: Any, level: Fraction, *, is_growing: bool) -> Any:
+        return allocate(scene, crowds, level / 2, is_growing=is_growing)
+
+    stance._allocate = allocate_half
+
+
+def keep_together() -> None:
+    """What all positions asked for once is held for ever."""
+    find_level = stance.find_level
+
+    def find_higher_level(seen: Any, terms: Any) -> Fraction | None:
+        level = find_level(seen, terms)
+        return level if level is None or level > seen.held else None
+
+    stance.find_level = find_higher_level
+
+
+def keep_misplaced() -> None:
+    """What traders have left behind is held for ever."""
+    stance.DRIFT = Fraction(1_000)
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     "send-again": send_again,
     "believe-in-full-fills": believe_in_full_fills,
@@ -76,3 +103,9 @@ DEFECTS: dict[str, Callable[[], None]] = {
     "forget-the-gone": forget_the_gone,
     "hedge-a-half": hedge_a_half,
 }
+DEFECTS_TOGETHER: dict[str, Callable[[], None]] = {
+    "hedge-a-half-together": hedge_a_half_together,
+    "keep-together": keep_together,
+    "keep-misplaced": keep_misplaced,
+}
+"""Defects that only positions judged together can show."""

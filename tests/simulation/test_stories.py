@@ -14,6 +14,13 @@ def test_simulation_comes_to_rest_when_stories_are_played() -> None:
     assert "80 runs, 0 failed" in done.stdout
 
 
+@pytest.mark.timeout(300)
+def test_simulation_comes_to_rest_when_positions_are_judged_together() -> None:
+    done = run("--scope", "portfolio", "--seeds", "40", "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 runs, 0 failed" in done.stdout
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [2004, 700012])
 def test_simulation_replays_a_seed_byte_for_byte(seed: int) -> None:

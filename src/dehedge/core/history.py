@@ -121,19 +121,18 @@ def _tell_price(at: float, event: OrderPriced) -> Happening:
     return Happening(at, "order_priced", f"order {name} came to {_show(event.average_price)}{costs}{profit}")
 
 
-def _tell_state(at: float, event: Event) -> Iterator[Happening]:
-    match event:
-        case HedgesCooled():
-            for key, placed_at in event.placed_at:
-                text = f"the risk is gone for {max(at - placed_at, 0):.0f} s: the hedge cools down"
-                yield Happening(at, "hedge_cooled", text, key=key)
-        case HedgesReheated():
-            for key in event.keys:
-                yield Happening(at, "hedge_reheated", "the risk is back: the hedge stays", key=key)
-        case TradingModeSet():
-            flattening = ", every hedge is being closed" if event.is_flattening else ""
-            why = f": {event.reason}" if event.reason else ""
-            yield Happening(at, "trading_mode", f"trading mode {event.mode.value}{flattening}{why}")
+def _tell_state(at: float, event: HedgesCooled | HedgesReheated | TradingModeSet) -> Iterator[Happening]:
+    if isinstance(event, HedgesCooled):
+        for key, placed_at in event.placed_at:
+            text = f"the risk is gone for {max(at - placed_at, 0):.0f} s: the hedge cools down"
+            yield Happening(at, "hedge_cooled", text, key=key)
+    elif isinstance(event, HedgesReheated):
+        for key in event.keys:
+            yield Happening(at, "hedge_reheated", "the risk is back: the hedge stays", key=key)
+    else:
+        flattening = ", every hedge is being closed" if event.is_flattening else ""
+        why = f": {event.reason}" if event.reason else ""
+        yield Happening(at, "trading_mode", f"trading mode {event.mode.value}{flattening}{why}")
 
 
 def _show(number: Decimal) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from dehedge.config import Settings, read_settings
 from dehedge.errors import QuestionInvalid
 from dehedge.guard_settings import GuardSettings
 from dehedge.parts import build_policy
-from dehedge.portfolio_settings import PortfolioSettings
+from dehedge.portfolio_settings import PortfolioSettings, RiskScope
 from dehedge.replay.model import Costs, Policy
 
 NONE = "none"
@@ -24,10 +25,10 @@ IDEAL = "ideal"
 PORTFOLIO = "portfolio"
 PRESETS: Mapping[str, Mapping[str, str]] = {
     NONE: {},
-    "notional": {"hedge_sizing": "notional"},
-    "delta": {"hedge_sizing": "delta"},
+    "notional": {"risk_scope": "position", "hedge_sizing": "notional"},
+    "delta": {"risk_scope": "position", "hedge_sizing": "delta"},
     PORTFOLIO: {"risk_scope": "portfolio"},
-    IDEAL: {"hedge_sizing": "delta"},
+    IDEAL: {"risk_scope": "position", "hedge_sizing": "delta"},
 }
 USUAL = (NONE, "notional", "delta", PORTFOLIO, IDEAL)
 SHORT = {"sizing": "hedge_sizing", "scope": "risk_scope", "early": "portfolio_early", "lead": "portfolio_lead_seconds", "gate": "portfolio_gate",
@@ -37,6 +38,12 @@ DECIDING = frozenset({
     "min_collateral", *PortfolioSettings.model_fields, *GuardSettings.model_fields,
 })  # fmt: skip
 JOINED = "delta:expiry=300:vault_factor=1.01"
+JUDGING = frozenset({"vault_factor", "vault_profit_limit_factor", "profit_limit_interest", "risk_scope", "min_collateral", "leverage"})
+"""What says who is at risk."""
+OF_EACH = frozenset({"hedge_sizing", "hedge_expiry_seconds"})
+"""What counts for nothing where all positions are judged together."""
+UNSEEN = frozenset({"max_divergence_bps"})
+"""What no replay can see: there the exchange's price is the protocol's."""
 FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["usdc"].default)}
 """Settings want a node, and a replay asks none; every position of a replay is in USDC on Base, whatever chain is configured."""
 
@@ -66,32 +73,93 @@ def check_each_once(texts: Sequence[str]) -> None:
 
 def build_choice(text: str, symbols: Mapping[str, str]) -> Policy:
     """NAME or NAME:SETTING=VALUE:..., which is its name from then on."""
-    preset, *changes = text.split(":")
-    if preset not in PRESETS:
-        raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
-    if preset == NONE and changes:
+    preset, changes = _parse_policy(text)
+    if preset == NONE and text != NONE:
         raise QuestionInvalid(f"--policy: {text[:80]}: {NONE} has no hedges, so no settings; give {NONE} alone")
     if preset == NONE:
         return Policy(text, None)
-    settings = _change_settings(text, {**PRESETS[preset], **dict(map(_parse_change, changes))})
-    return Policy(text, build_policy(settings, symbols), settings.guard_limits, is_ideal=preset == IDEAL)
+    settings, is_ideal = _change_settings(text, changes), preset == IDEAL
+    told = describe_settings(settings, is_ideal=is_ideal)
+    return Policy(text, build_policy(settings, symbols), settings.guard_limits, told, is_ideal=is_ideal)
+
+
+def list_lines(text: str) -> list[str]:
+    """The lines of `.env` that make a daemon decide as this policy does, on top of the operator's own settings."""
+    _, changes = _parse_policy(text)
+    told = describe_settings(_change_settings(text, changes))
+    return [f"{field.upper()}={told[field.upper()]}" for field in changes if field.upper() in told]
+
+
+def identify(text: str) -> object:
+    """Equal for policies that decide alike, whatever their names are."""
+    preset, changes = _parse_policy(text)
+    told = describe_settings(_change_settings(text, changes), is_ideal=preset == IDEAL)
+    if "PROFIT_LIMIT_INTEREST" in told:
+        # Both sides of the third check are multiplied by it.
+        told["PROFIT_LIMIT_INTEREST"] = str(told["PROFIT_LIMIT_INTEREST"] != "0")
+    return preset == IDEAL, "leverage" in changes, frozenset(told.items())
+
+
+def check_varies(text: str, name: str) -> bool:
+    """False where a setting counts for nothing in this policy, whatever else is varied in it."""
+    preset, changes = _parse_policy(text)
+    field = get_field(name)
+    is_counting = check_counts(field, _change_settings(text, changes), is_ideal=preset == IDEAL)
+    return is_counting or field == "taker_fee_bps"
+
+
+def describe_settings(settings: Settings, *, is_ideal: bool = False) -> dict[str, str]:
+    """What decides under these settings, by the names of `.env`; limits that are not set are left out."""
+    values = {field: getattr(settings, field) for field in Settings.model_fields if check_counts(field, settings, is_ideal=is_ideal)}
+    return {field.upper(): _show_value(value) for field, value in values.items() if value is not None}
+
+
+def check_counts(field: str, settings: Settings, *, is_ideal: bool = False) -> bool:
+    """False for a setting that changes nothing about a replay under these settings, whatever it is set to."""
+    if field not in DECIDING or field in UNSEEN:
+        return False
+    if is_ideal:
+        return field in JUDGING
+    if field == "taker_fee_bps":
+        return settings.max_fees_usd_per_hour is not None
+    if settings.risk_scope is RiskScope.PORTFOLIO:
+        return field not in OF_EACH
+    return not field.startswith("portfolio_")
+
+
+def _show_value(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def fit_costs(costs: Costs, policy: Policy) -> Costs:
     """A leverage that the policy's name changes is that of the account."""
-    changes_leverage = any(_parse_change(change)[0] == "leverage" for change in policy.name.split(":")[1:])
-    if policy.hedging is None or not changes_leverage:
+    if policy.hedging is None or "leverage" not in _parse_policy(policy.name)[1]:
         return costs
     return replace(costs, leverage=policy.hedging.leverage)
 
 
-def _parse_change(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
+def _parse_policy(text: str) -> tuple[str, dict[str, str]]:
+    """The preset, and all that it and the name change. Raises ``QuestionInvalid``."""
+    preset, *changes = text.split(":")
+    if preset not in PRESETS:
+        raise QuestionInvalid(f"--policy: {preset[:40]!r} is unknown; known are {', '.join(PRESETS)}")
+    return preset, {**PRESETS[preset], **dict(map(_parse_change, changes))}
+
+
+def get_field(name: str) -> str:
+    """Of the settings, by its name or its short one. Raises ``QuestionInvalid``."""
     field = SHORT.get(name.lower(), name.lower())
     if field not in DECIDING & Settings.model_fields.keys():
         known = sorted({*SHORT, *(DECIDING & Settings.model_fields.keys())})
         raise QuestionInvalid(f"--policy: {name[:40]!r} decides nothing; known are {', '.join(known)}")
-    return field, value
+    return field
+
+
+def _parse_change(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return get_field(name), value
 
 
 def _change_settings(text: str, changes: Mapping[str, str]) -> Settings:

@@ -60,6 +60,9 @@ class Desk:
         self.backoff = Backoff(lambda: self.now_us / SECOND_US)
         self.trades: list[Trade] = []
         self.opens_refused = 0
+        self.orders = 0
+        """How many were sent; one may be for many hedges."""
+        self._held_back = frozenset[HedgeKey]()
         self.touched: set[HedgeKey] = set()
         """Hedges that have changed since somebody looked."""
         self.wanting: set[HedgeKey] = set()
@@ -141,6 +144,7 @@ class Desk:
             observation.snapshot.block_number, mark=observation.marks[draft.symbol],
         )  # fmt: skip
         self.fold(event)
+        self.orders += 1
         self._arrivals.append((self.now_us + self._latency_us, event))
 
     def _check_reduces(self, draft: OrderDraft) -> bool:
@@ -195,6 +199,12 @@ class Desk:
         changes = self.fold(OrderAbandoned(event.request.client_order_id, str(error)))
         if event.action is Action.INCREASE and not isinstance(error, VenueUnavailable):
             self.opens_refused += sum(not change.held for change in changes)
+
+    def note_held_back(self, keys: Iterable[HedgeKey]) -> None:
+        """Whose opens a limit holds in this pass: one that is held from pass to pass is refused once."""
+        held_back = frozenset(keys)
+        self.opens_refused += len(held_back - self._held_back)
+        self._held_back = held_back
 
     def liquidate(self, marks: Mapping[str, Decimal]) -> None:
         """Where the account is worth too little, the exchange closes what it holds."""

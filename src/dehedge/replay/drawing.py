@@ -16,6 +16,14 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 300, 92, 16, 12, 44
 COLORS = 8
 POINTS_MAX = 1_000
 TICKS = 5
+MOMENTS_MAX = 7
+"""Ticks of time of one chart."""
+DAY_S, MONTH_S = 86_400, 2_629_800
+STEPS_S = (
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S, 5 * DAY_S, 7 * DAY_S,
+)  # fmt: skip
+STEPS_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240)
+"""Months and then years, to a century and more."""
 SHAPES = {
     "up": "M{x},{y}m0,-5l5,9h-10z",
     "down": "M{x},{y}m0,5l-5,-9h10z",
@@ -31,7 +39,7 @@ def draw_chart(chart: Chart) -> str:
         *(_draw_moment(scale, chart, level) for level in _list_places(chart, scale)),
         *(_draw_curve(scale, curve) for curve in chart.curves),
         *(_draw_marks(scale, marks) for marks in chart.marks),
-        f'<text x="{LEFT}" y="{HEIGHT - 4}">{escape(chart.x_label)}</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 4}">{escape(_label_x(chart, scale))}</text>',
     ]
     title = escape(chart.title)
     svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>{"".join(parts)}</svg>'
@@ -82,23 +90,42 @@ def _draw_level(scale: _Scale, level: float) -> str:
 
 
 def _list_places(chart: Chart, scale: _Scale) -> list[float]:
-    low, high = scale.x_range
-    if not chart.is_time:
-        return list_ticks(low, high)
-    return [low + (high - low) * part / 4 for part in range(5)]
+    return list_moments(*scale.x_range) if chart.is_time else list_ticks(*scale.x_range)
+
+
+def list_moments(low_s: float, high_s: float) -> list[float]:
+    """Round moments between the two, in UTC and not many: whole seconds, minutes, hours, days, months or years."""
+    length_s = high_s - low_s
+    step_s = next((step for step in STEPS_S if length_s <= step * MOMENTS_MAX), None)
+    if step_s is not None:
+        return [float(number * step_s) for number in range(math.ceil(low_s / step_s), math.floor(high_s / step_s) + 1)]
+    months = next(count for count in STEPS_MONTHS if length_s <= count * MONTH_S * MOMENTS_MAX)
+    first, last = (datetime.fromtimestamp(at_s, UTC).year * 12 for at_s in (low_s, high_s))
+    starts = range(first // months * months, last + 12, months)
+    moments = [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC).timestamp() for number in starts]
+    return [moment for moment in moments if low_s <= moment <= high_s]
 
 
 def _draw_moment(scale: _Scale, chart: Chart, value: float) -> str:
     x = scale.x(value)
     text = _format_moment(value, scale.x_range) if chart.is_time else format_amount(value)
-    kind = "end" if x > WIDTH - RIGHT - 60 else "middle" if x > LEFT + 60 else ""
+    kind = "end" if x > WIDTH - RIGHT - 30 else "middle" if x > LEFT + 30 else ""
     return f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" class="{kind}">{text}</text>'
 
 
 def _format_moment(at_s: float, span: tuple[float, float]) -> str:
     length_s = span[1] - span[0]
-    shape = "%Y-%m-%d" if length_s > 8 * 86_400 else "%m-%d %H:%M" if length_s > 7_200 else "%H:%M:%S"
+    shape = "%Y-%m-%d" if length_s > MOMENTS_MAX * DAY_S else "%m-%d %H:%M" if length_s > DAY_S else "%H:%M"
+    shape = shape if length_s > MOMENTS_MAX * 30 else "%H:%M:%S"
     return datetime.fromtimestamp(at_s, UTC).strftime(shape)
+
+
+def _label_x(chart: Chart, scale: _Scale) -> str:
+    """With the day, where the ticks do not say it."""
+    low_s, high_s = scale.x_range
+    if not chart.is_time or high_s - low_s > DAY_S:
+        return chart.x_label
+    return f"{chart.x_label}, {datetime.fromtimestamp(low_s, UTC):%Y-%m-%d}"
 
 
 def format_amount(value: float) -> str:

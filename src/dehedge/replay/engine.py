@@ -112,6 +112,7 @@ class Replay:
         return Outcome(
             tuple(self._symbols), exchange.fills, exchange.payments, desk.trades, self._costs.leverage,
             exchange.margin_peak, desk.unhedged_us / SECOND_US, exchange.liquidations, desk.opens_refused,
+            desk.orders,
         )  # fmt: skip
 
     def _walk(self, bar: int) -> int:
@@ -220,9 +221,12 @@ class Replay:
     def _carry_out(self, planned: Sequence[Decision], observation: Observation) -> Sequence[Decision]:
         """Guard and order, as a pass of the daemon does; the decisions as the limits left them."""
         if not any(isinstance(each, OpenHedge | ResizeHedge | CloseHedge) for each in planned):
+            self._desk.note_held_back(())
             return planned
         inputs = self._build_inputs(observation)
         decisions = apply_guards(planned, inputs, self._limits)
+        opens = {each.key for each in planned if isinstance(each, OpenHedge)}
+        self._desk.note_held_back(each.key for each in decisions if isinstance(each, Hold) and each.key in opens)
         trades = [each for each in decisions if isinstance(each, OpenHedge | ResizeHedge | CloseHedge)]
         increase_max: Mapping[str, Decimal] = get_increase_max(inputs, self._limits)
         drafts = build_drafts(trades, self._rules, self._desk.backoff.group_max, increase_max)

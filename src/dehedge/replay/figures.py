@@ -37,6 +37,7 @@ class Outcome:
     unhedged_s: float = 0.0
     liquidations: int = 0
     opens_refused: int = 0
+    orders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +137,23 @@ def _compute_figures(story: Story, outcome: Outcome, account: _Account, unhedged
     avoided = loss - left
     counts = {kind: sum(trade.kind == kind for trade in outcome.trades) for kind in ("open", "close", "resize")}
     return Figures(
-        vault_start=start, vault_unhedged=end, vault_hedged=end + money.profit - money.cost, worst_unhedged=worst,
-        worst_hedged=worst_hedged, worst_hedged_free=free, loss=loss, avoided=avoided, protection=_divide(avoided, loss),
-        worst_protection=_divide(worst_hedged - worst, start - worst), hedge_profit=money.profit, fees=money.fees,
-        funding=money.funding, slippage=money.slippage, cost=money.cost,
-        cost_per_dollar=_divide(money.cost, avoided), net=money.profit - money.cost,
-        hedge_error=start - end - money.profit, opens=counts["open"], closes=counts["close"],
-        resizes=counts["resize"], unhedged_s=outcome.unhedged_s,
+        worst_loss=start - worst, worst_avoided=free - worst, worst_protection_free=_divide(free - worst, start - worst),
+        worst_net=worst_hedged - worst, worst_protection=_divide(worst_hedged - worst, start - worst), vault_start=start,
+        worst_unhedged=worst, worst_hedged=worst_hedged, worst_hedged_free=free, loss=loss, avoided=avoided,
+        protection=_divide(avoided, loss), net=money.profit - money.cost, vault_unhedged=end,
+        vault_hedged=end + money.profit - money.cost, hedge_profit=money.profit, hedge_error=start - end - money.profit,
+        fees=money.fees, funding=money.funding, slippage=money.slippage, cost=money.cost,
+        cost_share=_divide(money.cost, free - worst), cost_per_dollar=_divide(money.cost, avoided),
+        price_moved=_sum_beyond_decisions(outcome.trades) - money.slippage, opens=counts["open"], closes=counts["close"],
+        resizes=counts["resize"], orders=outcome.orders, unhedged_s=outcome.unhedged_s,
         margin_peak=max(outcome.margin_peak, _measure_margin(story, outcome, int(account.notional.argmax()))),
         liquidations=outcome.liquidations, opens_refused=outcome.opens_refused,
     )  # fmt: skip
+
+
+def _sum_beyond_decisions(trades: Sequence[Trade]) -> Decimal:
+    """What the fills were worse than the prices that were decided at."""
+    return sum((each.side.sign * each.quantity * (each.price - each.decided_price) for each in trades), ZERO)
 
 
 def _get_usd(amount: int) -> Decimal:

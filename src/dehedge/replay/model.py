@@ -109,12 +109,14 @@ class Costs:
 class Policy:
     """A way of hedging, by a name of its own; ``hedging`` is None for none at all.
 
+    ``settings`` are what decides in it, by the names of `.env`, for people.
     ``is_ideal`` asks for the bound: what that policy's triggers would earn if they were known beforehand and cost nothing.
     """
 
     name: str
     hedging: HedgingPolicy | None = None
     limits: GuardLimits = field(default_factory=GuardLimits)
+    settings: Mapping[str, str] = field(default_factory=dict)
     is_ideal: bool = False
 
 
@@ -134,38 +136,48 @@ class Trade(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A run in numbers, in USD.
+    """A run in numbers, in USD: the worst moment, the end, the cost to the end, and counts.
 
-    ``worst_*`` is the least that the vault was worth at any moment, open profits counted; ``worst_hedged_free`` is that of
-    hedges which cost nothing. ``loss`` is what it lacks at
-    the end unhedged, ``avoided`` what the hedges earned of that before their cost, ``protection`` that share;
-    ``worst_protection`` is the same of the worst moment, cost included. Shares are None where there is no loss.
-    ``cost`` is fees, funding and slippage; ``cost_per_dollar`` is of what was avoided, None where nothing was.
-    ``hedge_error`` is what the traders won beyond the shield, less what the hedges earned. ``unhedged_s`` is for how long
-    something at risk had no hedge.
+    ``worst_unhedged`` and ``worst_hedged`` are the least that the vault was worth at any moment, open profits counted;
+    ``worst_hedged_free`` is that of hedges which cost nothing. ``worst_loss`` is what it lacks then unhedged, ``worst_avoided``
+    how much less that is with free hedges, ``worst_net`` with what they cost until then; ``worst_protection_free`` and
+    ``worst_protection`` are these two as shares of the loss. ``loss`` is what it lacks at the end unhedged, ``avoided`` what
+    the hedges earned of that before their cost, ``protection`` that share. Shares are None where there is no loss. ``cost`` is
+    fees, funding and slippage to the end; ``cost_share`` is of ``worst_avoided`` and ``cost_per_dollar`` of ``avoided``, None
+    where nothing was. ``price_moved`` is what prices went against the hedges between decision and fill; it is within
+    ``hedge_profit``. ``hedge_error`` is what the traders won beyond the shield, less what the hedges earned. ``opens``,
+    ``closes`` and ``resizes`` are of hedges, ``orders`` were sent for them. ``unhedged_s`` is for how long something at risk
+    had no hedge.
     """
 
+    worst_loss: Decimal
+    worst_avoided: Decimal
+    worst_protection_free: Decimal | None
+    worst_net: Decimal
+    worst_protection: Decimal | None
     vault_start: Decimal
-    vault_unhedged: Decimal
-    vault_hedged: Decimal
     worst_unhedged: Decimal
     worst_hedged: Decimal
     worst_hedged_free: Decimal
     loss: Decimal
     avoided: Decimal
     protection: Decimal | None
-    worst_protection: Decimal | None
+    net: Decimal
+    vault_unhedged: Decimal
+    vault_hedged: Decimal
     hedge_profit: Decimal
+    hedge_error: Decimal
     fees: Decimal
     funding: Decimal
     slippage: Decimal
     cost: Decimal
+    cost_share: Decimal | None
     cost_per_dollar: Decimal | None
-    net: Decimal
-    hedge_error: Decimal
+    price_moved: Decimal
     opens: int
     closes: int
     resizes: int
+    orders: int
     unhedged_s: float
     margin_peak: Decimal
     liquidations: int

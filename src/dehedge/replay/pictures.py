@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 COLORS = ("#57606a", "#0a58ca", "#a15c00", "#116329", "#7a3ea8", "#b3261e", "#0b7285", "#8a6d00")
 MARKERS = {"up": "^", "down": "v", "dot": "o"}
 SIZE_INCHES, DOTS_PER_INCH = (11.0, 5.0), 120
+LEGEND_KEY_INCHES, LETTER_INCHES = 0.65, 0.09
+"""Of a legend's entry: its key with the room around it, and a letter at its widest on average."""
 MISSING = "--png needs matplotlib: pip install 'dehedge[replay]'"
 
 
@@ -66,16 +68,21 @@ def check_drawable() -> None:
 
 def draw_picture(chart: Chart) -> bytes:
     """As PNG."""
+    content = io.BytesIO()
+    # The library's version would make every picture another file.
+    build_figure(chart).savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def build_figure(chart: Chart) -> Figure:
+    """Before it is drawn. Raises ``DehedgeError`` where matplotlib is missing."""
     check_drawable()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     _draw(figure.add_subplot(), chart)
     _add_legend(figure, chart)
-    content = io.BytesIO()
-    # The library's version would make every picture another file.
-    figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()
+    return figure
 
 
 def _draw(axes: Axes, chart: Chart) -> None:
@@ -84,6 +91,8 @@ def _draw(axes: Axes, chart: Chart) -> None:
             _convert(chart, curve.x), curve.y, label=_escape(curve.label), color=COLORS[curve.color % len(COLORS)],
             linestyle="--" if curve.is_dashed else "-", linewidth=1.6,
         )  # fmt: skip
+    places = [value for marks in chart.marks for value in marks.x]
+    middle = (min(places) + max(places)) / 2 if places else 0.0
     for marks in chart.marks:
         x = _convert(chart, marks.x)
         axes.scatter(
@@ -95,7 +104,11 @@ def _draw(axes: Axes, chart: Chart) -> None:
             zorder=3,
         )
         for place, name in enumerate(marks.names):
-            axes.annotate(_escape(name), (x[place], marks.y[place]), xytext=(7, 3), textcoords="offset points")
+            # To the side where there is room; the axes do not shrink for it.
+            side, offset = ("left", 7) if marks.x[place] <= middle else ("right", -7)
+            axes.annotate(
+                _escape(name), (x[place], marks.y[place]), xytext=(offset, 3), textcoords="offset points", ha=side
+            ).set_in_layout(False)
     axes.set_title(_escape(chart.title), loc="left")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
@@ -105,9 +118,15 @@ def _draw(axes: Axes, chart: Chart) -> None:
 
 
 def _add_legend(figure: Figure, chart: Chart) -> None:
-    count = len(chart.curves) + len(chart.marks)
-    if count > 1:
-        figure.legend(loc="outside lower left", ncols=min(count, 6), frameon=False)
+    if len(chart.curves) + len(chart.marks) > 1:
+        figure.legend(loc="outside lower left", ncols=_count_columns(chart), frameon=False)
+
+
+def _count_columns(chart: Chart) -> int:
+    """As many as the longest label leaves room for."""
+    labels = [*(curve.label for curve in chart.curves), *(marks.label for marks in chart.marks)]
+    longest = max(map(len, labels))
+    return max(1, min(6, len(labels), int(SIZE_INCHES[0] / (LEGEND_KEY_INCHES + longest * LETTER_INCHES))))
 
 
 def _convert(chart: Chart, x: Sequence[float]) -> NDArray[Any]:

@@ -15,6 +15,13 @@ from dehedge.replay.model import Run, Trade
 TRADES_MAX = 1_500
 """Marks of one chart; more are a smear. The first and the last are among those that are shown."""
 
+TRADE_OFF = "Avoided at the worst moment against its cost"
+NO_TRADE_OFF = (
+    f"{TRADE_OFF} is not drawn: that takes two policies that opened hedges, at least one of which avoids something."
+)
+Point = tuple[float, float, str]
+"""Cost, what is avoided for it, and a name."""
+
 
 class Curve(NamedTuple):
     """``color`` is a number; ``is_dashed`` tells what is there for comparison."""
@@ -55,7 +62,8 @@ def build_charts(runs: Sequence[Run]) -> list[Chart]:
     return [
         _plot_vault(runs, hedged),
         *(chart for run in hedged for chart in _plot_prices(run)),
-        *([_plot_cost(hedged), _plot_trade_off(hedged)] if hedged else []),
+        *([_plot_cost(hedged)] if hedged else []),
+        *build_trade_off(_list_points(hedged)),
     ]
 
 
@@ -105,34 +113,52 @@ def _plot_cost(hedged: Sequence[Run]) -> Chart:
     for color, run in enumerate(hedged, start=1):
         series, name = run.series, run.policy.name
         earned = np.subtract(series.vault_hedged, series.vault_unhedged) + series.cost
-        curves.append(Curve(f"{name}: protection", series.time_s.tolist(), earned.tolist(), color))
+        curves.append(Curve(f"{name}: profit", series.time_s.tolist(), earned.tolist(), color))
         curves.append(Curve(f"{name}: cost", series.time_s.tolist(), series.cost.tolist(), color, is_dashed=True))
-    return Chart("cost", "Protection and cost over time", "UTC", "USD", curves)
+    return Chart("cost", "Profit of the hedges before cost, and cost", "UTC", "USD", curves)
 
 
-def _plot_trade_off(hedged: Sequence[Run]) -> Chart:
-    """A point for each policy, and the line of those that no other beats in both."""
-    points = [(float(run.figures.cost), float(run.figures.avoided), run.policy.name) for run in hedged]
-    return Chart(
-        "trade-off", "Loss avoided against its cost", "cost, USD", "loss avoided, USD", [build_front(points)],
-        build_points(points), is_time=False,
-    )  # fmt: skip
+def explain_left_out(runs: Sequence[Run]) -> list[str]:
+    """A sentence in place of the chart of what is avoided against its cost, where that would show nothing."""
+    hedged = [run for run in runs if run.policy.hedging is not None]
+    return [NO_TRADE_OFF] if hedged and not build_trade_off(_list_points(hedged)) else []
 
 
-def build_points(points: Sequence[tuple[float, float, str]]) -> list[Marks]:
+def _list_points(hedged: Sequence[Run]) -> list[Point]:
+    """Of those that did anything: what never opened a hedge is no way of hedging to compare."""
+    points = [(float(run.figures.cost), float(run.figures.worst_avoided), run.policy.name) for run in hedged]
+    return [point for point in points if point[0] or point[1]]
+
+
+def build_trade_off(points: Sequence[Point]) -> list[Chart]:
+    """A point for each policy, and the line of those that no other beats in both; nothing where there is nothing to compare."""
+    if not check_comparable(points):
+        return []
+    axes = "cost to the end, USD", "avoided at the worst moment, USD"
+    return [
+        Chart("trade-off", TRADE_OFF, *axes, [build_front(points)], build_points(points), is_time=False)
+    ]
+
+
+def check_comparable(points: Sequence[Point]) -> bool:
+    """False for a single point, and where nothing is avoided."""
+    return len(points) > 1 and any(gain > 0 for _, gain, _ in points)
+
+
+def build_points(points: Sequence[Point]) -> list[Marks]:
     """A dot for each of cost, gain and name."""
     return [
         Marks(name, [cost], [gain], color, "dot", [name]) for color, (cost, gain, name) in enumerate(points, start=1)
     ]
 
 
-def build_front(points: Sequence[tuple[float, float, str]]) -> Curve:
+def build_front(points: Sequence[Point]) -> Curve:
     """The line through those that no other beats."""
     best = _find_best(points)
     return Curve("the best of these", [cost for cost, _ in best], [gain for _, gain in best], 0, is_dashed=True)
 
 
-def _find_best(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float]]:
+def _find_best(points: Sequence[Point]) -> list[tuple[float, float]]:
     """By cost, those that avoid more than every cheaper one."""
     best: list[tuple[float, float]] = []
     for cost, gain, _ in sorted(points, key=lambda point: (point[0], -point[1])):

@@ -65,6 +65,7 @@ class Request(NamedTuple):
     costs: Costs
     policies: Sequence[Policy]
     notes: Sequence[str]
+    options: Options
 
 
 def build_request(options: Options) -> Request:
@@ -72,7 +73,7 @@ def build_request(options: Options) -> Request:
     inputs = read_inputs(options)
     made = build_history(inputs, inputs.windows[0], 0)
     notes = [*describe_window(inputs.windows[0]), *describe_symbols(inputs.windows), *made.notes]
-    return Request(made.history, inputs.costs, inputs.policies, notes)
+    return Request(made.history, inputs.costs, inputs.policies, notes, options)
 
 
 def read_inputs(options: Options) -> Inputs:

@@ -19,6 +19,7 @@ from rich.text import Text
 from dehedge.errors import QuestionInvalid
 from dehedge.replay.choices import fit_costs
 from dehedge.replay.engine import run_story
+from dehedge.replay.headlines import describe_runs
 from dehedge.replay.model import Policy, Run
 from dehedge.replay.options import Options
 from dehedge.replay.page import render_page
@@ -36,14 +37,13 @@ from dehedge.replay.request import (
     describe_symbols,
     read_inputs,
 )
-from dehedge.replay.rows import ROWS, build_data, list_cells
+from dehedge.replay.rows import Cells, build_cells, build_data
 from dehedge.replay.sheets import check_writable, write_text
 from dehedge.replay.story import Story, build_story
 from dehedge.replay.study_page import render_study
 from dehedge.replay.study_plots import build_study_charts
-from dehedge.replay.study_rows import ROWS as STUDY_ROWS
 from dehedge.replay.study_rows import Group, build_groups, build_study_data
-from dehedge.replay.study_rows import list_cells as list_study_cells
+from dehedge.replay.study_rows import build_cells as build_study_cells
 from dehedge.replay.windows import describe_window
 
 DEFAULT = Options()
@@ -164,10 +164,9 @@ def _run(request: Request, story: Story, policy: Policy, bars: Progress | PlainB
 
 def show_runs(request: Request, runs: Sequence[Run], console: Console) -> None:
     """The figures side by side."""
-    for note in request.notes:
+    for note in [*request.notes, *describe_runs(runs)]:
         console.print(Text(note))
-    rows = [[row.name, *list_cells(row, runs)] for row in ROWS]
-    console.print(build_figure_table(["USD", *(run.policy.name for run in runs)], rows))
+    console.print(build_section_table(["USD", *(run.policy.name for run in runs)], build_cells(runs)))
 
 
 def show_groups(notes: Sequence[str], groups: Sequence[Group], console: Console) -> None:
@@ -175,10 +174,20 @@ def show_groups(notes: Sequence[str], groups: Sequence[Group], console: Console)
     for note in notes:
         console.print(Text(note))
     for group in groups:
-        rows = [[row.name, *list_study_cells(row, group)] for row in STUDY_ROWS]
-        table = build_figure_table(["USD", *group.pooled], rows)
+        table = build_section_table(["USD", *group.pooled], build_study_cells(group))
         table.title = Text(group.name)
         console.print(table)
+
+
+def build_section_table(names: Sequence[str], cells: Cells) -> Table:
+    """A line for each title, and its rows under it."""
+    table = build_figure_table(names, [])
+    for title, rows in cells.items():
+        table.add_section()
+        table.add_row(Text(title, style="bold"))
+        for row in rows:
+            table.add_row(*map(Text, row))
+    return table
 
 
 def build_figure_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> Table:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dehedge.replay.plots import Chart, Curve, build_front, build_points
+from dehedge.replay.plots import Chart, Curve, build_trade_off
 from dehedge.replay.study import Sample, get_protection
 from dehedge.replay.study_rows import Group
 
@@ -16,13 +16,7 @@ def build_study_charts(samples: Sequence[Sample], groups: Sequence[Group]) -> li
     """Those of all windows together, and then the books."""
     hedged = {name: pooled for name, pooled in groups[0].pooled.items() if pooled.cost or pooled.avoided}
     points = [(float(each.cost), float(each.avoided), name) for name, each in hedged.items()]
-    charts = [
-        Chart(
-            "trade-off", "Loss at worst avoided against its cost", "cost, USD", "loss avoided, USD",
-            [build_front(points)], build_points(points), is_time=False,
-        )
-    ]  # fmt: skip
-    return [*charts, _plot_books(samples, list(hedged))] if hedged else []
+    return [*build_trade_off(points), _plot_books(samples, list(hedged))] if hedged else []
 
 
 def _plot_books(samples: Sequence[Sample], names: Sequence[str]) -> Chart:

@@ -10,8 +10,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.assumptions import build_options_data
+from dehedge.replay.headlines import format_share
 from dehedge.replay.request import Inputs
-from dehedge.replay.rows import Data, build_costs_data, build_figures_data, format_share, make_plain
+from dehedge.replay.rows import Cells, Data, build_costs_data, build_figures_data, make_plain
 from dehedge.replay.study import Pooled, Sample, pool, pool_windows
 from dehedge.reporting.rows import round_usd
 
@@ -42,25 +44,40 @@ def _describe_harm(pooled: Pooled) -> str:
     if harm is None:
         return "none"
     place = f"{harm.window}, " if harm.window else ""
-    return f"{_format_fine(harm.share)} at {harm.moment}: {place}seed={harm.seed}"
+    moment = "at worst" if harm.moment == "worst" else "at the end"
+    return f"{_format_fine(harm.share)} {moment}: {place}seed={harm.seed}"
 
 
-ROWS: Sequence[Row] = (
-    Row("books", "books times windows", lambda it: f"{it.books:,}"),
-    Row("books that lose", "whose vault at its worst moment is below its beginning, unhedged", lambda it: f"{it.losing:,}"),
-    Row("loss at worst, unhedged", "what the vaults lack at their worst moments, summed", lambda it: round_usd(it.loss)),
-    Row("avoided, before cost", "of that, had the hedges cost nothing; worst moments again", lambda it: round_usd(it.avoided)),
-    Row("share avoided, before cost", "of the summed loss at worst", lambda it: format_share(it.protection)),
-    Row("share avoided, after cost", "the same with what the hedges cost until then", lambda it: format_share(it.net_protection)),
-    Row("median of the books, before cost", "over the books that lose", lambda it: format_share(it.median_protection)),
-    Row("median of the books, after cost", "over the books that lose", lambda it: format_share(it.median_net)),
-    Row("cost", "fees, funding and slippage of all runs, to their ends", lambda it: round_usd(it.cost)),
-    Row("cost by avoided", "cost as a share of what was avoided", lambda it: format_share(it.cost_share)),
-    Row("cost by vault and year", "cost as a share of the vaults, a year of it", lambda it: _format_fine(it.cost_per_year)),
-    Row("worse than unhedged, at worst", "books, by more than 0.1 % of what is open at first", lambda it: f"{it.harmed_at_worst:,}"),
-    Row("worse than unhedged, at last", "the same at the end, cost included", lambda it: f"{it.harmed_at_last:,}"),
-    Row("the worst of them", "by how much of what is open at first, at which moment, and the book's seed", _describe_harm),
+class Section(NamedTuple):
+    """Figures of one moment, or of one kind, under a title."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+SECTIONS: Sequence[Section] = (
+    Section("At the worst moments", (
+        Row("loss, unhedged", "what the vaults lack at their worst moments without hedges, summed", lambda it: round_usd(it.loss)),
+        Row("avoided, before cost", "how much less that is with hedges that cost nothing; their worst moments may be others", lambda it: round_usd(it.avoided)),
+        Row("protection, before cost", "avoided, as a share of the summed loss", lambda it: format_share(it.protection)),
+        Row("protection, after cost", "the same with what the hedges cost until then", lambda it: format_share(it.net_protection)),
+        Row("median of the books, before cost", "of the same share, over the books that lose", lambda it: format_share(it.median_protection)),
+        Row("median of the books, after cost", "of the same share, over the books that lose", lambda it: format_share(it.median_net)),
+    )),
+    Section("Cost, to the end", (
+        Row("cost", "fees, funding and slippage of all runs, to their ends", lambda it: round_usd(it.cost)),
+        Row("cost, of what is avoided at worst", "cost as a share of what is avoided, before cost", lambda it: format_share(it.cost_share)),
+        Row("cost by vault and year", "cost as a share of the vaults, a year of it", lambda it: _format_fine(it.cost_per_year)),
+    )),
+    Section("Counts", (
+        Row("books", "books times windows", lambda it: f"{it.books:,}"),
+        Row("books that lose", "whose vault at its worst moment is below its beginning, unhedged", lambda it: f"{it.losing:,}"),
+        Row("worse than unhedged, at worst", "books, by more than 0.1 % of what is open at first", lambda it: f"{it.harmed_at_worst:,}"),
+        Row("worse than unhedged, at the end", "the same at the end, cost included", lambda it: f"{it.harmed_at_last:,}"),
+        Row("the worst of them", "by how much of what is open at first, at which moment, and the book's seed", _describe_harm),
+    )),
 )  # fmt: skip
+ROWS: Sequence[Row] = [row for section in SECTIONS for row in section.rows]
 
 
 def build_groups(samples: Sequence[Sample], names: Sequence[str]) -> list[Group]:
@@ -73,9 +90,17 @@ def build_groups(samples: Sequence[Sample], names: Sequence[str]) -> list[Group]
     return groups
 
 
-def list_cells(row: Row, group: Group) -> list[str]:
-    """A figure of each policy."""
-    return [row.show(pooled) for pooled in group.pooled.values()]
+def build_cells(group: Group) -> Cells:
+    """A column for each policy."""
+    return {
+        section.title: [[row.name, *map(row.show, group.pooled.values())] for row in section.rows]
+        for section in SECTIONS
+    }
+
+
+def explain_cells() -> Cells:
+    """What each row means."""
+    return {section.title: [[row.name, row.meaning] for row in section.rows] for section in SECTIONS}
 
 
 def build_study_data(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sample]) -> Data:
@@ -84,6 +109,8 @@ def build_study_data(inputs: Inputs, notes: Sequence[str], samples: Sequence[Sam
     return {
         "version": __version__,
         "notes": list(notes),
+        "options": build_options_data(inputs.options),
+        "settings": {policy.name: dict(policy.settings) for policy in inputs.policies},
         "costs": build_costs_data(inputs.costs),
         "groups": [
             {"name": group.name, "policies": {name: build_pooled(each) for name, each in group.pooled.items()}}

@@ -9,11 +9,21 @@ from collections.abc import Sequence
 from decimal import Decimal
 from html import escape
 
+from dehedge.replay.assumptions import build_assumptions, list_study_assumptions
 from dehedge.replay.drawing import draw_chart
-from dehedge.replay.page import NOT_SHOWN, STYLE, list_costs
-from dehedge.replay.plots import Chart, Curve, Marks
+from dehedge.replay.model import Policy
+from dehedge.replay.page import NOT_SHOWN, STYLE
+from dehedge.replay.plots import TRADE_OFF, Chart, Curve, Marks, check_comparable
 from dehedge.replay.request import Inputs
-from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tried_panel, describe
+from dehedge.replay.tune_rows import (
+    LINES,
+    Panel,
+    build_folds_panel,
+    build_front_panel,
+    build_tried_panel,
+    describe,
+    list_settings,
+)
 from dehedge.replay.tuning import Tuned
 from dehedge.reporting.page import build_document, build_row, build_table
 
@@ -27,14 +37,21 @@ def render_tuned(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protection:
         *(f"<p>{escape(note)}</p>" for note in notes),
         *_build_panel(build_folds_panel(tuned)),
         *(f"<p>{escape(sentence)}</p>" for sentence in describe(tuned, protection)),
+        f"<p>{LINES}:</p><pre>{escape(chr(10).join(list_settings(tuned)))}</pre>",
         *map(draw_chart, build_tune_charts(tuned)),
         *_build_panel(build_front_panel(tuned)),
         *_build_panel(build_tried_panel(tuned)),
         "<h2>What was assumed</h2>",
-        build_table(["assumption"], ["value"], [build_row([name], [text]) for name, text in list_costs(inputs.costs)]),
+        build_assumptions(list_study_assumptions(inputs), list_chosen(inputs, tuned)),
         f"<p>{escape(NOT_SHOWN)}</p>",
     ]
     return build_document("dehedge tune", parts, STYLE)
+
+
+def list_chosen(inputs: Inputs, tuned: Tuned) -> list[Policy]:
+    """On everything, and by each fold; what all of those tried have would be no table."""
+    names = dict.fromkeys([tuned.overall, *(chosen.name for chosen in tuned.folds)])
+    return [policy for name in names for policy in inputs.policies if policy.name == name]
 
 
 def _build_panel(panel: Panel) -> list[str]:
@@ -46,16 +63,19 @@ def _build_panel(panel: Panel) -> list[str]:
 
 
 def build_tune_charts(tuned: Tuned) -> list[Chart]:
-    """All that was tried, by cost and loss avoided, and the line of those that no other beats."""
-    best = [(float(tuned.tried[name].cost), float(tuned.tried[name].avoided)) for name in tuned.front]
-    others = [each for name, each in tuned.tried.items() if name not in tuned.front]
+    """All that was tried, by cost and what is avoided, and the line of those that no other beats; none of a single one."""
+    points = [(float(each.cost), float(each.avoided), name) for name, each in tuned.tried.items()]
+    if not check_comparable(points):
+        return []
+    best = [point for name in tuned.front for point in points if point[2] == name]
+    others = [point for point in points if point[2] not in tuned.front]
     names = tuned.front if len(best) <= NAMES_MAX else ()
-    cost, gain = [cost for cost, _ in best], [gain for _, gain in best]
     marks = [
-        Marks("others", [float(each.cost) for each in others], [float(each.avoided) for each in others], 0, "dot"),
-        Marks("the best of these", cost, gain, 1, "dot", names),
+        Marks("others", [cost for cost, _, _ in others], [gain for _, gain, _ in others], 0, "dot"),
+        Marks("the best of these", [cost for cost, _, _ in best], [gain for _, gain, _ in best], 1, "dot", names),
     ]
-    front = Curve("no other beats these", cost, gain, 1, is_dashed=True)
-    title = f"Loss at worst avoided against its cost, of {len(tuned.tried):,} settings"
+    front = Curve("no other beats these", marks[1].x, marks[1].y, 1, is_dashed=True)
+    title = f"{TRADE_OFF}, of {len(tuned.tried):,} settings"
     shown = [each for each in marks if each.x]
-    return [Chart("trade-off", title, "cost, USD", "loss avoided, USD", [front], shown, is_time=False)]
+    axes = "cost to the end, USD", "avoided at the worst moment, USD"
+    return [Chart("trade-off", title, *axes, [front], shown, is_time=False)]

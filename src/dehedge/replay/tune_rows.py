@@ -10,13 +10,17 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dehedge import __version__
+from dehedge.replay.assumptions import build_options_data
+from dehedge.replay.choices import list_lines
+from dehedge.replay.headlines import format_share
 from dehedge.replay.request import Inputs
-from dehedge.replay.rows import Data, build_costs_data, format_share
+from dehedge.replay.rows import Data, build_costs_data
 from dehedge.replay.study import Pooled
 from dehedge.replay.study_rows import build_pooled
 from dehedge.replay.tuning import Chosen, Tuned, check_cost_holds, check_protection_holds
 from dehedge.reporting.rows import round_usd
 
+LINES = "What is chosen on everything, as lines of .env; what they do not name is as you have it"
 TRIED_MAX = 1_000
 """Rows of the page; the JSON has all."""
 
@@ -33,8 +37,8 @@ class Panel(NamedTuple):
 def build_folds_panel(tuned: Tuned) -> Panel:
     """What each fold chose, in and out of sample side by side."""
     heads = [
-        "chosen on", "shown on", "chosen", "in: avoided", "out: avoided", "in: cost by avoided", "out: cost by avoided",
-        "out: cost", "out: worse than unhedged",
+        "chosen on", "shown on", "chosen", "in: protection", "out: protection", "in: cost, of what is avoided",
+        "out: cost, of what is avoided", "out: cost", "out: worse than unhedged",
     ]  # fmt: skip
     return Panel("Chosen on one part, shown on another", heads, 3, [_build_fold(chosen) for chosen in tuned.folds])
 
@@ -63,11 +67,11 @@ def build_tried_panel(tuned: Tuned) -> Panel:
 def _build_tried(title: str, tuned: Tuned, names: Iterable[str]) -> Panel:
     heads = [
         "setting",
-        "avoided, before cost",
-        "after cost",
+        "protection, before cost",
+        "protection, after cost",
         "median",
         "cost",
-        "cost by avoided",
+        "cost, of what is avoided",
         "worse than unhedged",
     ]
     return Panel(title, heads, 1, [[name, *_list_cells(tuned.tried[name])] for name in names])
@@ -87,6 +91,11 @@ def describe(tuned: Tuned, protection: Decimal) -> list[str]:
     if all(each.protection is not None and each.protection < protection for each in tuned.tried.values()):
         first += f" (none avoids {target}, so it is the most protective)"
     return [first, *(doubt for chosen in tuned.folds for doubt in _list_doubts(chosen))]
+
+
+def list_settings(tuned: Tuned) -> list[str]:
+    """What is chosen on everything, as lines to paste into `.env`."""
+    return list_lines(tuned.overall)
 
 
 def _list_doubts(chosen: Chosen) -> Iterable[str]:
@@ -112,16 +121,20 @@ def build_tuned_data(inputs: Inputs, notes: Sequence[str], tuned: Tuned, protect
     return {
         "version": __version__,
         "notes": list(notes),
+        "options": build_options_data(inputs.options),
+        "settings": {policy.name: dict(policy.settings) for policy in inputs.policies},
         "costs": build_costs_data(inputs.costs),
         "protection": str(protection),
         "sentences": describe(tuned, protection),
         "overall": tuned.overall,
+        "env": list_settings(tuned),
         "front": list(tuned.front),
         "folds": [
             {
                 "chosen_on": list(each.fold.chosen_on),
                 "shown_on": each.fold.shown_on,
                 "chosen": each.name,
+                "env": list_lines(each.name),
                 "in_sample": build_pooled(each.inside),
                 "out_of_sample": build_pooled(each.outside),
                 "protection_holds": check_protection_holds(each),

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dehedge.errors import QuestionInvalid
+from dehedge.replay.candidates import TRIES_MAX, list_candidates, list_idle, parse_varied
 from dehedge.replay.choices import IDEAL, NONE, PRESETS, check_each_once
 from dehedge.replay.options import Options, parse_number
 from dehedge.replay.pool import Job, run_jobs
@@ -20,8 +21,16 @@ from dehedge.replay.ranges import fix_words, read_seed
 from dehedge.replay.request import Inputs, read_inputs
 from dehedge.replay.session import Made, Wanted, build_figure_table, check_wanted, deliver, list_notes, open_bars
 from dehedge.replay.tune_page import build_tune_charts, render_tuned
-from dehedge.replay.tune_rows import Panel, build_folds_panel, build_front_panel, build_tuned_data, describe
-from dehedge.replay.tuning import TRIES_MAX, Fold, Tuned, build_folds, list_candidates, parse_varied, tune
+from dehedge.replay.tune_rows import (
+    LINES,
+    Panel,
+    build_folds_panel,
+    build_front_panel,
+    build_tuned_data,
+    describe,
+    list_settings,
+)
+from dehedge.replay.tuning import Fold, Tuned, build_folds, tune
 from dehedge.replay.windows import split_window
 
 FOLDS_MAX = 100
@@ -44,7 +53,8 @@ def tune_history(options: Options, search: Search, wanted: Wanted, console: Cons
     names = list_tried(options, search)
     inputs, folds = _fold(read_inputs(replace(options, policies=names)), search.folds)
     tuned = _run(inputs, names, folds, protection)
-    notes = [*list_notes(inputs), _describe_search(names, protection)]
+    idle = list_idle(_list_presets(options), parse_varied(search.vary))
+    notes = [*list_notes(inputs), _describe_search(names, protection), *idle]
     if not wanted.use_json:
         _show(notes, tuned, protection, console)
     data, page = (build(inputs, notes, tuned, protection) for build in (build_tuned_data, render_tuned))
@@ -56,12 +66,16 @@ def list_tried(options: Options, search: Search) -> list[str]:
     if not 1 <= search.tries <= TRIES_MAX:
         raise QuestionInvalid(f"--tries: {search.tries} is not a number from 1 to {TRIES_MAX}")
     check_each_once(options.policies)
-    presets = list(options.policies) or [name for name in PRESETS if name not in (NONE, IDEAL)]
+    presets = _list_presets(options)
     fixed = [name for name in presets if name.partition(":")[0] in (NONE, IDEAL)]
     if fixed:
         raise QuestionInvalid(f"--policy: {fixed[0][:40]} has nothing to choose; give one that hedges")
     seed = read_seed(fix_words(options.generate, 0))
     return list_candidates(presets, parse_varied(search.vary), search.tries, seed)
+
+
+def _list_presets(options: Options) -> list[str]:
+    return list(options.policies) or [name for name in PRESETS if name not in (NONE, IDEAL)]
 
 
 def _fold(inputs: Inputs, count: int | None) -> tuple[Inputs, list[Fold]]:
@@ -98,8 +112,8 @@ def _show(notes: Sequence[str], tuned: Tuned, protection: Decimal, console: Cons
         console.print(Text(note))
     for panel in (build_folds_panel(tuned), build_front_panel(tuned)):
         _show_panel(panel, console)
-    for sentence in describe(tuned, protection):
-        console.print(Text(sentence))
+    for line in [*describe(tuned, protection), f"{LINES}:", *list_settings(tuned)]:
+        console.print(Text(line))
 
 
 def _show_panel(panel: Panel, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Which settings to take: what is tried, what is chosen on some windows, and what that is worth on another.
+"""Which settings to take: what is chosen on some windows, and what that is worth on another.
 
 Pure. Chosen are the cheapest of those that avoid at least a share of the loss at worst, before cost; where none does, the most
 protective; of equals the one that changes less. A fold is always shown on what it was not chosen on. Called by ``tune_session``.
@@ -9,23 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import prod
-from random import Random
 from typing import NamedTuple
 
-from dehedge.errors import QuestionInvalid
 from dehedge.replay.study import Pooled, Sample, pool
 
-TRIES_MAX = 10_000
 WORSE = Decimal("0.5")
 """By how much out of sample may be worse before it is said in a sentence."""
-
-
-class Varied(NamedTuple):
-    """A setting and what is tried for it."""
-
-    name: str
-    values: Sequence[str]
 
 
 class Fold(NamedTuple):
@@ -52,49 +41,6 @@ class Tuned:
     tried: Mapping[str, Pooled]
     front: Sequence[str]
     overall: str
-
-
-def parse_varied(texts: Sequence[str]) -> list[Varied]:
-    """``expiry=60,300,900``, each setting once. Raises ``QuestionInvalid``."""
-    found: dict[str, Varied] = {}
-    for text in texts:
-        name, _, values = text.partition("=")
-        kept = list(dict.fromkeys(value.strip() for value in values.split(",") if value.strip()))
-        if not name or not kept or ":" in text:
-            raise QuestionInvalid(f"--vary: {text[:80]!r} is not such as expiry=60,300,900")
-        if name.lower() in found:
-            raise QuestionInvalid(f"--vary: {name[:40]} is there twice; name all its values at once")
-        found[name.lower()] = Varied(name.lower(), kept)
-    return list(found.values())
-
-
-def list_candidates(presets: Sequence[str], varied: Sequence[Varied], tries: int, seed: int) -> list[str]:
-    """Each preset with each combination, in order; where these are more than ``tries``, so many of them, drawn by the seed."""
-    sizes = [len(presets), *(len(each.values) for each in varied)]
-    total = prod(sizes)
-    places = range(total) if total <= tries else _draw_places(total, tries, seed)
-    return list(dict.fromkeys(_name_candidate(presets, varied, _split_place(place, sizes)) for place in places))
-
-
-def _draw_places(total: int, count: int, seed: int) -> Sequence[int]:
-    """Without repetition, by the one sequence that Python promises to keep."""
-    chance, drawn = Random(seed), set[int]()  # noqa: S311  (a search, no secret)
-    while len(drawn) < count:
-        drawn.add(int(chance.random() * total))
-    return sorted(drawn)
-
-
-def _split_place(place: int, sizes: Sequence[int]) -> list[int]:
-    digits = []
-    for size in reversed(sizes):
-        place, digit = divmod(place, size)
-        digits.append(digit)
-    return digits[::-1]
-
-
-def _name_candidate(presets: Sequence[str], varied: Sequence[Varied], digits: Sequence[int]) -> str:
-    changes = [f"{each.name}={each.values[digit]}" for each, digit in zip(varied, digits[1:], strict=True)]
-    return ":".join([presets[digits[0]], *changes])
 
 
 def build_folds(windows: Sequence[str], *, are_in_order: bool) -> list[Fold]:
