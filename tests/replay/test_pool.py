@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import active_children
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 
 from dehedge.errors import ConfigError, QuestionInvalid
+from dehedge.exits import EXIT_INTERRUPTED
 from dehedge.replay import pool
 from dehedge.replay.engine import run_policy
 from dehedge.replay.model import PRICE_UNITS, Bars
@@ -140,3 +145,41 @@ def test_book_of_a_file_is_opened_in_each_window(folder: Path):
     late = make_inputs(generate="", shield="", books=1, book=Path("b.csv"))
     with pytest.raises(ConfigError, match=r"b\.csv: none of its positions in BTC-USD is of this time, 2020-03-12T11:41:00Z to .*; --at-start opens"):
         run_jobs(late, list_jobs(late), lambda _: None)
+
+
+def list_children(parent: int) -> list[int]:
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(pid) for pid, of in map(str.split, told.splitlines()) if int(of) == parent]
+
+
+def check_runs(pid: int) -> bool:
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(told.strip()) and not told.startswith("Z")
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core begins no other process")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        (signal.SIGINT, EXIT_INTERRUPTED, "dehedge: interrupted before it was done\n"),
+        (signal.SIGTERM, -signal.SIGTERM, ""),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_no_process_outlives_the_one_that_began_it(tmp_path: Path, sent: signal.Signals, code: int, words: str) -> None:
+    write_walk(tmp_path / "btc.csv", 1, 500)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dehedge", "replay", "--prices", "BTC-USD=btc.csv", "--books", "5000", "--policy", "delta"],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while len(begun := list_children(process.pid)) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, errors = process.communicate()
+
+    assert process.returncode == code
+    assert words in errors
+    while any(map(check_runs, begun)):
+        time.sleep(0.05)

@@ -12,8 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from decimal import Decimal
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
+from threading import Thread
 from typing import NamedTuple
 
 from dehedge.errors import DehedgeError
@@ -100,6 +101,15 @@ _given: list[Inputs] = []
 
 def _begin(inputs: Inputs) -> None:
     _given[:] = [inputs]
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """However that ends: nobody is left to take the result."""
+    parent = parent_process()
+    assert parent is not None, "only begun by another process"
+    parent.join()
+    os._exit(1)
 
 
 def _run_given(job: Job) -> Sample:
