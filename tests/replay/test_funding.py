@@ -35,7 +35,7 @@ def test_forms_of_a_file_give_the_same_rates(tmp_path: Path, text: str):
     [
         ("", "has no rates"), ("time,price\n1,2", "has no column rate"), ("x,y", "has none of the columns"),
         ("time,rate\n1701388800,1", ":2: rate 1 is no share of the notional"), ("time,rate\n1701388800,nan", ":2: rate is 'nan'; give a decimal number such as 0.0001"),
-        ("time,rate\n1701388800", ":2: has 1 field where the columns are 2"), ("time,rate\n2023-99-01,0", ":2: time .* is not a time"),
+        ("1701388800", ":1: has 1 field where the columns are 2"), ("time,rate\n1701388800", ":2: has 1 field where the columns are 2"), ("time,rate\n2023-99-01,0", ":2: time .* is not a time"),
         ("time,rate\n60,0.1\n\n60,0.01", r":4: 1970-01-01T00:01:00Z has another rate than in .*f\.csv:2"),
     ],
 )  # fmt: skip

@@ -130,7 +130,7 @@ TIME_SHAPE = Shape(r"[0-9][0-9T:.+Z -]{0,40}", "a time such as 2020-03-12T11:42:
 
 
 class Form(NamedTuple):
-    """How every line of a sheet is to look: ``width`` fields, of which those of ``columns`` have their shapes.
+    """How every line of a sheet is to look: ``width`` fields, or as many as ``columns`` reach, and those have their shapes.
 
     Whole lines are matched at once, because files have millions.
     """
@@ -143,6 +143,7 @@ class Form(NamedTuple):
     @classmethod
     def build(cls, columns: Mapping[str, int], shapes: Mapping[str, Shape], width: int) -> Self:
         by_position = {position: name for name, position in columns.items()}
+        width = max(width, *(position + 1 for position in by_position))
         parts = [
             f" *(?P<{by_position[position]}>{shapes[by_position[position]].pattern}) *" if position in by_position else "[^,]*"
             for position in range(width)
