@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from dehedge.core.events import OrderAbandoned, OrderReported
-from dehedge.core.model import Leg
+from dehedge.core.events import HedgesForced, OrderAbandoned, OrderReported
+from dehedge.core.model import Leg, Side
 from dehedge.core.orders import ClientOrderId, OrderReport, OrderStatus
 from dehedge.errors import JournalError, VenueUnavailable
 from dehedge.ports import JournalEntry
@@ -63,6 +63,15 @@ async def test_replay_refuses_a_journal_that_contradicts_itself():
     world.journal.entries += [JournalEntry(98, 0.0, first.event), JournalEntry(99, 0.0, first.event)]
 
     with pytest.raises(JournalError, match="entry 99 contradicts"):
+        replay(world.journal, LoopClock())
+
+
+async def test_replay_refuses_a_number_that_no_sum_can_hold():
+    world = World()
+    endless = HedgesForced("1", "BTCUSDT", Leg.BOTH, Side.SELL, Decimal(1), Decimal("1E+999999999"), "autoclose")
+    world.journal.entries.append(JournalEntry(7, 0.0, endless))
+
+    with pytest.raises(JournalError, match="entry 7 holds a number too large"):
         replay(world.journal, LoopClock())
 
 

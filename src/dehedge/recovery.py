@@ -37,6 +37,8 @@ def replay(journal: Journal, clock: Clock, records: Records | None = None) -> He
             changes = fold(book, entry.event)
         except (AssertionError, KeyError) as error:
             raise JournalError(f"journal entry {entry.sequence} contradicts those before it: {error}") from error
+        except ArithmeticError as error:
+            raise JournalError(f"journal entry {entry.sequence} holds a number too large to be counted") from error
         if records is not None:
             records.note(entry.at, entry.event, changes)
     hedges = book.get_all_hedged_positions()
