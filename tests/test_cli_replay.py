@@ -73,22 +73,27 @@ def test_replay_writes_no_picture_of_what_cannot_be_compared(folder: Path):
     assert sorted(path.name for path in (folder / "png").iterdir()) == ["cost.png", "price-BTC-USD-delta.png", "vault.png"]
 
 
-FIRST_S = {"BTCUSDT-1m-2021-05": 1_621_429_320, "BTCUSDT-1m-2021-05-19": 1_621_429_320}
-COMMANDS = 7
+FIRST_S = {
+    "BTCUSDT-1m-2021-05": 1_621_429_320, "BTCUSDT-1m-2021-05-19": 1_621_429_320,
+    "BTCUSDT-1m-2025-05": 1_746_373_200, "BTCUSDT-1m-2025-06": 1_748_736_000,
+}  # fmt: skip
+COMMANDS = 8
 
 
 def test_replay_of_the_docs_works_with_files_of_these_names(folder: Path):
     pages = ("README.md", "docs/replay.md", "docs/portfolio.md", "docs/evidence.md")
     text = "\n".join((ROOT / page).read_text() for page in pages)
     text = text.replace("\\\n", " ").replace("--books 50", "--books 2").replace("--books 10", "--folds 2")
+    text = re.sub(r"traders=[0-9.]+", "traders=20", text)
     commands = [shlex.split(command) for command in re.findall(r"^dehedge ((?:replay|tune) .*)$", text, re.MULTILINE)]
     for name in set(re.findall(r"[A-Z]+USDT-1m-[0-9-]+(?=\.zip)", text)):
         # The commands with a day in them ask for its minutes.
         klines = write_klines(folder / "btc.csv", first_s=FIRST_S.get(name, START_S))
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
             archive.write(klines, f"{name}.csv")
-    with zipfile.ZipFile(folder / "BTCUSDT-fundingRate-2020-03.zip", "w") as archive:
-        archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
+    for name in set(re.findall(r"BTCUSDT-fundingRate-[0-9-]+\.zip", text)):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("f.csv", "calc_time,funding_interval_hours,last_funding_rate\n1584014400000,8,0.0001\n")
     (folder / "book.csv").write_text("market,side,size,collateral,opened\nBTC-USD,short,1000,50,2026-11-22\n")
 
     assert len(commands) == COMMANDS

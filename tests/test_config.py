@@ -18,6 +18,7 @@ from dehedge.config import (
     read_http_address,
     read_http_token,
     read_settings,
+    read_settings_alone,
 )
 from dehedge.core.guard_report import GUARDS
 from dehedge.core.guards import GuardLimits
@@ -281,6 +282,17 @@ def test_binance_is_refused_without_its_key_pair(given: SetVariables, variables:
 
     assert {problem.split(":")[0] for problem in problems} == missing
     assert all("CONNECTOR=paper does not" in problem for problem in problems)
+
+
+def test_what_neither_trades_nor_serves_wants_no_key_pair(given: SetVariables):
+    given({**MINIMAL, "CONNECTOR": "binance"})
+
+    assert read_settings_alone().rpc_urls == ["http://127.0.0.1:8545"]
+    assert read_settings_alone({"networks": "http://b"}).rpc_urls == ["http://b"]
+    given({"LEVERAGE": "x", "NETWORKS": ""})
+    with pytest.raises(ConfigError) as caught:
+        read_settings_alone({"networks": "http://b"})
+    assert caught.value.problems == ("LEVERAGE: got 'x', accepted: a whole number from 1 to 125",)
 
 
 def test_all_mistakes_are_told_at_once(given: SetVariables, folder: Path):

@@ -144,25 +144,13 @@ def snapshot(
 def _make_snapshot(out: Path) -> int:
     if not out.parent.is_dir():
         raise QuestionInvalid(f"--out: {out}: there is no such folder")
-    settings = _read_chain_settings()
-
+    from dehedge.config import read_settings_alone
     from dehedge.leaving import run_and_leave
     from dehedge.logs import configure_logging
 
+    settings = read_settings_alone()
     configure_logging(level="CRITICAL", use_json=False, secrets=settings.get_secret_texts())
     return run_and_leave(_write_snapshot(settings, out))
-
-
-def _read_chain_settings() -> Settings:
-    """What reading the chain needs: an account at the exchange is no part of it."""
-    from pydantic import ValidationError
-
-    from dehedge.config import Settings, read_settings
-
-    try:
-        return Settings.model_validate({})
-    except ValidationError:
-        return read_settings()
 
 
 async def _write_snapshot(settings: Settings, out: Path) -> int:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dehedge.addresses import (
     FILE_SCHEME,
@@ -28,7 +26,6 @@ from dehedge.addresses import (
     hide_userinfo,
     parse_contract,
     parse_file_url,
-    parse_host,
     parse_hosts,
     parse_url,
     parse_urls,
@@ -38,6 +35,7 @@ from dehedge.core.sizing import Sizing
 from dehedge.environment import DOTENV_FILE, SECRETS, Environment, read_environment
 from dehedge.errors import ConfigError
 from dehedge.guard_settings import GuardSettings
+from dehedge.http_settings import HttpAddress
 from dehedge.markets import read_markets
 from dehedge.notify_settings import NotifySettings
 from dehedge.portfolio_settings import PortfolioSettings
@@ -86,29 +84,6 @@ _ADDRESS = "a contract address: 0x and 40 hex digits"
 _FACTOR = "a number from 0 to 1000000000 of at most 18 decimals"
 _SECONDS = "a number of seconds above 0"
 _HTTP_URL = "an http:// or https:// URL"
-
-
-class HttpAddress(BaseSettings):
-    """Where the daemon listens and what it obeys: all that the commands which talk to it have to know."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
-
-    http_host: Annotated[str, AfterValidator(parse_host)] = Field(
-        "127.0.0.1", description="an address or a host name to listen on"
-    )
-    http_port: int = Field(8780, ge=0, le=65_535, description="a port from 0 to 65535, 0 picks a free one")
-    http_token: SecretStr | None = Field(None, description="a token for everything that changes something")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (``environment`` reads files of secrets as well)
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _EnvironmentSource(settings_cls)
 
 
 class Settings(GuardSettings, NotifySettings, PortfolioSettings, HttpAddress):
@@ -214,17 +189,6 @@ class Settings(GuardSettings, NotifySettings, PortfolioSettings, HttpAddress):
         return [*secrets, *self.find_notify_secrets(), *(secret for url in urls for secret in find_url_secrets(url))]
 
 
-class _EnvironmentSource(PydanticBaseSettingsSource):
-    """``read_environment`` for pydantic-settings, whose own sources know no NAME_FILE."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return read_environment().values.get(field_name.upper()), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        values = read_environment().values
-        return {name: values[name.upper()] for name in self.settings_cls.model_fields if name.upper() in values}
-
-
 def read_settings() -> Settings:
     """The settings of this process. Raises ``ConfigError`` with every mistake."""
     environment = read_environment()
@@ -233,11 +197,25 @@ def read_settings() -> Settings:
         settings = Settings.model_validate({})
     except ValidationError as error:
         problems += _describe_all(error, environment)
-    if any(problem.startswith("NETWORKS: not set") for problem in problems) and not DOTENV_FILE.exists():
-        problems.insert(0, f"there is no {DOTENV_FILE} here: `dehedge init` writes one")
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*_add_hint(problems))
     return settings
+
+
+def read_settings_alone(fixed: Mapping[str, object] | None = None) -> Settings:
+    """For what neither trades nor serves: each variable by itself, without what trading or production wants of them together.
+
+    ``fixed`` stands above what is given. Raises ``ConfigError`` with every mistake.
+    """
+    try:
+        return Settings.model_validate(fixed or {})
+    except ValidationError as error:
+        raise ConfigError(*_add_hint(_describe_all(error, read_environment()))) from None
+
+
+def _add_hint(problems: list[str]) -> list[str]:
+    is_new = any(problem.startswith("NETWORKS: not set") for problem in problems) and not DOTENV_FILE.exists()
+    return [f"there is no {DOTENV_FILE} here: `dehedge init` writes one", *problems] if is_new else problems
 
 
 def read_http_address() -> HttpAddress:

@@ -120,6 +120,7 @@ def test_line_that_is_wrong_is_told_with_its_reason_when_read(tmp_path: Path, ro
         (f"{HEADER}\n99999999999,1,1,1,1,1", ":2: open_time .* is not a time from 1970 to 2099"),
         (f"{HEADER}\n2020-13-01,1,1,1,1,1", ":2: open_time .* is not a time"),
         (f"{HEADER}\n60,1,1,1,1,1\n120,1,1,1,1,1\n190,1,1,1,1,1", "00:03:10Z does not begin on a step of 60 s"),
+        (f"{HEADER}\n60,1,1,1,1,1\n120,1,1,1,1,1\n150,1,1,1,1,1\n240,1,1,1,1,1\n300,1,1,1,1,1", "00:02:30Z does not begin on a step of 60 s"),
         ("x" * 3_000, "has more than 2000 characters"), ("\udc80".encode("utf-8", "surrogateescape"), "is not UTF-8 text"),
     ],
 )  # fmt: skip

@@ -53,6 +53,18 @@ def test_prices_alone_are_enough_and_what_was_taken_for_granted_is_said():
         assert any(words in note for note in made.notes), words
 
 
+def test_coarse_bars_are_told_to_a_rule_that_looks_ahead():
+    rows = "".join(f"{START_S + number * 300},1,1,1,1,1\n" for number in range(3))
+    Path("coarse.csv").write_text(f"open_time,open,high,low,close,volume\n{rows}")
+
+    told = [note for note in request(prices=["BTC-USD=coarse.csv"]).notes if "hide" in note]
+    assert told == [
+        "bars of 300 s hide what portfolio would see: within a bar prices go straight from one extreme to the next; bars of 60 s tell more"
+    ]
+    assert not any("hide" in note for note in request().notes)
+    assert not any("hide" in note for note in request(prices=["BTC-USD=coarse.csv"], policies=["delta"]).notes)
+
+
 def test_capital_is_of_the_option_and_else_of_the_book():
     book = write_book(a_trader(), vault=500, shield=7)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dehedge.errors import QuestionInvalid
+from dehedge.replay.model import FundingRate
 from dehedge.replay.windows import Window, describe_window, get_span, split_window
 from tests.replay.builders import BTC, ETH, MINUTE_S, START_S, make_walk
 
@@ -44,6 +47,16 @@ def test_window_is_described_by_its_name_and_span():
     told = describe_window(window)
     assert told[0] == "crash: BTC-USD: 3 bars of 60 s, 2023-11-14T22:14:00Z to 2023-11-14T22:17:00Z"
     assert told[-1] == "crash: without funding rates: BTC-USD, ETH-USD; there the hedges pay and get none"
+
+
+@pytest.mark.parametrize(("at_s", "is_told"), [(-1, True), (0, False), (179, False), (180, True)])
+def test_funding_rates_of_another_time_are_told(at_s: int, is_told: bool):
+    window = a_window(3)
+    rates = {BTC: [FundingRate(START_S + at_s, Decimal("0.0001"))], ETH: [FundingRate(START_S, Decimal(0))]}
+
+    told = describe_window(window._replace(funding=rates))[2:]
+
+    assert told == (["no funding rate of BTC-USD falls into these prices: the hedges pay and get none"] if is_told else [])
 
 
 @pytest.mark.parametrize(("missing_s", "words"), [(60, "1 gap of 60 s in all, the longest of 60 s from"), (86_460, "1 gap of 86,460 s in all")])

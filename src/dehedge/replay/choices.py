@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from dehedge.config import Settings, read_settings
+from dehedge.config import Settings, read_settings_alone
 from dehedge.errors import QuestionInvalid
 from dehedge.guard_settings import GuardSettings
 from dehedge.parts import build_policy
@@ -50,11 +50,7 @@ FIXED = {"networks": "http://127.0.0.1:1", "usdc": str(Settings.model_fields["us
 
 def read_replay_settings() -> Settings:
     """The operator's settings where there are some, else the defaults. Raises ``ConfigError`` with what is wrong of them."""
-    try:
-        return Settings.model_validate(FIXED)
-    except ValidationError:
-        read_settings()
-        raise
+    return read_settings_alone(FIXED)
 
 
 def build_policies(texts: Sequence[str], symbols: Mapping[str, str]) -> list[Policy]:

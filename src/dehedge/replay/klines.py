@@ -171,12 +171,18 @@ def _compute_volume(match: re.Match[str], columns: Mapping[str, int]) -> float:
 
 
 def _find_step(parts: Sequence[_Part]) -> int:
-    """The least distance of two bars, which all files share."""
-    steps = {part.place: int(np.diff(part.start_s).min()) for part in parts if len(part.start_s) > 1}
+    """The distance of most bars, which all files share: a single bar off the grid is a fault and no finer grid."""
+    steps = {part.place: _find_usual(np.diff(part.start_s)) for part in parts if len(part.start_s) > 1}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{place} has bars of {step_s} s" for place, step_s in list(steps.items())[:3])
         raise ConfigError(f"files of one market have bars of different length: {told}; give files of one interval")
     return next(iter(steps.values()), STEP_DEFAULT_S)
+
+
+def _find_usual(distances: Column) -> int:
+    """The least of those that come most often."""
+    values, counts = np.unique(distances, return_counts=True)
+    return int(values[np.argmax(counts)])
 
 
 def _join(parts: Sequence[_Part]) -> tuple[Column, Column, NDArray[np.float64]]:
@@ -207,4 +213,4 @@ def _check_grid(market: str, start_s: Column, step_s: int) -> None:
     off = np.diff(start_s) % step_s != 0
     if off.any():
         at_s = int(start_s[int(np.argmax(off)) + 1])
-        raise ConfigError(f"{market}: the bar of {format_time(at_s)} does not begin on a step of {step_s} s")
+        raise ConfigError(f"{market}: the bar of {format_time(at_s)} does not begin on a step of {step_s} s, as most bars do")

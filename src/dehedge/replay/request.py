@@ -33,6 +33,8 @@ from dehedge.replay.windows import (
 
 VAULT_DEFAULT, SHIELD_DEFAULT = "20%", "1%"
 BPS = 10_000
+STEP_FINE_S = 60
+"""The finest that the public archive has of every market and year."""
 LATENCY_MAX_S, LEVERAGE_MAX = 3_600, 125
 NAMED_MAX = 5
 """Of markets in a line."""
@@ -72,7 +74,7 @@ def build_request(options: Options) -> Request:
     """Of one run. Raises ``ConfigError`` for files and settings, ``QuestionInvalid`` for options."""
     inputs = read_inputs(options)
     made = build_history(inputs, inputs.windows[0], 0)
-    notes = [*describe_window(inputs.windows[0]), *describe_symbols(inputs.windows), *made.notes]
+    notes = [*describe_window(inputs.windows[0]), *describe_prices(inputs), *made.notes]
     return Request(made.history, inputs.costs, inputs.policies, notes, options)
 
 
@@ -112,7 +114,22 @@ def _read_known_symbols() -> dict[str, str] | None:
     return read_markets(read_replay_settings().connector) if MARKETS_FILE.exists() else None
 
 
-def describe_symbols(windows: Sequence[Window]) -> list[str]:
+def describe_prices(inputs: Inputs) -> list[str]:
+    """What these prices cannot say of these policies, and of the daemon as it is configured."""
+    return [*_describe_symbols(inputs.windows), *_describe_coarse(inputs)]
+
+
+def _describe_coarse(inputs: Inputs) -> list[str]:
+    """A rule that looks ahead by what prices just did wants to see them do it."""
+    step_s = max(bars.step_s for window in inputs.windows for bars in window.bars.values())
+    looking = [policy.name for policy in inputs.policies if policy.hedging is not None and policy.hedging.portfolio is not None]
+    if step_s <= STEP_FINE_S or not looking:
+        return []
+    hidden = f"bars of {step_s} s hide what {', '.join(looking)} would see: within a bar prices go straight"
+    return [f"{hidden} from one extreme to the next; bars of {STEP_FINE_S} s tell more"]
+
+
+def _describe_symbols(windows: Sequence[Window]) -> list[str]:
     """Markets that markets.toml does not have: nobody would hedge them, and a typing error looks the same."""
     known = _read_known_symbols()
     if known is None:

@@ -34,7 +34,7 @@ from dehedge.replay.request import (
     Request,
     build_request,
     describe_book,
-    describe_symbols,
+    describe_prices,
     read_inputs,
 )
 from dehedge.replay.rows import Cells, build_cells, build_data
@@ -101,7 +101,7 @@ def list_notes(inputs: Inputs) -> list[str]:
     usual = "" if options.book is None else "what the book says, else "
     vault, shield = options.vault or f"{usual}{VAULT_DEFAULT}", options.shield or f"{usual}{SHIELD_DEFAULT}"
     notes = [note for window in inputs.windows for note in describe_window(window)]
-    notes += [*describe_symbols(inputs.windows), *books, f"vault: {vault}; shield: {shield}; percentages are of what is open at first"]
+    notes += [*describe_prices(inputs), *books, f"vault: {vault}; shield: {shield}; percentages are of what is open at first"]
     rough = f"--roughness: noise of {options.roughness_percent} % of each bar's range within it"
     return [*notes, rough] if options.roughness_percent != DEFAULT.roughness_percent else notes
 

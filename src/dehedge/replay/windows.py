@@ -134,6 +134,12 @@ def describe_window(window: Window) -> list[str]:
     without = [market for market in window.bars if market not in window.funding]
     if without:
         notes.append(f"{name}without funding rates: {', '.join(without)}; there the hedges pay and get none")
+    first_s, last_s = get_span(window.bars)
+    notes += [
+        f"{name}no funding rate of {market} falls into these prices: the hedges pay and get none"
+        for market, rates in window.funding.items()
+        if not any(first_s <= rate.at_s < last_s for rate in rates)
+    ]
     notes += [
         f"{name}{market}: prices end at {format_time(end_s)}, before others do: what is opened there later sees none"
         for market, end_s in find_early_ends(window.bars).items()
