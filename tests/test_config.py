@@ -285,11 +285,11 @@ def test_binance_is_refused_without_its_key_pair(given: SetVariables, variables:
 
 
 def test_what_neither_trades_nor_serves_wants_no_key_pair(given: SetVariables):
-    given({**MINIMAL, "CONNECTOR": "binance"})
+    given(CONNECTOR="binance")
 
     assert read_settings_alone().rpc_urls == ["http://127.0.0.1:8545"]
     assert read_settings_alone({"networks": "http://b"}).rpc_urls == ["http://b"]
-    given({"LEVERAGE": "x", "NETWORKS": ""})
+    given(LEVERAGE="x", NETWORKS="")
     with pytest.raises(ConfigError) as caught:
         read_settings_alone({"networks": "http://b"})
     assert caught.value.problems == ("LEVERAGE: got 'x', accepted: a whole number from 1 to 125",)

@@ -57,6 +57,10 @@ MATCHED = {
     " --generate traders=50..1000,long=0.1..0.9,sigma=0.5..2,gross=10000000,hold=1000 --shield 0.5%..5% --vault 50%"
     " --margin 100000000 --policy none --policy notional --policy delta --policy portfolio --policy ideal":
     "test_replay_of_the_docs_works_with_files_of_these_names",
+    "dehedge replay --prices BTC-USD=BTCUSDT-1m-2025-05.zip,BTCUSDT-1m-2025-06.zip --from 2025-05-04T15:33Z --to 2025-06-03T15:32Z"
+    " --funding BTC-USD=BTCUSDT-fundingRate-2025-05.zip,BTCUSDT-fundingRate-2025-06.zip --books 50"
+    " --generate traders=50..200,long=0.1..0.9,sigma=0.5..2,gross=10000000,hold=3 --shield 0.5%..5% --vault 50% --margin 100000000"
+    " --policy none --policy delta --policy portfolio": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge depth btcusdt.jsonl ethusdt.jsonl": "test_depth_prints_the_options_to_use",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --out report.html": "test_replay_of_the_docs_works_with_files_of_these_names",
     "dehedge replay --prices BTC-USD=BTCUSDT-1m-2020-03.zip --prices ETH-USD=ETHUSDT-1m-2020-03.zip"
