@@ -13,6 +13,26 @@ import pytest
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
 """Names every variable; the settings themselves need more than the tests of the core have."""
 
+LONGEST = (
+    "tests/test_daemon.py",
+    "tests/test_cli.py",
+    "tests/test_attack_engine.py",
+    "tests/test_cli_replay.py",
+    "tests/simulation/test_defects.py",
+    "tests/simulation/test_stories.py",
+    "tests/replay/test_pool.py",
+    "tests/browser/test_dashboard_page.py",
+    "tests/sim/test_demo.py",
+)
+"""Files of half a minute and more, longest first: one that begins last is waited for by every other process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; all others in the order in which they were found."""
+    root = EXAMPLE.parent
+    ranks = {root / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_implicit_loop() -> None:

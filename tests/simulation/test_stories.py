@@ -9,16 +9,16 @@ from tests.simulation.command import run
 
 @pytest.mark.timeout(900)
 def test_simulation_comes_to_rest_when_stories_are_played() -> None:
-    done = run("--seeds", "80", "--jobs", "1")
+    done = run("--seeds", "30", "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "80 runs, 0 failed" in done.stdout
+    assert "30 runs, 0 failed" in done.stdout
 
 
 @pytest.mark.timeout(300)
 def test_simulation_comes_to_rest_when_positions_are_judged_together() -> None:
-    done = run("--scope", "portfolio", "--seeds", "40", "--jobs", "1")
+    done = run("--scope", "portfolio", "--seeds", "20", "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "40 runs, 0 failed" in done.stdout
+    assert "20 runs, 0 failed" in done.stdout
 
 
 @pytest.mark.timeout(120)
