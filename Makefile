@@ -2,11 +2,14 @@
 PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 1000
-# Half as many again as there are cores: many tests wait for a process or a socket.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
+# Twice as many as there are cores: many tests wait for a process or a socket.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
 FUZZ_SCALE ?= 50
 ANVIL_VERSION := 1.7.1
 BIN := .venv/bin
+
+# Hundreds of processes are started here: where the shell forbids to keep the compiled modules, each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install tools demo test fuzz check mutate simulate crashes audit bench screenshot docs lock clean

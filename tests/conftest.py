@@ -26,12 +26,19 @@ LONGEST = (
 )
 """Files of half a minute and more, longest first: one that begins last is waited for by every other process."""
 
+ALONE = pytest.mark.looptime(noop_cycles=4)
+"""Before the virtual clock jumps, looptime polls for news from outside 42 times; where nobody is outside, less will do."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; all others in the order in which they were found."""
     root = EXAMPLE.parent
     ranks = {root / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(LONGEST)))
+    for item in items:
+        is_adapter = root / "tests/adapters" in item.path.parents
+        if not is_adapter and item.get_closest_marker("looptime") is not None:
+            item.add_marker(ALONE)
 
 
 @pytest.fixture(scope="session", autouse=True)
