@@ -228,6 +228,7 @@ def test_history_tells_in_words_what_happened(journal: Path):
     assert [event["at"] for event in events] == sorted(event["at"] for event in events)
     assert events[1]["position_id"] == "0xabc|0xdef"
     assert run("history", "--since", "60s").startswith("nothing happened since")
+    assert re.fullmatch(r"nothing happened in btc since .* UTC; it did in .*BTC-USD.*\n", run("history", "--market", "btc"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def find_journal(given: Path | None) -> JournalReader:
 
 def print_history(journal: Path | None, *, since: str, market: str, use_json: bool) -> int:
     start = parse_since(since, time.time())
-    events = describe_entries(find_journal(journal).read(max(start - CONTEXT_S, 0.0)), start, market)
+    every = describe_entries(find_journal(journal).read(max(start - CONTEXT_S, 0.0)), start)
+    events = [event for event in every if market in ("", event["market"])]
     if use_json:
         print(json.dumps({"events": events}, indent=2))
         return 0
@@ -61,8 +63,16 @@ def print_history(journal: Path | None, *, since: str, market: str, use_json: bo
     for event in events:
         position = f"{event['market']} {str(event['position_id']).split('|')[0]}".strip()
         table.add_row(format_moment(float(str(event["at"]))), str(event["symbol"]), position, str(event["text"]))
-    console.print(table if events else f"nothing happened since {format_moment(start)} UTC")
+    console.print(table if events else _describe_nothing(every, start, market))
     return 0
+
+
+def _describe_nothing(every: Sequence[Mapping[str, object]], start: float, market: str) -> str:
+    """A market that is written otherwise is found among those in which something did."""
+    where = f" in {market}" if market else ""
+    others = sorted({str(event["market"]) for event in every} - {""})
+    hint = f"; it did in {', '.join(others)}" if others else ""
+    return f"nothing happened{where} since {format_moment(start)} UTC{hint}"
 
 
 def write_report(journal: Path | None, *, since: str, shape: str, out: Path | None, url: str) -> int:

@@ -34,17 +34,11 @@ class HistoryView:
         return describe_entries(entries, since)[-limit:] if limit else []
 
 
-def describe_entries(
-    entries: Iterable[JournalEntry], since: float, market: str = ""
-) -> list[Mapping[str, object]]:
-    """What happened since then, as plain JSON data; in one market alone where it is named."""
+def describe_entries(entries: Iterable[JournalEntry], since: float) -> list[Mapping[str, object]]:
+    """What happened since then, as plain JSON data."""
     chronicler = Chronicler()
     told = [(entry.sequence, it) for entry in entries for it in chronicler.tell(entry.at, entry.event)]
-    return [
-        _describe(sequence, it)
-        for sequence, it in told
-        if it.at >= since and (not market or (it.key is not None and it.key.market == market))
-    ]
+    return [_describe(sequence, it) for sequence, it in told if it.at >= since]
 
 
 def _describe(sequence: int, it: Happening) -> Mapping[str, object]:
